@@ -1,0 +1,111 @@
+# `make help` lists the targets. All but `help` and `clean` first see to it that .venv is set up.
+
+PYTHON ?= python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
+
+# An environment that is already there decides the Python version; otherwise PYTHON does.
+interpreter := $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+version := $(shell $(interpreter) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+lock_file := $(wildcard locks/py$(subst .,,$(version)).txt)
+
+# Twice quiet: a download of some hundred megabytes need not list its eighty packages.
+PIP_INSTALL := -m pip --disable-pip-version-check install -qq
+EDITABLE := --no-deps --no-build-isolation --editable .
+TEST_EXTRAS := dev,tensorboard,mujoco,box2d
+comma := ,
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format bench build lock clean clean-all
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## create .venv with the locked dependencies (PYTHON=python3.12 chooses the Python)
+
+# Pythons newer than the newest lock get unpinned dependencies, without Box2D, which may have no
+# wheel for them yet.
+$(STAMP): pyproject.toml $(lock_file)
+	@$(interpreter) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "robustpo needs Python 3.11 or newer, but '$(interpreter)' is $(or $(version),not a Python);" \
+	        "choose another with: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing $(or $(lock_file),unpinned dependencies (no lock for this Python)) into $(VENV)" \
+	    "(about 2 GB, one to three minutes)"
+ifneq ($(lock_file),)
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r $(lock_file)
+	@$(BIN)/python $(PIP_INSTALL) $(EDITABLE)
+else
+	@$(BIN)/python $(PIP_INSTALL) --editable '.[$(subst $(comma)box2d,,$(TEST_EXTRAS))]'
+endif
+	@touch $@
+
+demo: $(STAMP)  ## compare PPO and RPO on walker-walk: a table and a picture in runs/demo
+	$(BIN)/robustpo compare dm_control/walker-walk-v0 --methods ppo rpo --seeds 0:5 \
+	    --steps 600000 --out runs/demo
+
+test: $(STAMP)  ## run the quick tests (PYTEST_ARGS="-n 2 -x" is passed on)
+	$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(STAMP)  ## run the tests that take minutes
+	$(BIN)/pytest -m slow $(PYTEST_ARGS)
+
+# Without this, pyright's wrapper asks the package index for a newer version at every run.
+lint: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
+lint: $(STAMP)  ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(STAMP)  ## fix style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The peers need PyTorch, hence an environment of their own. They are locked for Python 3.11.
+BENCH_PYTHON ?= $(if $(filter 3.11,$(version)),$(interpreter),python3.11)
+
+bench: $(STAMP) $(BENCH_STAMP)  ## measure speed against peers (BENCH_ARGS is passed on)
+	$(BENCH_VENV)/bin/python benchmarks/run.py $(BENCH_ARGS)
+
+$(BENCH_STAMP): pyproject.toml locks/bench-py311.txt
+	@$(BENCH_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+	    echo "the benchmarks are locked for Python 3.11, and '$(BENCH_PYTHON)' is not that;" \
+	        "point to one with: make bench BENCH_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(BENCH_VENV)/bin/python -m pip --version >/dev/null 2>&1 || \
+	    $(BENCH_PYTHON) -m venv --clear $(BENCH_VENV)
+	@echo "Installing locks/bench-py311.txt into $(BENCH_VENV)"
+	@$(BENCH_VENV)/bin/python $(PIP_INSTALL) -r locks/bench-py311.txt
+	@$(BENCH_VENV)/bin/python $(PIP_INSTALL) $(EDITABLE)
+	@touch $@
+
+build: $(STAMP)  ## build the wheel and the source archive into dist/
+	$(BIN)/python -m build --no-isolation
+
+# LOCK_ARGS=--upgrade moves every pin to its newest release; without it only what pyproject.toml
+# asks for changes. The benchmark lock leaves out the CUDA libraries: torch pins its own, and its
+# CPU build needs none. It has no hashes, so that either build may serve.
+COMPILE := $(BIN)/uv pip compile --quiet --no-annotate --only-binary :all: --python-platform linux \
+    --custom-compile-command "make lock"
+
+lock: $(STAMP)  ## resolve pyproject.toml anew into locks/
+	@$(BIN)/python $(PIP_INSTALL) uv
+	@mkdir -p locks
+	for minor in 11 12 13; do \
+	    $(COMPILE) --python-version 3.$$minor --generate-hashes $(LOCK_ARGS) \
+	        $(patsubst %,--extra %,$(subst $(comma), ,$(TEST_EXTRAS))) \
+	        --output-file locks/py3$$minor.txt pyproject.toml || exit 1; \
+	done
+	printf 'torch==2.13.0\nhatchling\n' | $(COMPILE) --python-version 3.11 \
+	    --extra sb3 --extra mujoco --extra box2d --constraint locks/py311.txt pyproject.toml - \
+	    | grep -vE '^(nvidia-|cuda-|triton)' > locks/bench-py311.txt
+
+clean:  ## remove build products and caches
+	rm -rf dist .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+clean-all: clean  ## remove the environments too
+	rm -rf $(VENV) $(BENCH_VENV)

@@ -1,0 +1,1 @@
+"""Robust Policy Optimization, trained as populations of agents."""

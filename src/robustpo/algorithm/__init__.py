@@ -1,0 +1,1 @@
+"""The paper: pure functions and pytrees; no files, no processes, no clocks."""

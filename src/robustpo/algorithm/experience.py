@@ -1,0 +1,141 @@
+"""What an agent learns from: rollouts as collected, batches as learned from, its coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float32, Int8, Int32
+
+from robustpo.algorithm.advantage import generalised_advantage, successor_value
+from robustpo.algorithm.distributions import DISTRIBUTIONS
+from robustpo.algorithm.networks import AgentParams, mlp
+from robustpo.config import Shape
+
+FAULTS = ("none", "observation", "reward")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Coefficients:
+    """One agent's settings for one iteration, as traced numbers.
+
+    Schedules are evaluated on the host, so these are plain scalars (`[P]` for a population).
+    """
+
+    alpha: Float32[Array, ""]
+    entropy_coef: Float32[Array, ""]
+    learning_rate: Float32[Array, ""]
+    gamma: Float32[Array, ""]
+    gae_lambda: Float32[Array, ""]
+    clip_coef: Float32[Array, ""]
+    value_coef: Float32[Array, ""]
+    max_grad_norm: Float32[Array, ""]
+    target_kl: Float32[Array, ""]
+    bootstrap: Bool[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Transition:
+    """One row per environment; leading axes `[Q, E]` in a step, `[P, T, E]` in a rollout.
+
+    Attributes:
+        obs: normalised observation the action was chosen on.
+        action: the sampled action, not clipped to the bounds.
+        reward: normalised reward, 0 in phantom rows.
+        terminated: the episode reached a terminal state.
+        truncated: the episode was cut by a time limit.
+        valid: False for phantom rows.
+        final_obs: normalised true successor, only for simulators that reset in the same step.
+        episode_return: raw return of the episode up to this row.
+        episode_length: valid steps of the episode up to this row.
+        fault: index in `FAULTS` of what was not finite in what the simulator returned, 0 if none.
+    """
+
+    obs: Float32[Array, "*N O"]
+    action: Float32[Array, "*N A"]
+    reward: Float32[Array, "*N"]
+    terminated: Bool[Array, "*N"]
+    truncated: Bool[Array, "*N"]
+    valid: Bool[Array, "*N"]
+    final_obs: Float32[Array, "*N O"] | None
+    episode_return: Float32[Array, "*N"]
+    episode_length: Int32[Array, "*N"]
+    fault: Int8[Array, "*N"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Rollout:
+    """The experience of one iteration, agent by agent.
+
+    Attributes:
+        transitions: rows `[P, T, E, ...]`.
+        last_obs: normalised observation after the last row, `[P, E, O]`.
+    """
+
+    transitions: Transition
+    last_obs: Float32[Array, "P E O"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Batch:
+    """Rows of experience of one agent; `B` is a minibatch or the whole rollout.
+
+    Attributes:
+        obs: normalised observations at collection.
+        action: the sampled actions, not clipped to the bounds.
+        log_prob: log-density of the action under the plain policy that collected it.
+        value: value estimate at collection.
+        advantage: generalised advantage, not yet normalised.
+        value_target: `advantage + value`.
+        valid: False for phantom rows, which count nowhere.
+    """
+
+    obs: Float32[Array, "B O"]
+    action: Float32[Array, "B A"]
+    log_prob: Float32[Array, " B"]
+    value: Float32[Array, " B"]
+    advantage: Float32[Array, " B"]
+    value_target: Float32[Array, " B"]
+    valid: Bool[Array, " B"]
+
+
+def make_batch(
+    params: AgentParams, rollout: Rollout, coefficients: Coefficients, shape: Shape
+) -> Batch:
+    """Evaluate one agent's rollout under the policy that collected it; flatten `[T, E]` to `B`.
+
+    Values and log-densities are taken here, in one matrix product over the whole rollout, instead
+    of one vector product per step of the collection. The normalised observations are the stored
+    ones, so the numbers are those of the moment of collection.
+    """
+    rows = rollout.transitions
+    value = mlp(params.critic, rows.obs, shape.activation)[..., 0]
+    last_value = mlp(params.critic, rollout.last_obs, shape.activation)[..., 0]
+    next_value = jnp.concatenate([value[1:], last_value[None]])
+    done = rows.terminated | rows.truncated
+    if rows.final_obs is not None:
+        final_value = mlp(params.critic, rows.final_obs, shape.activation)[..., 0]
+        next_value = jnp.where(done, final_value, next_value)
+    successor = successor_value(
+        next_value, rows.terminated, rows.truncated, coefficients.bootstrap
+    )
+    advantage = generalised_advantage(
+        rows.reward, value, successor, done, coefficients.gamma, coefficients.gae_lambda
+    )
+    location = mlp(params.actor, rows.obs, shape.activation)
+    policy = DISTRIBUTIONS[shape.distribution](location, params.log_std)
+    batch = Batch(
+        obs=rows.obs,
+        action=rows.action,
+        log_prob=policy.log_prob(rows.action),
+        value=value,
+        advantage=advantage,
+        value_target=advantage + value,
+        valid=rows.valid,
+    )
+    return jax.tree.map(lambda x: x.reshape(shape.batch_size, *x.shape[2:]), batch)

@@ -1,0 +1,86 @@
+"""Running moments of observations and returns, updated step by step.
+
+Increments to a mean over millions of samples are smaller than the last bit of a float32, so both
+moments carry the part that rounding would lose (Kahan summation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float32, Int32
+
+PRIOR_COUNT = 1e-4
+EPSILON = 1e-8
+CLIP = 10.0
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class RunningMoments:
+    """Mean and variance of all samples so far, with a prior N(0, 1) of weight `PRIOR_COUNT`.
+
+    Attributes:
+        mean: `[O]`, or a scalar for returns.
+        variance: population variance (ddof 0), same shape.
+        mean_lost: what rounding has taken from `mean` so far.
+        variance_lost: what rounding has taken from `variance` so far.
+        count: number of samples.
+    """
+
+    mean: Float32[Array, "*O"]
+    variance: Float32[Array, "*O"]
+    mean_lost: Float32[Array, "*O"]
+    variance_lost: Float32[Array, "*O"]
+    count: Int32[Array, ""]
+
+    @classmethod
+    def create(cls, shape: tuple[int, ...] = ()) -> Self:
+        """Return the prior: mean 0, variance 1, no samples."""
+        zero = jnp.zeros(shape)
+        return cls(zero, jnp.ones(shape), zero, zero, jnp.zeros((), jnp.int32))
+
+    def update(self, x: Float32[Array, "E *O"], valid: Bool[Array, " E"]) -> RunningMoments:
+        """Take in the samples of one step, leaving out those that are not valid.
+
+        The parallel form of the moments (Chan, Golub & LeVeque 1983) written as increments.
+        """
+        mask = valid.reshape(valid.shape + (1,) * (x.ndim - 1))
+        added = valid.sum(dtype=jnp.int32)
+        divisor = jnp.maximum(added, 1).astype(jnp.float32)
+        batch_mean = jnp.where(mask, x, 0.0).sum(0) / divisor
+        batch_variance = jnp.where(mask, (x - batch_mean) ** 2, 0.0).sum(0) / divisor
+        before = self.count.astype(jnp.float32) + PRIOR_COUNT
+        after = (self.count + added).astype(jnp.float32) + PRIOR_COUNT
+        weight = added.astype(jnp.float32) / after
+        delta = batch_mean - self.mean
+        grown = batch_variance - self.variance + delta**2 * (before / after)
+        mean, mean_lost = _add(self.mean, delta * weight, self.mean_lost)
+        variance, variance_lost = _add(self.variance, grown * weight, self.variance_lost)
+        return RunningMoments(mean, variance, mean_lost, variance_lost, self.count + added)
+
+
+def _add(total: Array, increment: Array, lost: Array) -> tuple[Array, Array]:
+    """Add with Kahan's compensation; return the sum and what was lost to rounding."""
+    wanted = increment - lost
+    result = total + wanted
+    return result, (result - total) - wanted
+
+
+def normalize_observation(
+    obs: Float32[Array, "*B O"], moments: RunningMoments
+) -> Float32[Array, "*B O"]:
+    """Return `(o − mean)/√(variance + ε)`, clipped to ±10."""
+    scaled = (obs - moments.mean) * jax.lax.rsqrt(moments.variance + EPSILON)
+    return jnp.clip(scaled, -CLIP, CLIP)
+
+
+def normalize_reward(
+    reward: Float32[Array, "*B"], return_moments: RunningMoments
+) -> Float32[Array, "*B"]:
+    """Return `r/√(variance of the discounted return + ε)`, clipped to ±10; the mean is kept."""
+    scaled = reward * jax.lax.rsqrt(return_moments.variance + EPSILON)
+    return jnp.clip(scaled, -CLIP, CLIP)

@@ -1,0 +1,348 @@
+"""Settings, shapes and methods: everything that says what is trained, validated on construction.
+
+A *setting* is a number that may differ between the agents of one population; a *shape* is what
+must be equal because it changes the compiled program. See `Settings` and `Shape`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from robustpo.errors import ConfigError
+
+TimeLimit = Literal["terminal", "bootstrap"]
+LearningRateSchedule = Literal["linear", "constant"]
+Activation = Literal["tanh", "relu", "elu", "swish"]
+Distribution = Literal["gaussian"]
+Noise = Literal["uniform", "none"]
+
+MAX_SEED = 2**31 - 1
+
+
+def _option(default: Any, text: str) -> Any:
+    """Declare a field with its help text, which the command line shows."""
+    return field(default=default, metadata={"help": text})
+
+
+def _require(condition: bool, name: str, value: Any, expected: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name}={value!r} is not valid; expected {expected}")
+
+
+def _require_number(
+    name: str, value: Any, low: float, high: float = math.inf, *, open_low: bool = False
+) -> None:
+    """Raise `ConfigError` unless `value` is a finite number in [low, high] (or (low, high])."""
+    bound = f"a finite number {'above' if open_low else 'of at least'} {low:g}"
+    if high < math.inf:
+        bound += f" and at most {high:g}"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    inside = is_number and math.isfinite(value) and low <= value <= high
+    _require(inside and not (open_low and value == low), name, value, bound)
+
+
+def _require_count(name: str, value: Any, low: int = 1) -> None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= low
+    _require(is_count, name, value, f"a whole number of at least {low}")
+
+
+def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(
+            f"{name}={value!r} is unknown; choose one of {', '.join(choices)}"
+            f"{suggest(str(value), choices)}"
+        )
+
+
+def suggest(word: str, known: Any) -> str:
+    """Return `" (did you mean X?)"` for the nearest of `known`, or an empty string."""
+    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Numbers of one agent that may differ inside a population.
+
+    Defaults are the paper's Table 2 (arXiv 2212.07536) and the PPO implementation it builds on.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    seed: int = _option(0, "Seed of the agent and of its simulators.")
+    alpha: float = _option(
+        0.5,
+        "Half-width of the uniform perturbation of the policy's location, in the environment's "
+        "action units (paper, eq. 4); 0 is PPO.",
+    )
+    entropy_coef: float = _option(0.0, "Weight of the entropy bonus.")
+    learning_rate: float = _option(3e-4, "Initial learning rate of Adam.")
+    learning_rate_schedule: LearningRateSchedule = _option(
+        "linear", "Anneal the learning rate to zero over training, or keep it constant."
+    )
+    gamma: float = _option(0.99, "Discount factor.")
+    gae_lambda: float = _option(0.95, "Lambda of generalised advantage estimation.")
+    clip_coef: float = _option(0.2, "Clipping range of the probability ratio and of the value.")
+    value_coef: float = _option(0.5, "Weight of the value loss.")
+    max_grad_norm: float = _option(0.5, "Largest global norm of a gradient.")
+    target_kl: float | None = _option(
+        None, "Stop the epochs of an update once the approximate KL exceeds this."
+    )
+    time_limit: TimeLimit = _option(
+        "terminal",
+        "What a truncated episode bootstraps: nothing (terminal, as published) or the value of "
+        "its final observation (bootstrap).",
+    )
+
+    def __post_init__(self) -> None:
+        _require_count("seed", self.seed, 0)
+        _require(self.seed <= MAX_SEED, "seed", self.seed, f"at most {MAX_SEED}")
+        _require_number("alpha", self.alpha, 0.0)
+        _require_number("entropy_coef", self.entropy_coef, 0.0)
+        _require_number("learning_rate", self.learning_rate, 0.0, open_low=True)
+        _require_choice(
+            "learning_rate_schedule", self.learning_rate_schedule, LearningRateSchedule.__args__
+        )
+        _require_number("gamma", self.gamma, 0.0, 1.0)
+        _require_number("gae_lambda", self.gae_lambda, 0.0, 1.0)
+        _require_number("clip_coef", self.clip_coef, 0.0, open_low=True)
+        _require_number("value_coef", self.value_coef, 0.0)
+        _require_number("max_grad_norm", self.max_grad_norm, 0.0, open_low=True)
+        if self.target_kl is not None:
+            _require_number("target_kl", self.target_kl, 0.0, open_low=True)
+        _require_choice("time_limit", self.time_limit, TimeLimit.__args__)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all agents of a population share because it changes the compiled program.
+
+    Raises:
+        ConfigError: if a value is out of range, or the minibatches do not divide the batch.
+    """
+
+    hidden_sizes: tuple[int, ...] = _option((64, 64), "Widths of the hidden layers.")
+    activation: Activation = _option("tanh", "Activation of the hidden layers.")
+    distribution: Distribution = _option("gaussian", "Family of the action distribution.")
+    noise: Noise = _option(
+        "uniform", "Family of the perturbation; none compiles the update without any."
+    )
+    num_envs: int = _option(1, "Environments per agent.")
+    num_steps: int = _option(2048, "Steps per environment and rollout.")
+    num_minibatches: int = _option(32, "Minibatches per epoch.")
+    update_epochs: int = _option(10, "Epochs per update.")
+    normalize_observations: bool = _option(True, "Normalise observations by running moments.")
+    normalize_rewards: bool = _option(
+        True, "Divide rewards by the running standard deviation of the discounted return."
+    )
+    normalize_advantages: bool = _option(True, "Normalise advantages per minibatch.")
+    clip_value_loss: bool = _option(True, "Clip the value loss like the ratio.")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        for width in self.hidden_sizes:
+            _require_count("hidden_sizes", width)
+        _require(len(self.hidden_sizes) > 0, "hidden_sizes", self.hidden_sizes, "one width or more")
+        _require_choice("activation", self.activation, Activation.__args__)
+        _require_choice("distribution", self.distribution, Distribution.__args__)
+        _require_choice("noise", self.noise, Noise.__args__)
+        for name in ("num_envs", "num_steps", "num_minibatches", "update_epochs"):
+            _require_count(name, getattr(self, name))
+        if self.batch_size % self.num_minibatches:
+            divisors = [n for n in range(1, self.batch_size + 1) if self.batch_size % n == 0]
+            nearest = min(divisors, key=lambda n: abs(n - self.num_minibatches))
+            raise ConfigError(
+                f"num_minibatches={self.num_minibatches} does not divide "
+                f"num_envs*num_steps={self.batch_size}; choose a divisor such as {nearest}"
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of one rollout of one agent."""
+        return self.num_envs * self.num_steps
+
+    @property
+    def minibatch_size(self) -> int:
+        """Rows of one minibatch."""
+        return self.batch_size // self.num_minibatches
+
+
+@dataclass(frozen=True)
+class Method:
+    """A named bundle of settings and shape."""
+
+    name: str
+    summary: str
+    overrides: dict[str, Any]
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("rpo", "Robust Policy Optimization (paper, Algorithm 1), alpha 0.5", {}),
+        Method("ppo", "Proximal Policy Optimization: rpo with alpha 0", {"alpha": 0.0}),
+        Method(
+            "ppo-entropy",
+            "PPO with an entropy bonus (paper, section 5.3), coefficient 0.01",
+            {"alpha": 0.0, "entropy_coef": 0.01},
+        ),
+    )
+}
+
+SETTING_NAMES = tuple(f.name for f in dataclasses.fields(Settings))
+SHAPE_NAMES = tuple(f.name for f in dataclasses.fields(Shape))
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: a task, a method, all its numbers and its length.
+
+    Attributes:
+        task: id of the task, `module:callable`, or the name of a constructor.
+        method: name of the method the numbers started from.
+        settings: the per-agent numbers.
+        shape: what the agent shares with its population.
+        steps: requested simulator steps; floored to whole iterations (`total_steps`).
+        eval_every: steps between evaluations during training, 0 for none.
+        eval_episodes: episodes of each of those evaluations.
+        init_policy: path of a policy file that training starts from, or None.
+
+    Raises:
+        ConfigError: if steps are fewer than one rollout, or a count is not valid.
+    """
+
+    task: str
+    method: str = "rpo"
+    settings: Settings = Settings()
+    shape: Shape = Shape()
+    steps: int = 8_000_000
+    eval_every: int = 0
+    eval_episodes: int = 10
+    init_policy: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_count("steps", self.steps)
+        _require_count("eval_every", self.eval_every, 0)
+        _require_count("eval_episodes", self.eval_episodes)
+        if self.steps < self.shape.batch_size:
+            raise ConfigError(
+                f"steps={self.steps} is smaller than one rollout of "
+                f"num_envs*num_steps={self.shape.batch_size}; train for at least that many"
+            )
+
+    @property
+    def num_iterations(self) -> int:
+        """Rollouts and updates of the run."""
+        return self.steps // self.shape.batch_size
+
+    @property
+    def total_steps(self) -> int:
+        """Simulator steps really made: `steps` floored to whole iterations."""
+        return self.num_iterations * self.shape.batch_size
+
+    @property
+    def variant(self) -> str:
+        """The method's name with a slug of what differs from its defaults; names the directory."""
+        return "_".join([self.method, *self._slugs()])
+
+    def _slugs(self) -> list[str]:
+        default = make_config(self.task, self.method)
+        slugs = []
+        for part in ("settings", "shape"):
+            mine, theirs = getattr(self, part), getattr(default, part)
+            for option in dataclasses.fields(mine):
+                value = getattr(mine, option.name)
+                if option.name != "seed" and value != getattr(theirs, option.name):
+                    slugs.append(f"{option.name.replace('_', '-')}-{_slug(value)}")
+        if self.steps != default.steps:
+            slugs.append(f"steps-{_short_count(self.steps)}")
+        if self.init_policy is not None:
+            slugs.append(f"init-{_slug(self.init_policy)}")
+        return slugs
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides whether two runs are the same experiment, as plain data."""
+        data = dataclasses.asdict(self)
+        data["shape"]["hidden_sizes"] = list(self.shape.hidden_sizes)
+        return data
+
+
+def _slug(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return "x".join(str(item) for item in value)
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-")
+
+
+def _short_count(count: int) -> str:
+    """Write a count as people do: 8m, 600k, 1.5m, or the digits."""
+    for unit, letter in ((1_000_000, "m"), (1_000, "k")):
+        if count >= unit and (count * 1000) % unit == 0:
+            return f"{count / unit:g}{letter}"
+    return str(count)
+
+
+def make_config(
+    task: str,
+    method: str = "rpo",
+    *,
+    steps: int = 8_000_000,
+    eval_every: int = 0,
+    eval_episodes: int = 10,
+    init_policy: str | None = None,
+    **overrides: Any,
+) -> RunConfig:
+    """Build the configuration of one run from a method's name and any setting or shape by name.
+
+    Raises:
+        ConfigError: if the method or an option is unknown, or a value is not valid.
+    """
+    _require_choice("method", method, tuple(METHODS))
+    options = METHODS[method].overrides | overrides
+    for name in options:
+        _require_choice("option", name, SETTING_NAMES + SHAPE_NAMES)
+    return RunConfig(
+        task=task,
+        method=method,
+        settings=Settings(**{k: v for k, v in options.items() if k in SETTING_NAMES}),
+        shape=Shape(**{k: v for k, v in options.items() if k in SHAPE_NAMES}),
+        steps=steps,
+        eval_every=eval_every,
+        eval_episodes=eval_episodes,
+        init_policy=init_policy,
+    )
+
+
+def parse_seeds(text: str | int | list[int] | range) -> tuple[int, ...]:
+    """Read seeds: `3`, `0,4,7`, or the half-open range `0:10`; lists and ranges pass through.
+
+    Raises:
+        ConfigError: if the text is none of these, is empty, or names a seed twice.
+    """
+    if isinstance(text, int):
+        seeds = [text]
+    elif not isinstance(text, str):
+        seeds = list(text)
+    elif match := re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text):
+        first, last = int(match[1]), int(match[2])
+        _require(last - first <= 10_000, "seeds", text, "at most 10000 seeds")
+        seeds = list(range(first, last))
+    elif re.fullmatch(r"\s*\d+(\s*,\s*\d+)*\s*", text):
+        seeds = [int(part) for part in text.split(",")]
+    else:
+        seeds = []
+    _require(
+        bool(seeds) and len(set(seeds)) == len(seeds),
+        "seeds",
+        text,
+        "a number such as 3, a list such as 0,4,7 or a half-open range such as 0:10, none twice",
+    )
+    return tuple(seeds)

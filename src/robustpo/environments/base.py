@@ -1,0 +1,111 @@
+"""The contract between simulators and training: what one step of many environments returns.
+
+All environments of a population lie side by side on one axis `N = P·E`: agent 0's environments
+first, then agent 1's. An environment resets itself when an episode has ended, in one of two ways:
+
+* `next_step` (EnvPool, Gymnasium's vector environments): the step *after* the end ignores its
+  action and returns a reset observation. That row is a phantom (`valid` is False): nothing may be
+  learned from it. The row before it carries the true final observation, so `final_obs is obs`.
+* `same_step` (simulators written in JAX): the ending step returns the reset observation in `obs`
+  and the true final one in `final_obs`; every row is valid.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+Autoreset = Literal["next_step", "same_step"]
+
+
+class Step(NamedTuple):
+    """What one step of `N` environments returns. Arrays of NumPy on the host, of JAX when traced.
+
+    Attributes:
+        obs: the observation to act on next, `[N, O]` float32.
+        reward: the reward of this step, `[N]` float32; meaningless where not `valid`.
+        terminated: the episode reached a terminal state, `[N]` bool.
+        truncated: the episode was cut by a time limit, `[N]` bool.
+        final_obs: the observation that this action led to, `[N, O]` float32; differs from `obs`
+            only where an environment was reset in the same step.
+        valid: False where the simulator ignored the action and only reset itself, `[N]` bool.
+    """
+
+    obs: Any
+    reward: Any
+    terminated: Any
+    truncated: Any
+    final_obs: Any
+    valid: Any
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """Sizes and limits of a task.
+
+    Attributes:
+        id: the name people use for it.
+        suite: the benchmark it belongs to, such as `DeepMind Control`.
+        observation_size: length `O` of the flat observation.
+        action_low: lower bounds of the action, `A` numbers, -inf where unbounded.
+        action_high: upper bounds of the action.
+        episode_limit: steps after which an episode is truncated, or None.
+        simulator: the adapter that steps it: `envpool`, `gymnasium` or `jax`.
+    """
+
+    id: str
+    suite: str
+    observation_size: int
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+    episode_limit: int | None
+    simulator: str
+
+    @property
+    def action_size(self) -> int:
+        """Length `A` of an action."""
+        return len(self.action_low)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether every action dimension has two finite bounds."""
+        return bool(np.isfinite([*self.action_low, *self.action_high]).all())
+
+
+class Environment(abc.ABC):
+    """`N` environments of one task, stepped together."""
+
+    spec: TaskSpec
+    num_envs: int
+    autoreset: Autoreset = "next_step"
+
+
+class HostEnvironment(Environment):
+    """Environments stepped from Python with NumPy arrays."""
+
+    @abc.abstractmethod
+    def reset(self) -> np.ndarray:
+        """Reset all environments; return observations `[N, O]` float32."""
+
+    @abc.abstractmethod
+    def step(self, action: np.ndarray) -> Step:
+        """Step all environments with actions `[N, A]` float32 inside the bounds."""
+
+    def close(self) -> None:
+        """Release the simulators."""
+        return None
+
+
+class TracedEnvironment(Environment):
+    """Environments stepped inside a compiled program; the state is a pytree that is threaded."""
+
+    @abc.abstractmethod
+    def init(self) -> tuple[Any, Any]:
+        """Reset all environments; return the state to thread and observations `[N, O]` float32."""
+
+    @abc.abstractmethod
+    def step(self, state: Any, action: Any) -> tuple[Any, Step]:
+        """Step all environments with actions `[N, A]` float32 inside the bounds; traceable."""

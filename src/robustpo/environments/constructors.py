@@ -1,0 +1,114 @@
+"""From what a person writes as a task to a callable that makes one Gymnasium environment."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+
+from robustpo.environments import catalog
+from robustpo.errors import ConfigError
+
+# Forces Gymnasium's own implementation of a task that the catalog would run in EnvPool.
+GYMNASIUM_PREFIX = "gymnasium/"
+
+
+def find_constructor(task: str | Callable[..., Any]) -> Callable[[], Any]:
+    """Return what makes one environment of `task`.
+
+    Raises:
+        ConfigError: if an id is not registered, or a module or its callable is not to be found.
+    """
+    if callable(task):
+        return task
+    if not isinstance(task, str):
+        raise ConfigError(
+            f"task={task!r} is a {type(task).__name__}; expected an id, `module:callable` or a "
+            "callable that returns a gymnasium.Env"
+        )
+    module_name, colon, rest = task.partition(":")
+    if not colon:
+        return _registered(task.removeprefix(GYMNASIUM_PREFIX), task)
+    module = _import(module_name, task)
+    if rest in gymnasium.registry:
+        return _registered(rest, task)
+    return _attribute(module, rest, task)
+
+
+def task_name(task: str | Callable[..., Any]) -> str:
+    """Return the name a task is recorded under: its id, or `module:name` of a constructor."""
+    if isinstance(task, str):
+        return task
+    if isinstance(task, functools.partial):
+        return task_name(task.func)
+    module = getattr(task, "__module__", None) or "builtins"
+    return f"{module}:{getattr(task, '__qualname__', type(task).__qualname__)}"
+
+
+def is_registered(task: str) -> bool:
+    """Whether a task names an id of Gymnasium's registry, with or without a package before it."""
+    return task.removeprefix(GYMNASIUM_PREFIX).rpartition(":")[2] in gymnasium.registry
+
+
+def unknown_task(task: str) -> ConfigError:
+    """Return the error for a task that neither the catalog nor Gymnasium knows."""
+    near = catalog.nearest(task, gymnasium.registry)
+    guess = f"; did you mean {' or '.join(near)}?" if near else ";"
+    return ConfigError(f"unknown task {task!r}{guess} `robustpo envs` lists all")
+
+
+def one_line(value: object, limit: int = 200) -> str:
+    """Write `value` on one line of at most `limit` characters."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _registered(task_id: str, task: str) -> Callable[[], Any]:
+    # gymnasium.make would accept an id without a version and pick the newest; a task whose
+    # meaning changes with an upgrade must not be recorded under that name.
+    if task_id not in gymnasium.registry:
+        raise unknown_task(task)
+    # The checker repeats at every step what `_build` settles once.
+    return functools.partial(gymnasium.make, task_id, disable_env_checker=True)
+
+
+def _import(name: str, task: str) -> types.ModuleType:
+    try:
+        return _import_from_here(name)
+    except Exception as error:
+        raise ConfigError(
+            f"task {task!r}: module {name!r} could not be imported ({type(error).__name__}: "
+            f"{one_line(error)}); check its name, or put its folder on PYTHONPATH"
+        ) from error
+
+
+def _import_from_here(name: str) -> types.ModuleType:
+    """Import a module; a file in the working directory counts, as with `python -m`.
+
+    Installed commands do not have that directory on the path, yet it is where people keep the
+    one file with their environment. It goes last, so that it shadows nothing.
+    """
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
+
+
+def _attribute(module: types.ModuleType, path: str, task: str) -> Callable[[], Any]:
+    found: Any = module
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        public = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        raise ConfigError(
+            f"task {task!r}: module {module.__name__!r} has no callable {path!r}; "
+            f"it offers {one_line(', '.join(public)) or 'none'}"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""How good a policy is: frozen statistics, fresh seeds, no learning."""

@@ -1,0 +1,101 @@
+"""What is remembered of one agent while it trains: averages for its rows, recent returns."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from robustpo.config import RunConfig
+
+MAX_ROWS = 500
+RECENT_EPISODES = 100
+
+AVERAGED = (
+    "entropy",
+    "action_std",
+    "alpha",
+    "learning_rate",
+    "policy_loss",
+    "value_loss",
+    "approx_kl",
+    "clip_fraction",
+    "explained_variance",
+)
+
+
+class AgentLog:
+    """Averages iterations into at most `MAX_ROWS` rows and keeps the last 100 returns.
+
+    Args:
+        config: the run.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.step = 0
+        self.transitions = 0
+        self.episodes = 0
+        self.recent_returns: deque[float] = deque(maxlen=RECENT_EPISODES)
+        self._iterations_per_row = math.ceil(config.num_iterations / MAX_ROWS)
+        self._start_row()
+
+    def _start_row(self) -> None:
+        self._iterations = 0
+        self._sums = dict.fromkeys(AVERAGED, 0.0)
+        self._counts = dict.fromkeys(AVERAGED, 0)
+        self._returns: list[float] = []
+        self._lengths: list[float] = []
+
+    def add(
+        self,
+        transitions: int,
+        returns: Sequence[float],
+        lengths: Sequence[float],
+        metrics: Mapping[str, float],
+    ) -> None:
+        """Take in one iteration."""
+        self.step += self.config.shape.batch_size
+        self.transitions += transitions
+        self.episodes += len(returns)
+        self.recent_returns.extend(returns)
+        self._returns.extend(returns)
+        self._lengths.extend(lengths)
+        self._iterations += 1
+        for name in AVERAGED:
+            if math.isfinite(metrics[name]):
+                self._sums[name] += metrics[name]
+                self._counts[name] += 1
+
+    def take_row(self, seconds: float, *, final: bool = False) -> dict[str, Any] | None:
+        """Return the finished row and start the next, or None while it is being filled.
+
+        Args:
+            seconds: training time so far.
+            final: whether to close a row that is not full.
+        """
+        full = self._iterations >= self._iterations_per_row
+        if not full and not (final and self._iterations):
+            return None
+        row = {
+            "step": self.step,
+            "transitions": self.transitions,
+            "seconds": seconds,
+            "episodes": self.episodes,
+            "return_mean": _mean(self._returns),
+            "length_mean": _mean(self._lengths),
+        }
+        for name in AVERAGED:
+            row[name] = self._sums[name] / self._counts[name] if self._counts[name] else math.nan
+        self._start_row()
+        return row
+
+    @property
+    def final_return(self) -> float:
+        """Mean over the last 100 training episodes; NaN if none has ended."""
+        return _mean(self.recent_returns)
+
+
+def _mean(values: Sequence[float] | deque[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan

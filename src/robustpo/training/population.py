@@ -1,0 +1,156 @@
+"""Many agents as one pytree: their states, their keys and their numbers per iteration.
+
+An agent does not depend on the population it is in. Everything it draws comes from the key of its
+own seed, its update runs by itself (`lax.map`), and `collect` carries the population padded to a
+multiple of `LANES`: XLA vectorises elementwise code across agents, so without padding the last
+agents of a population would take a differently rounded path than the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32, Int32, PyTree
+
+from robustpo.algorithm.experience import Coefficients
+from robustpo.algorithm.learner import LearnerState, init_learner
+from robustpo.algorithm.networks import init_params
+from robustpo.algorithm.normalization import RunningMoments
+from robustpo.algorithm.random import make_key
+from robustpo.config import RunConfig, Settings, Shape
+
+LANES = 8
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class CollectorState:
+    """What collection carries from step to step, padded to `Q`, the next multiple of `LANES`.
+
+    Attributes:
+        obs: the normalised observation to act on next, `[Q, E, O]`.
+        obs_moments: running moments of the raw observations, `[Q, ...]`.
+        return_moments: running moments of the discounted return, `[Q, ...]`.
+        discounted_return: discounted return of the running episode so far, `[Q, E]`.
+        episode_return: undiscounted raw return of the running episode so far, `[Q, E]`.
+        episode_length: valid steps of the running episode so far, `[Q, E]`.
+    """
+
+    obs: Float32[Array, "Q E O"]
+    obs_moments: RunningMoments
+    return_moments: RunningMoments
+    discounted_return: Float32[Array, "Q E"]
+    episode_return: Float32[Array, "Q E"]
+    episode_length: Int32[Array, "Q E"]
+
+
+@dataclass(frozen=True)
+class Population:
+    """The agents of one shape that are trained together.
+
+    Attributes:
+        learners: parameters and optimisers, `[P, ...]`.
+        collector: state of collection, `[Q, ...]`.
+        keys: one key per agent, `[P]`.
+    """
+
+    learners: LearnerState
+    collector: CollectorState
+    keys: Array
+
+
+def padded_size(num_agents: int) -> int:
+    """Return the next multiple of `LANES`."""
+    return -(-num_agents // LANES) * LANES
+
+
+def pad_agents(tree: PyTree, num_agents: int) -> PyTree:
+    """Pad the leading axis of every leaf from `P` to `Q` with zeros."""
+    extra = padded_size(num_agents) - num_agents
+    return jax.tree.map(
+        lambda x: jnp.concatenate([x, jnp.zeros((extra, *x.shape[1:]), x.dtype)]), tree
+    )
+
+
+def stack(trees: Sequence[PyTree]) -> PyTree:
+    """Stack the leaves of equal pytrees along a new leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def init_population(
+    configs: Sequence[RunConfig], observation_size: int, action_size: int
+) -> Population:
+    """Create the agents of a population from their seeds, each by itself."""
+    shape = configs[0].shape
+    keys = jnp.stack([make_key(config.settings.seed) for config in configs])
+    init = jax.jit(_init_agent, static_argnums=(0, 1, 2))
+    learners = stack([init(shape, observation_size, action_size, key) for key in keys])
+    moments = [RunningMoments.create((observation_size,))] * len(configs)
+    collector = init_collector(stack(moments), len(configs), shape.num_envs)
+    return Population(learners, collector, keys)
+
+
+def _init_agent(shape: Shape, observation_size: int, action_size: int, key: Array) -> LearnerState:
+    init_key = jax.random.fold_in(key, INIT_STREAM)
+    return init_learner(
+        init_params(observation_size, action_size, shape.hidden_sizes, key=init_key)
+    )
+
+
+INIT_STREAM, COLLECT_STREAM, LEARN_STREAM = range(3)
+
+
+def init_collector(
+    obs_moments: RunningMoments, num_agents: int, num_envs: int
+) -> CollectorState:
+    """Return the state before the first observation, with moments `[P, ...]` to start from."""
+    size = padded_size(num_agents)
+    zeros = jnp.zeros((size, num_envs))
+    return CollectorState(
+        obs=jnp.zeros((size, num_envs, obs_moments.mean.shape[-1])),
+        obs_moments=pad_agents(obs_moments, num_agents),
+        return_moments=stack([RunningMoments.create()] * size),
+        discounted_return=zeros,
+        episode_return=zeros,
+        episode_length=zeros.astype(jnp.int32),
+    )
+
+
+def simulator_seeds(config: RunConfig) -> list[int]:
+    """Return one seed per environment of an agent, drawn from the agent's seed alone."""
+    words = np.random.SeedSequence(config.settings.seed).generate_state(config.shape.num_envs)
+    return [int(word) & 0x7FFFFFFF for word in words]
+
+
+def coefficients_at(
+    configs: Sequence[RunConfig], iteration: int
+) -> Coefficients:
+    """Evaluate every agent's schedules for one iteration (0-based) into numbers `[P]`."""
+    rows = [_coefficients(c.settings, min(iteration / c.num_iterations, 1.0)) for c in configs]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return Coefficients(
+        **{
+            name: jnp.asarray(column, bool if name == "bootstrap" else jnp.float32)
+            for name, column in columns.items()
+        }
+    )
+
+
+def _coefficients(settings: Settings, progress: float) -> dict[str, float]:
+    annealed = settings.learning_rate_schedule == "linear"
+    return {
+        "alpha": settings.alpha,
+        "entropy_coef": settings.entropy_coef,
+        "learning_rate": settings.learning_rate * (1 - progress if annealed else 1.0),
+        "gamma": settings.gamma,
+        "gae_lambda": settings.gae_lambda,
+        "clip_coef": settings.clip_coef,
+        "value_coef": settings.value_coef,
+        "max_grad_norm": settings.max_grad_norm,
+        "target_kl": np.inf if settings.target_kl is None else settings.target_kl,
+        "bootstrap": settings.time_limit == "bootstrap",
+    }

@@ -1,0 +1,108 @@
+"""Between an agent of a population and a policy file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from robustpo.algorithm.learner import init_learner
+from robustpo.algorithm.networks import AgentParams, Dense
+from robustpo.algorithm.normalization import RunningMoments
+from robustpo.config import RunConfig
+from robustpo.environments.base import TaskSpec
+from robustpo.errors import ConfigError
+from robustpo.policy import Policy, load_policy
+from robustpo.training.population import Population, init_collector, stack
+
+
+def make_policy(
+    config: RunConfig, spec: TaskSpec, params: AgentParams, moments: RunningMoments
+) -> Policy:
+    """Freeze one agent: its networks, its moments and the bounds of its actions."""
+    tensors = {
+        f"{name}.{i}.{part}": np.asarray(getattr(layer, part))
+        for name, layers in (("actor", params.actor), ("critic", params.critic))
+        for i, layer in enumerate(layers)
+        for part in ("weight", "bias")
+    }
+    tensors["log_std"] = np.asarray(params.log_std)
+    tensors["action.low"] = np.asarray(spec.action_low, np.float32)
+    tensors["action.high"] = np.asarray(spec.action_high, np.float32)
+    if config.shape.normalize_observations:
+        tensors["observation.mean"] = np.asarray(moments.mean)
+        tensors["observation.variance"] = np.asarray(moments.variance)
+        tensors["observation.count"] = np.asarray(moments.count, np.float32)
+    metadata = {
+        "task": config.task,
+        "method": config.method,
+        "variant": config.variant,
+        "seed": config.settings.seed,
+        "activation": config.shape.activation,
+        "distribution": config.shape.distribution,
+    }
+    return Policy(tensors, metadata)
+
+
+def warm_start(population: Population, configs: Sequence[RunConfig]) -> Population:
+    """Replace the networks and moments of agents that start from a policy file.
+
+    Raises:
+        ConfigError: if a policy's layers do not have the sizes of the agent's.
+    """
+    if all(config.init_policy is None for config in configs):
+        return population
+    learners, moments = [], []
+    for index, config in enumerate(configs):
+        own = jax.tree.map(lambda x, i=index: x[i], population.learners)
+        count = jax.tree.map(lambda x, i=index: x[i], population.collector.obs_moments)
+        if config.init_policy is not None:
+            policy = load_policy(config.init_policy)
+            own = init_learner(_params_from(policy, own.params, config))
+            count = _moments_from(policy, count)
+        learners.append(own)
+        moments.append(count)
+    collector = init_collector(stack(moments), len(configs), configs[0].shape.num_envs)
+    return replace(population, learners=stack(learners), collector=collector)
+
+
+def _params_from(policy: Policy, like: AgentParams, config: RunConfig) -> AgentParams:
+    def take(name: str, shape: tuple[int, ...]) -> Any:
+        tensor = policy.tensors.get(name)
+        if tensor is None or tensor.shape != shape:
+            found = None if tensor is None else tensor.shape
+            raise ConfigError(
+                f"init_policy={config.init_policy!r} has {name} of shape {found}, this task and "
+                f"network need {shape}; choose a policy of the same task and --hidden-sizes"
+            )
+        return jnp.asarray(tensor)
+
+    def layers(name: str, own: tuple[Dense, ...]) -> tuple[Dense, ...]:
+        return tuple(
+            Dense(
+                take(f"{name}.{i}.weight", layer.weight.shape),
+                take(f"{name}.{i}.bias", layer.bias.shape),
+            )
+            for i, layer in enumerate(own)
+        )
+
+    return AgentParams(
+        actor=layers("actor", like.actor),
+        log_std=take("log_std", like.log_std.shape),
+        critic=layers("critic", like.critic),
+    )
+
+
+def _moments_from(policy: Policy, own: RunningMoments) -> RunningMoments:
+    if "observation.mean" not in policy.tensors:
+        return own
+    return replace(
+        own,
+        mean=jnp.asarray(policy.tensors["observation.mean"]),
+        variance=jnp.asarray(policy.tensors["observation.variance"]),
+        count=jnp.asarray(policy.tensors.get("observation.count", 1), jnp.int32),
+    )

@@ -1,0 +1,53 @@
+"""Curves of several seeds on one grid."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from robustpo.reports.alignment import Curve, curves_of, mean_band
+
+
+def curve(steps, values):
+    return Curve(np.array(steps, dtype=float), np.array(values, dtype=float))
+
+
+def test_band_by_hand_on_a_shared_grid():
+    band = mean_band([curve([1, 2], [0, 1]), curve([1, 2], [2, 2]), curve([1, 2], [1, 3])])
+    # Both columns are {0, 1, 2} and {1, 2, 3}: standard deviation 1.
+    half = 4.302653 / math.sqrt(3)
+    assert band.mean == pytest.approx([1, 2])
+    assert band.low == pytest.approx([1 - half, 2 - half], abs=1e-6)
+    assert band.high == pytest.approx([1 + half, 2 + half], abs=1e-6)
+
+
+def test_different_grids_are_interpolated_on_the_common_range_only():
+    band = mean_band([curve([0, 10, 20], [0, 10, 20]), curve([5, 15, 40], [0, 10, 10])])
+    assert band.steps.tolist() == [5, 10, 15, 20]
+    assert band.mean == pytest.approx([2.5, 7.5, 12.5, 15.0])
+
+
+def test_one_seed_has_no_interval():
+    band = mean_band([curve([1, 2], [3, 4])])
+    assert band.mean.tolist() == [3, 4]
+    assert np.isnan(band.low).all()
+
+
+def test_nothing_in_common_has_no_mean():
+    assert mean_band([curve([1, 2], [0, 0]), curve([3, 4], [0, 0])]) is None
+    assert mean_band([]) is None
+
+
+def test_unknown_values_are_left_out():
+    results = pl.DataFrame(
+        {
+            "variant": ["rpo"] * 5 + ["ppo"],
+            "seed": [0, 0, 0, 1, 2, 0],
+            "step": [3, 1, 2, 1, 1, 1],
+            "return_mean": [30.0, None, 20.0, math.nan, 7.0, 1.0],
+        }
+    )
+    curves = curves_of(results, "rpo", "return_mean")
+    assert [c.steps.tolist() for c in curves] == [[2, 3], [1]]
+    assert [c.values.tolist() for c in curves] == [[20.0, 30.0], [7.0]]

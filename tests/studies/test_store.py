@@ -1,0 +1,218 @@
+"""Reading runs back, whole, half-written and hostile."""
+
+import json
+import logging
+
+import polars as pl
+import pytest
+
+from robustpo.errors import ConfigError
+from robustpo.studies.store import (
+    METRICS_SCHEMA,
+    RESULTS_SCHEMA,
+    SUMMARY_SCHEMA,
+    load_results,
+    load_summary,
+)
+
+
+def config(task="dm_control/walker-walk-v0", variant="rpo", method="rpo", seed=0):
+    settings = {"seed": seed, "alpha": 0.5, "time_limit": "terminal"}
+    identity = {"task": task, "method": method, "settings": settings, "shape": {}, "steps": 9000}
+    return {"identity": identity, "variant": variant, "total_steps": 8192}
+
+
+def row(step, **values):
+    return {
+        "step": step,
+        "return_mean": 1.5,
+        "entropy": 2.0,
+        "episodes": 3,
+        "seconds": 0.5,
+    } | values
+
+
+def write(root, content, lines=(), result=None, name="seed-0", ending="\n"):
+    path = root / "dm_control" / "walker-walk-v0" / "rpo" / name
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    (path / "metrics.jsonl").write_text(text + ending)
+    if result is not None:
+        (path / "result.json").write_text(result if isinstance(result, str) else json.dumps(result))
+    return path
+
+
+def test_results_are_tidy_typed_and_ordered(tmp_path):
+    write(tmp_path, config(seed=1), [row(2048), row(4096)], name="seed-1")
+    write(tmp_path, config(seed=0), [row(2048, return_mean=None)])
+    results = load_results(str(tmp_path))
+    assert results.schema == pl.Schema(RESULTS_SCHEMA)
+    assert results.select("task", "variant", "method", "seed", "step").rows() == [
+        ("dm_control/walker-walk-v0", "rpo", "rpo", 0, 2048),
+        ("dm_control/walker-walk-v0", "rpo", "rpo", 1, 2048),
+        ("dm_control/walker-walk-v0", "rpo", "rpo", 1, 4096),
+    ]
+    assert results["return_mean"].to_list() == [None, 1.5, 1.5]
+
+
+def test_a_cut_last_line_loses_that_line_only_and_silently(tmp_path, caplog):
+    write(tmp_path, config(), [row(2048), row(4096), '{"step": 6144, "ret'], ending="")
+    with caplog.at_level(logging.WARNING):
+        assert load_results(tmp_path)["step"].to_list() == [2048, 4096]
+    assert not caplog.records
+
+
+def test_hostile_lines_are_left_out_with_a_warning(tmp_path, caplog):
+    lines = [
+        row(2048),
+        "not json",
+        "[1, 2]",
+        "null",
+        '{"step": "4096"}',
+        '{"step": true}',
+        '{"step": 1e400}',
+        '{"step": ' + "9" * 5000 + "}",
+        "[" * 100_000,
+        "\x00\x00\x00",
+        row(10**30),
+        row(4096, return_mean="NaN", entropy=[1], episodes=2.5, seconds=10**400, extra=1),
+    ]
+    write(tmp_path, config(), lines)
+    with caplog.at_level(logging.WARNING):
+        results = load_results(tmp_path)
+    assert results["step"].to_list() == [2048, 4096]
+    last = results.row(1, named=True)
+    assert [last[name] for name in ("return_mean", "entropy", "episodes", "seconds")] == [None] * 4
+    assert "10 lines cannot be read" in caplog.text
+
+
+def test_values_that_are_not_finite_are_null_in_either_file(tmp_path):
+    text = '{"step": 1, "entropy": NaN, "return_mean": Infinity, "length_mean": null}'
+    path = write(tmp_path, config(), [text])
+    columns = ["entropy", "return_mean", "length_mean"]
+    assert load_results(tmp_path).select(columns).rows() == [(None, None, None)]
+    table = pl.DataFrame({"step": [1, 2], "entropy": [float("nan"), 3.0]})
+    table.with_columns(return_mean=pl.lit(float("-inf"))).write_parquet(path / "metrics.parquet")
+    assert load_results(tmp_path).select(columns).rows() == [(None,) * 3, (3.0, None, None)]
+
+
+def test_the_file_that_reaches_further_is_read(tmp_path):
+    path = write(tmp_path, config(), [row(2048), row(4096), '{"step": 99'], ending="")
+    table = pl.DataFrame({"step": [4096], "entropy": [9.0]})
+    table.write_parquet(path / "metrics.parquet")
+    assert load_results(tmp_path)["entropy"].to_list() == [9.0]
+    table.with_columns(step=pl.lit(2048)).write_parquet(path / "metrics.parquet")
+    assert load_results(tmp_path)["step"].to_list() == [2048, 4096]
+    (path / "metrics.jsonl").unlink()
+    assert load_results(tmp_path)["step"].to_list() == [2048]
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut", "flipped", "types"])
+def test_a_damaged_table_falls_back_to_the_log(tmp_path, damage, caplog):
+    path = write(tmp_path, config(), [row(2048)])
+    table = path / "metrics.parquet"
+    pl.DataFrame({"step": range(100), "entropy": [1.0] * 100}).write_parquet(table)
+    whole = table.read_bytes()
+    if damage == "types":
+        pl.DataFrame({"step": [[1], [2]], "entropy": [{"a": 1}] * 2}).write_parquet(table)
+    else:
+        middle = len(whole) // 2
+        flipped = whole[:-40] + bytes(255 - byte for byte in whole[-40:-8]) + whole[-8:]
+        damaged = {"garbage": b"PAR1nonsense", "cut": whole[:middle], "flipped": flipped}
+        table.write_bytes(damaged[damage])
+    assert load_results(tmp_path)["step"].to_list() == [2048]
+
+
+def test_steps_written_twice_by_a_resumed_run_count_once(tmp_path):
+    first = [row(2048, entropy=1.0), row(4096, entropy=1.0)]
+    write(tmp_path, config(), [*first, row(4096, entropy=2.0), row(6144, entropy=2.0)])
+    results = load_results(tmp_path)
+    assert results.select("step", "entropy").rows() == [(2048, 1.0), (4096, 2.0), (6144, 2.0)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        '{"identity": {"task',
+        "[]",
+        "{}",
+        json.dumps(config(seed="0")),
+        json.dumps(config(seed=True)),
+        json.dumps(config(task=None)),
+        json.dumps(config(task="")),
+        json.dumps(config(variant=["rpo"])),
+        json.dumps({"identity": "rpo", "variant": "rpo"}),
+    ],
+)
+def test_a_run_without_a_readable_config_is_skipped_with_a_warning(tmp_path, content, caplog):
+    write(tmp_path, content, [row(2048)])
+    write(tmp_path, config(seed=1), [row(2048)], name="seed-1")
+    with caplog.at_level(logging.WARNING):
+        assert load_results(tmp_path)["seed"].to_list() == [1]
+        assert load_summary(tmp_path)["seed"].to_list() == [1]
+    assert "seed-0" in caplog.text
+
+
+def test_a_run_without_metrics_is_skipped_but_summarized(tmp_path, caplog):
+    path = write(tmp_path, config())
+    (path / "metrics.jsonl").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert load_results(tmp_path).is_empty()
+    assert "no metrics" in caplog.text
+    assert load_summary(tmp_path).select("status", "steps").rows() == [("incomplete", None)]
+
+
+def test_summary_of_a_finished_and_of_a_running_run(tmp_path):
+    result = {
+        "status": "completed",
+        "final_return": 812.5,
+        "episodes": 40,
+        "steps": 8192,
+        "seconds": 12,
+        "error": None,
+    }
+    done = write(tmp_path, config(), [row(8192)], result)
+    write(tmp_path, config(seed=1), [row(2048), row(4096)], name="seed-1")
+    summary = load_summary(tmp_path)
+    assert summary.schema == pl.Schema(SUMMARY_SCHEMA)
+    first, second = summary.iter_rows(named=True)
+    assert first | {"status": "completed", "path": str(done)} == first
+    assert [first[n] for n in ("final_return", "episodes", "steps")] == [812.5, 40, 8192]
+    assert [first[n] for n in ("total_steps", "time_limit")] == [8192, "terminal"]
+    assert [second[n] for n in ("status", "final_return", "steps")] == ["incomplete", None, 4096]
+
+
+@pytest.mark.parametrize("result", ["", '{"status": "comp', "[]", '{"status": 3}', "{}"])
+def test_an_unreadable_result_counts_as_incomplete(tmp_path, result):
+    write(tmp_path, config(), [row(2048)], result)
+    assert load_summary(tmp_path)["status"].to_list() == ["incomplete"]
+
+
+def test_a_result_with_a_return_that_is_not_finite(tmp_path):
+    write(tmp_path, config(), [row(2048)], '{"status": "failed", "final_return": NaN}')
+    assert load_summary(tmp_path).select("status", "final_return").rows() == [("failed", None)]
+
+
+def test_hidden_directories_and_checkpoints_are_not_entered(tmp_path):
+    path = write(tmp_path, config(), [row(2048)])
+    write(tmp_path / ".trash", config(seed=1), [row(2048)])
+    (path / "checkpoint").mkdir()
+    (path / "checkpoint" / "config.json").write_text(json.dumps(config(seed=2)))
+    assert load_summary(tmp_path)["seed"].to_list() == [0]
+    assert load_summary(path)["seed"].to_list() == [0]
+
+
+def test_an_empty_directory_gives_empty_frames_and_a_missing_one_an_error(tmp_path):
+    assert load_results(tmp_path).schema == pl.Schema(RESULTS_SCHEMA)
+    assert load_summary(tmp_path).schema == pl.Schema(SUMMARY_SCHEMA)
+    for load in (load_results, load_summary):
+        with pytest.raises(ConfigError, match=r"nowhere.*does not exist"):
+            load(tmp_path / "nowhere")
+
+
+def test_every_column_of_the_log_is_kept(tmp_path):
+    values = {name: index for index, name in enumerate(METRICS_SCHEMA)}
+    write(tmp_path, config(), [values])
+    assert load_results(tmp_path).select(list(METRICS_SCHEMA)).row(0, named=True) == values
