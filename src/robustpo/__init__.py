@@ -1,1 +1,63 @@
-"""Robust Policy Optimization, trained as populations of agents."""
+"""Robust Policy Optimization (arXiv 2212.07536): train, compare and hand over policies.
+
+Names are loaded when first used, so acting with a policy imports no JAX.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robustpo.api import compare, evaluate, train
+    from robustpo.config import METHODS, Settings, Shape, make_config
+    from robustpo.environments.make import list_tasks
+    from robustpo.errors import ConfigError, RobustpoError
+    from robustpo.policy import Policy, load_policy
+    from robustpo.studies.store import load_results, load_summary
+
+_HOMES = {
+    "METHODS": "config",
+    "ConfigError": "errors",
+    "Policy": "policy",
+    "RobustpoError": "errors",
+    "Settings": "config",
+    "Shape": "config",
+    "compare": "api",
+    "evaluate": "api",
+    "list_tasks": "environments.make",
+    "load_policy": "policy",
+    "load_results": "studies.store",
+    "load_summary": "studies.store",
+    "make_config": "config",
+    "train": "api",
+}
+
+__all__ = [
+    "METHODS",
+    "ConfigError",
+    "Policy",
+    "RobustpoError",
+    "Settings",
+    "Shape",
+    "compare",
+    "evaluate",
+    "list_tasks",
+    "load_policy",
+    "load_results",
+    "load_summary",
+    "make_config",
+    "train",
+]
+
+__version__ = metadata.version("robustpo")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'robustpo' has no attribute {name!r}")
+    return getattr(import_module(f"robustpo.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

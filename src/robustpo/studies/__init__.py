@@ -1,1 +1,1 @@
-"""See the module docstrings."""
+"""Comparisons: grids of runs, their execution on this machine, and the store of results."""

@@ -255,9 +255,7 @@ class Progress:
                 self.state.ended(event, "finished")
             elif kind == "failed":
                 self.state.ended(event, "failed")
-                step = format_count(event["step"])
-                note = f"{event['variant']} seed {event['seed']} failed at step {step}: "
-                note += str(event["text"])
+                note = str(event["text"])
             elif kind == "note":
                 note = str(event["text"])
             else:

@@ -1,0 +1,210 @@
+"""The Python interface: the same words as on the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustpo.config import RunConfig, parse_seeds
+from robustpo.environments.make import resolve
+from robustpo.errors import ConfigError
+from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, load_policy
+from robustpo.studies.execution import Execution, execute
+from robustpo.studies.grid import make_grid
+
+if TYPE_CHECKING:
+    from robustpo.evaluation.evaluate import Evaluation
+    from robustpo.reports.comparison import ComparisonReport
+
+Task = str | Callable[[], Any]
+Seeds = str | int | Iterable[int]
+Callback = Callable[[dict[str, Any]], None]
+
+
+def train(
+    task: Task,
+    *,
+    method: str = "rpo",
+    seeds: Seeds = 0,
+    steps: int = 8_000_000,
+    out: str | os.PathLike[str] = "runs",
+    workers: int | None = None,
+    pin: bool = True,
+    fresh: bool = False,
+    track: str | None = None,
+    callback: Callback | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> list[Path]:
+    """Train one method on a task, all seeds at once, and record every run.
+
+    Args:
+        task: id of the task, `module:callable`, or a function that returns a Gymnasium
+            environment; a function is trained in this process.
+        method: name of the method (`robustpo.METHODS`).
+        seeds: a seed, several, or text such as `"0:10"`.
+        steps: simulator steps of each run, floored to whole iterations.
+        out: directory that holds all runs.
+        workers: processes; by default one per core.
+        pin: whether each process claims a core for itself.
+        fresh: whether to train again what is recorded already, moving the old record aside.
+        track: `"tensorboard"` writes scalars beside each run.
+        callback: called with an event (a dictionary with `variant`, `seed`, `step` and the
+            metrics) after every iteration of every agent. An exception raised in it ends training.
+        progress: whether to show progress on standard error.
+        **options: any field of `Settings` and `Shape`, `eval_every`, `eval_episodes` and
+            `init_policy`.
+
+    Returns:
+        The directory of each run, in the order of the seeds.
+
+    Raises:
+        ConfigError: if the request cannot be carried out as written; nothing has been done then.
+
+    Example:
+        >>> import robustpo
+        >>> runs = robustpo.train(  # doctest: +SKIP
+        ...     "dm_control/cartpole-balance-v0", seeds="0:3", steps=100_000
+        ... )
+        >>> policy = robustpo.load_policy(runs[0])  # doctest: +SKIP
+    """
+    return _train(
+        make_grid(_name(task), [method], _seeds(seeds), steps=steps, **options),
+        task,
+        Execution(Path(out), workers, pin, fresh, track, progress),
+        callback,
+    )
+
+
+def compare(
+    task: Task,
+    *,
+    methods: Sequence[str] = ("ppo", "rpo"),
+    seeds: Seeds = "0:10",
+    steps: int = 8_000_000,
+    alphas: Sequence[float] = (),
+    learning_rates: Sequence[float] = (),
+    entropy_coefs: Sequence[float] = (),
+    out: str | os.PathLike[str] = "runs",
+    workers: int | None = None,
+    pin: bool = True,
+    fresh: bool = False,
+    track: str | None = None,
+    callback: Callback | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> ComparisonReport:
+    """Train several methods or values on a task and say which is better, with what certainty.
+
+    Args:
+        task: as in `train`.
+        methods: names of methods; the first, or `ppo` where it is among them, is the reference.
+        seeds: as in `train`, for every variant; at least 5 for a verdict.
+        steps: simulator steps of each run.
+        alphas: values of alpha to sweep, for the methods that perturb.
+        learning_rates: initial learning rates to sweep.
+        entropy_coefs: entropy coefficients to sweep.
+        out: as in `train`, like all that follow.
+        workers: processes.
+        pin: whether each process claims a core.
+        fresh: whether to train again what is recorded.
+        track: `"tensorboard"` or None.
+        callback: called after every iteration of every agent.
+        progress: whether to show progress.
+        **options: as in `train`, shared by all variants.
+
+    Returns:
+        The report: `sentence`, `table` (Markdown), and the `files` written.
+
+    Raises:
+        ConfigError: if the request cannot be carried out as written; nothing has been done then.
+    """
+    sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
+    configs = make_grid(
+        _name(task), methods, _seeds(seeds), sweeps=sweeps, steps=steps, **options
+    )
+    _train(configs, task, Execution(Path(out), workers, pin, fresh, track, progress), callback)
+    return report(configs, Path(out))
+
+
+def report(configs: Sequence[RunConfig], out: Path) -> ComparisonReport:
+    """Write the report of runs that exist, beside them."""
+    import hashlib
+
+    import polars as pl
+
+    from robustpo.reports.comparison import write_comparison
+    from robustpo.studies.store import load_results, load_summary
+
+    root = out / configs[0].task.replace(":", "_")
+    variants = list(dict.fromkeys(config.variant for config in configs))
+    wanted = pl.DataFrame(
+        [(config.variant, config.settings.seed) for config in configs],
+        schema={"variant": pl.String, "seed": pl.Int64},
+        orient="row",
+    )
+    name = "-vs-".join(variants)
+    if len(name) > 100:
+        name = f"{len(variants)}-variants-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return write_comparison(
+        root / f"comparison_{name}",
+        load_results(root).join(wanted, on=["variant", "seed"], how="semi"),
+        load_summary(root).join(wanted, on=["variant", "seed"], how="semi"),
+        variants,
+    )
+
+
+def evaluate(
+    run: str | os.PathLike[str],
+    *,
+    episodes: int = 100,
+    stochastic: bool = False,
+    best: bool = False,
+    seed: int = 0,
+    task: Task | None = None,
+) -> Evaluation:
+    """Evaluate a trained policy with frozen statistics in fresh environments.
+
+    Args:
+        run: directory of a run, or a policy file.
+        episodes: whole episodes to run.
+        stochastic: samples instead of the deterministic mode.
+        best: the best policy of the evaluations made during training, instead of the last.
+        seed: seed of simulators and samples; never a training run's.
+        task: another task than the one it was trained on, or the constructor it was trained with.
+
+    Raises:
+        ConfigError: if there is no such policy, or it does not fit the task.
+    """
+    from robustpo.evaluation.evaluate import evaluate_policy
+
+    path = Path(run)
+    if path.is_dir():
+        path = path / (BEST_POLICY_FILE if best else POLICY_FILE)
+    policy = load_policy(path)
+    return evaluate_policy(
+        policy,
+        task or policy.metadata["task"],
+        episodes=episodes,
+        deterministic=not stochastic,
+        seed=seed,
+    )
+
+
+def _train(
+    configs: Sequence[RunConfig], task: Task, execution: Execution, callback: Callback | None
+) -> list[Path]:
+    constructor = None if isinstance(task, str) else task
+    return execute(configs, execution, constructor=constructor, callback=callback)
+
+
+def _name(task: Task) -> str:
+    if not isinstance(task, str) and not callable(task):
+        raise ConfigError(f"task={task!r} is not valid; give an id or a function that makes one")
+    return task if isinstance(task, str) else resolve(task).id
+
+
+def _seeds(seeds: Seeds) -> tuple[int, ...]:
+    return parse_seeds(seeds if isinstance(seeds, str | int) else list(seeds))

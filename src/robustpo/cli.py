@@ -1,0 +1,325 @@
+"""The command line: `robustpo train | compare | evaluate | envs`, the words of the Python API."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+import robustpo
+from robustpo.config import METHODS, Settings, Shape
+from robustpo.errors import ConfigError, RobustpoError
+
+Switch = Literal["on", "off"]
+
+
+def _options(name: str, source: type, title: str, skip: tuple[str, ...] = ()) -> type:
+    """Turn a configuration class into command-line options, all unset by default."""
+    hints = get_type_hints(source)
+    fields = []
+    for option in dataclasses.fields(source):
+        if option.name in skip:
+            continue
+        kind = Switch if hints[option.name] is bool else hints[option.name]
+        about = arg(
+            help=option.metadata["help"],
+            metavar=_metavar(kind),
+            help_behavior_hint=f"(default: {_show(option.default)})",
+        )
+        annotated = Annotated[kind | None, about]
+        fields.append((option.name, annotated, field(default=None)))
+    made = dataclasses.make_dataclass(name, fields, frozen=True)
+    made.__doc__ = title
+    return made
+
+
+def _metavar(kind: Any) -> str:
+    """Name the values of a type for people, without the None that stands for unset."""
+    words = {int: "INT", float: "FLOAT", str: "TEXT", tuple[int, ...]: "INT [INT ...]"}
+    if kind in words:
+        return words[kind]
+    choices = [c for c in get_args(kind) if c is not type(None)]
+    return words.get(choices[0]) or "{" + ",".join(choices) + "}"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return "off" if value is None else str(value)
+
+
+# Any: these classes are made from the configuration's, so type checkers cannot know them.
+AgentOptions: Any = _options(
+    "AgentOptions", Settings, "Numbers of each agent; the defaults are rpo's.", skip=("seed",)
+)
+ShapeOptions: Any = _options("ShapeOptions", Shape, "What all agents of a population share.")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Length, place and processes."""
+
+    steps: int = 8_000_000
+    """Simulator steps of each run."""
+    out: Path = Path("runs")
+    """Directory that holds all runs."""
+    workers: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all)")] = None
+    """Processes; by default one per core."""
+    pin: bool = True
+    """Let each process claim a core for itself."""
+    fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Train again what is recorded already; the old record is moved aside."""
+    eval_every: int = 0
+    """Steps between evaluations during training, which keep the best policy; 0 for none."""
+    eval_episodes: int = 10
+    """Episodes of each of those evaluations."""
+    init_policy: Annotated[
+        str | None, arg(metavar="PATH", help_behavior_hint="(default: none)")
+    ] = None
+    """Policy file or run directory to start from."""
+    track: Annotated[
+        Literal["tensorboard"] | None,
+        arg(metavar="{tensorboard}", help_behavior_hint="(default: nothing)"),
+    ] = None
+    """Write scalars beside each run (extra `tensorboard`)."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train one method on a task, all seeds at once."""
+
+    task: Annotated[str, tyro.conf.Positional, arg(metavar="TASK")]
+    """Id of the task (`robustpo envs`), or module:callable."""
+    method: Annotated[str, arg(help=f"One of {', '.join(METHODS)}.")] = "rpo"
+    seeds: str = "0"
+    """A seed (3), several (0,4,7) or a half-open range (0:10)."""
+    run: OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
+    """Length, place and processes."""
+    agent: OmitArgPrefixes[AgentOptions] = field(default_factory=AgentOptions)
+    shape: OmitArgPrefixes[ShapeOptions] = field(default_factory=ShapeOptions)
+
+    def __call__(self) -> int:
+        """Train and name the directories."""
+        directories = robustpo.train(
+            self.task, method=self.method, seeds=self.seeds, **_keywords(self)
+        )
+        for directory in directories:
+            print(directory)
+        return 0
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train several methods on a task and say which is better, with what certainty."""
+
+    task: Annotated[str, tyro.conf.Positional, arg(metavar="TASK")]
+    """Id of the task (`robustpo envs`), or module:callable."""
+    methods: Annotated[tuple[str, ...], arg(help=f"Any of {', '.join(METHODS)}.")] = ("ppo", "rpo")
+    seeds: str = "0:10"
+    """A seed (3), several (0,4,7) or a half-open range (0:10); a verdict takes 5."""
+    alphas: tuple[float, ...] = ()
+    """Values of alpha to sweep, for the methods that perturb."""
+    learning_rates: tuple[float, ...] = ()
+    """Initial learning rates to sweep."""
+    entropy_coefs: tuple[float, ...] = ()
+    """Entropy coefficients to sweep."""
+    run: OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
+    """Length, place and processes."""
+    agent: OmitArgPrefixes[AgentOptions] = field(default_factory=AgentOptions)
+    shape: OmitArgPrefixes[ShapeOptions] = field(default_factory=ShapeOptions)
+
+    def __call__(self) -> int:
+        """Train, then print the table, the verdict and the files."""
+        from rich.console import Console
+
+        report = robustpo.compare(
+            self.task,
+            methods=self.methods,
+            seeds=self.seeds,
+            alphas=self.alphas,
+            learning_rates=self.learning_rates,
+            entropy_coefs=self.entropy_coefs,
+            **_keywords(self),
+        )
+        Console(highlight=False).print(report.terminal)
+        print("\nwritten:")
+        for file in report.files:
+            print(f"  {file}")
+        print(f"policies: {self.run.out / self.task}/<variant>/seed-<k>/policy.safetensors")
+        return 0
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Evaluate a trained policy: frozen statistics, fresh seeds."""
+
+    run: Positional[Path]
+    """Directory of a run, or a policy file."""
+    episodes: int = 100
+    """Whole episodes to run."""
+    stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Samples instead of the deterministic mode."""
+    best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The best policy of the evaluations during training instead of the last."""
+    seed: int = 0
+    """Seed of simulators and samples; never a training run's."""
+    task: str | None = None
+    """Another task than the one it was trained on."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object."""
+
+    def __call__(self) -> int:
+        """Evaluate and print."""
+        result = robustpo.evaluate(
+            self.run,
+            episodes=self.episodes,
+            stochastic=self.stochastic,
+            best=self.best,
+            seed=self.seed,
+            task=self.task,
+        ).as_dict()
+        if self.json:
+            print(json.dumps(_without_nan(result)))
+            return 0
+        low, high = result["interval_low"], result["interval_high"]
+        kind = "sampled" if self.stochastic else "deterministic"
+        print(
+            f"return {result['mean']:.2f} ± {result['std']:.2f} (mean ± standard deviation over "
+            f"{result['episodes']} {kind} episodes)\n"
+            f"95% interval of the mean {low:.2f} to {high:.2f}; "
+            f"range {result['min']:.2f} to {result['max']:.2f}; "
+            f"mean length {result['length_mean']:.0f}"
+        )
+        return 0
+
+
+@dataclass(frozen=True)
+class Envs:
+    """List what can be trained here."""
+
+    search: Annotated[str, Positional] = ""
+    """Show only ids and suites that contain this."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print a list of JSON objects."""
+
+    def __call__(self) -> int:
+        """Print the catalog."""
+        found = [
+            {
+                "id": task.id,
+                "suite": task.suite,
+                "observation_size": task.observation_size,
+                "action_size": task.action_size,
+                "episode_limit": task.episode_limit,
+                "simulator": task.simulator,
+            }
+            for task in robustpo.list_tasks()
+            if self.search.lower() in f"{task.id} {task.suite}".lower()
+        ]
+        if self.json:
+            print(json.dumps(found, indent=2))
+        elif not found:
+            raise ConfigError(f"no task matches {self.search!r}; `robustpo envs` lists all")
+        else:
+            _print_tasks(found)
+        return 0
+
+
+def _print_tasks(tasks: Sequence[dict[str, Any]]) -> None:
+    suite = None
+    for task in tasks:
+        if task["suite"] != suite:
+            suite = task["suite"]
+            print(f"\n{suite}")
+            print(f"  {'id':<44}{'observations':>13}{'actions':>9}{'steps':>7}")
+        limit = task["episode_limit"] or "-"
+        sizes = f"{task['observation_size']:>13}{task['action_size']:>9}{limit:>7}"
+        print(f"  {task['id']:<44}{sizes}")
+    print("\nAny other Gymnasium id, gymnasium/<id>, or module:callable trains too.")
+
+
+def _without_nan(data: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and v != v else v for k, v in data.items()}
+
+
+def _keywords(command: Train | Compare) -> dict[str, Any]:
+    """Collect everything but what names the runs; unset options are left to the method."""
+    values = dataclasses.asdict(command.run)
+    for group in (command.agent, command.shape):
+        for name, value in dataclasses.asdict(group).items():
+            if value is not None:
+                values[name] = value == "on" if value in ("on", "off") else value
+    return values
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code (0 done, 1 failed, 2 bad request, 130 stopped)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if arguments in (["--version"], ["-V"]):
+            print(f"robustpo {robustpo.__version__}")
+            return 0
+        return _parse(arguments)()
+    except ConfigError as error:
+        print(f"robustpo: error: {error}", file=sys.stderr)
+        return 2
+    except RobustpoError as error:
+        print(f"robustpo: failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("robustpo: stopped; what was recorded is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parse(arguments: list[str]) -> Any:
+    """Read the arguments; a mistake becomes one line instead of tyro's framed page.
+
+    Raises:
+        ConfigError: if the arguments are not valid.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.extras.subcommand_cli_from_dict(
+                {"train": Train, "compare": Compare, "evaluate": Evaluate, "envs": Envs},
+                prog="robustpo",
+                description=__doc__,
+                args=arguments,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ConfigError(_one_line(complaint.getvalue())) from None
+
+
+def _one_line(framed: str) -> str:
+    """Take the words out of a framed, wrapped message and leave out what repeats the help."""
+    inside = [line.strip("│╭╰─╮╯ ") for line in framed.splitlines()]
+    text = re.sub(r"\s+", " ", " ".join(line for line in inside if line))
+    if unknown := re.search(r"Unrecognized options: (.*?)(?: Perhaps you meant: (\S+)|$)", text):
+        near = f"; did you mean {unknown[2]}?" if unknown[2] else ""
+        return f"unknown option or command {unknown[1]}{near}"
+    if wrong := re.search(r"Error parsing (\S+): .*?(\[.*?\])", text):
+        return f"{wrong[1]} does not take {wrong[2]}; see robustpo <command> --help"
+    text = re.sub(r"^(Value error|Parsing error|Required options|Unrecognized options?) ", "", text)
+    return re.split(r" ?(Argument helptext|For full helptext|Perhaps you meant:$)", text)[0].replace("─", "").strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

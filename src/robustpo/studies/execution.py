@@ -1,0 +1,253 @@
+"""Carrying out runs: everything is checked first, then trained, recorded and shown."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robustpo.config import RunConfig
+from robustpo.environments.base import TaskSpec
+from robustpo.environments.make import resolve
+from robustpo.errors import ConfigError, TrainingError
+from robustpo.policy import load_policy
+from robustpo.studies.grid import pack
+from robustpo.studies.local import Event, Shard, run_shards
+from robustpo.training.cores import available_cores
+from robustpo.training.progress import Progress, format_duration
+from robustpo.training.record import existing_state, run_directory, set_aside
+from robustpo.training.tracking import make_tracker
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How runs are carried out; none of it changes a result.
+
+    Attributes:
+        out: directory that holds all runs.
+        workers: processes; None is one per core.
+        pin: whether each process claims a core.
+        fresh: whether recorded runs are moved aside and trained again.
+        track: name of a tracker, or None.
+        progress: whether progress is shown.
+    """
+
+    out: Path
+    workers: int | None = None
+    pin: bool = True
+    fresh: bool = False
+    track: str | None = None
+    progress: bool = True
+
+
+def execute(
+    configs: Sequence[RunConfig],
+    execution: Execution,
+    *,
+    constructor: Callable[[], Any] | None = None,
+    callback: Callable[[Event], None] | None = None,
+) -> list[Path]:
+    """Train what is not yet recorded.
+
+    Args:
+        configs: the runs, all of one task.
+        execution: how.
+        constructor: makes the environment when the task is not a name; trains in this process.
+        callback: called with the event of every iteration of every agent.
+
+    Returns:
+        The directory of each run.
+
+    Raises:
+        ConfigError: before anything is compiled or written.
+        KeyboardInterrupt: after an orderly stop; what was recorded is kept.
+        TrainingError: if every run failed.
+    """
+    if execution.workers is not None and execution.workers < 1:
+        raise ConfigError(f"workers={execution.workers} is not valid; expected at least 1")
+    spec = resolve(constructor or configs[0].task)
+    tracker = make_tracker(execution.track)
+    _check_policies(configs, spec)
+    directories = {config: run_directory(execution.out, config) for config in configs}
+    states = _check_directories(directories, execution)
+    pending = [config for config in configs if states[config] != "finished"]
+    workers = execution.workers or available_cores()
+    shards = [
+        Shard(group, [directories[c] for c in group])
+        for group in pack(pending, 1 if constructor else workers)
+    ]
+    watch = _Watch(pending, len(shards), workers, execution, tracker, callback)
+    with watch:
+        for text in _notes(configs, spec, states, execution, workers):
+            watch.note(text)
+        for config in pending:
+            if states[config] == "incomplete" or (execution.fresh and states[config] != "absent"):
+                set_aside(directories[config])
+        if constructor is not None:
+            interrupted = _run_here(shards, watch.on_event, constructor)
+        else:
+            interrupted = run_shards(
+                shards, workers=workers, pin=execution.pin, on_event=watch.on_event
+            )
+    if interrupted:
+        raise KeyboardInterrupt
+    if pending and len(watch.failed) == len(pending):
+        raise TrainingError(f"every run failed; the first: {watch.failed[0]}")
+    return list(directories.values())
+
+
+class _Watch:
+    """Shows, tracks and hands on what happens."""
+
+    def __init__(
+        self,
+        pending: Sequence[RunConfig],
+        shards: int,
+        workers: int,
+        execution: Execution,
+        tracker: Any,
+        callback: Callable[[Event], None] | None,
+    ) -> None:
+        self.failed: list[str] = []
+        self._steps = sum(config.total_steps for config in pending)
+        self._busy = max(1, min(shards, workers))
+        self._tracker, self._callback = tracker, callback
+        self._estimated = False
+        seeds = Counter(config.variant for config in pending)
+        longest = max((config.total_steps for config in pending), default=0)
+        self._progress = (
+            Progress(dict(seeds), longest) if execution.progress and pending else None
+        )
+
+    def __enter__(self) -> _Watch:
+        (self._progress or nullcontext()).__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        (self._progress or nullcontext()).__exit__(*details)
+        if self._tracker:
+            self._tracker.close()
+
+    def note(self, text: str) -> None:
+        if self._progress:
+            self._progress.update({"kind": "note", "text": text})
+
+    def on_event(self, event: Event, directory: Path | None) -> None:
+        kind = event["kind"]
+        if kind == "estimate":
+            self._estimate(event["seconds_per_step"])
+        elif kind == "failed":
+            self.failed.append(event["text"])
+        elif kind == "error":
+            self.note(event["text"])
+        if self._tracker and directory is not None:
+            self._tracker.update(event, directory)
+        if self._callback and kind == "iteration":
+            self._callback(event)
+        if self._progress and kind in ("iteration", "failed", "finished", "note"):
+            shown = "progress" if kind == "iteration" else kind
+            self._progress.update(event | {"kind": shown})
+
+    def _estimate(self, seconds_per_step: float) -> None:
+        if self._estimated:
+            return
+        self._estimated = True
+        seconds = format_duration(self._steps * seconds_per_step / self._busy)
+        self.note(f"estimate: about {seconds} of training after some seconds of compilation")
+
+
+def _check_policies(configs: Sequence[RunConfig], spec: TaskSpec) -> None:
+    for path in {config.init_policy for config in configs if config.init_policy}:
+        policy = load_policy(path)
+        sizes = (policy.observation_size, policy.action_size)
+        if sizes != (spec.observation_size, spec.action_size):
+            raise ConfigError(
+                f"init_policy={path!r} takes {sizes[0]} observations and gives {sizes[1]} "
+                f"actions, task {spec.id!r} has {spec.observation_size} and {spec.action_size}"
+            )
+
+
+def _check_directories(
+    directories: dict[RunConfig, Path], execution: Execution
+) -> dict[RunConfig, str]:
+    """Return each run's state on disk; nothing is written."""
+    ancestor = execution.out.absolute()
+    while not ancestor.exists():
+        ancestor = ancestor.parent
+    if not ancestor.is_dir():
+        raise ConfigError(f"out={str(execution.out)!r} is below {ancestor}, which is a file")
+    try:
+        # Trying is the only honest test: access rights say nothing about read-only file systems.
+        tempfile.TemporaryDirectory(dir=ancestor).cleanup()
+    except OSError as error:
+        raise ConfigError(
+            f"out={str(execution.out)!r} cannot be written ({error.strerror} in {ancestor}); "
+            "choose another --out"
+        ) from error
+    states = {}
+    for config, directory in directories.items():
+        if execution.fresh:
+            states[config] = "old" if directory.exists() else "absent"
+        else:
+            states[config] = existing_state(directory, config)
+    return states
+
+
+def _notes(
+    configs: Sequence[RunConfig],
+    spec: TaskSpec,
+    states: dict[RunConfig, str],
+    execution: Execution,
+    workers: int,
+) -> list[str]:
+    """Return what a person should know before it starts."""
+    notes = []
+    finished = sum(state == "finished" for state in states.values())
+    incomplete = sum(state == "incomplete" for state in states.values())
+    if finished:
+        notes.append(f"{finished} of {len(configs)} runs are recorded already and are kept")
+    if incomplete:
+        notes.append(f"{incomplete} incomplete runs start again; their records are moved aside")
+    if not spec.bounded:
+        notes.append(f"the actions of {spec.id} are unbounded; they go unclipped")
+    cores = available_cores()
+    if workers > cores:
+        notes.append(f"{workers} workers on {cores} cores: some share a core and none gains speed")
+    floored = {c.steps: c.total_steps for c in configs if c.steps != c.total_steps}
+    for asked, made in floored.items():
+        notes.append(f"{asked:,} steps are floored to whole rollouts: {made:,}")
+    return notes
+
+
+def _run_here(
+    shards: Sequence[Shard],
+    on_event: Callable[[Event, Path | None], None],
+    constructor: Callable[[], Any],
+) -> bool:
+    """Train in this process; the first Ctrl-C stops after the running iteration."""
+    from robustpo.training.worker import train_shard
+
+    stop = threading.Event()
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda *_: stop.set()) if main_thread else None
+    try:
+        for shard in shards:
+            if stop.is_set():
+                break
+            train_shard(
+                shard.configs,
+                shard.directories,
+                emit=lambda event, shard=shard: on_event(event, shard.directory_of(event)),
+                should_stop=stop.is_set,
+                constructor=constructor,
+            )
+    finally:
+        if main_thread:
+            signal.signal(signal.SIGINT, before)
+    return stop.is_set()

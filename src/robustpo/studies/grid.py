@@ -1,0 +1,77 @@
+"""Grids: methods × swept settings × seeds, and how runs are packed into populations."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from robustpo.config import METHODS, RunConfig, Settings, make_config
+
+MAX_AGENTS = 5
+
+SWEEPS = {"alphas": "alpha", "learning_rates": "learning_rate", "entropy_coefs": "entropy_coef"}
+
+
+def make_grid(
+    task: str,
+    methods: Sequence[str],
+    seeds: Iterable[int],
+    *,
+    sweeps: dict[str, Sequence[float]] | None = None,
+    **options: Any,
+) -> list[RunConfig]:
+    """Return one configuration per method, swept value and seed, without repetitions.
+
+    A sweep over alpha applies to the methods that perturb; PPO stays PPO beside it.
+
+    Args:
+        task: id of the task.
+        methods: names of methods.
+        seeds: seeds of every variant.
+        sweeps: values by setting, such as `{"alpha": (0.1, 0.5)}`.
+        **options: settings, shape and length shared by all, as in `make_config`.
+
+    Raises:
+        ConfigError: if a name is unknown or a value not valid.
+    """
+    configs: dict[tuple[str, int], RunConfig] = {}
+    seeds = list(seeds)
+    for method in methods:
+        used = {
+            name: values
+            for name, values in (sweeps or {}).items()
+            if values and (name != "alpha" or _perturbs(method))
+        }
+        for values in itertools.product(*used.values()):
+            chosen = options | dict(zip(used, values, strict=True))
+            for seed in seeds:
+                config = make_config(task, method, **chosen | {"seed": seed})
+                configs.setdefault((config.variant, seed), config)
+    return list(configs.values())
+
+
+def _perturbs(method: str) -> bool:
+    # An unknown method is left for make_config to refuse.
+    overrides = METHODS[method].overrides if method in METHODS else {}
+    return overrides.get("alpha", Settings().alpha) > 0
+
+
+def pack(
+    configs: Sequence[RunConfig], workers: int, max_agents: int = MAX_AGENTS
+) -> list[list[RunConfig]]:
+    """Pack runs into populations of one task and shape, of near-equal size.
+
+    As many populations as keep every worker busy, none larger than `max_agents`. Results do not
+    depend on the packing.
+    """
+    groups: dict[Any, list[RunConfig]] = defaultdict(list)
+    for config in configs:
+        groups[config.task, config.shape].append(config)
+    shards: list[list[RunConfig]] = []
+    for group in groups.values():
+        waves = -(-len(group) // (max_agents * workers))
+        count = min(len(group), waves * workers)
+        shards += [group[i::count] for i in range(count)]
+    return shards

@@ -1,0 +1,207 @@
+"""Running many runs on this machine: one worker process per core, a population in each."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robustpo.config import RunConfig
+
+Event = dict[str, Any]
+
+GRACE_SECONDS = 60.0
+LAST_WORDS = 2000
+
+
+@dataclass
+class Shard:
+    """The runs of one population and where each is recorded."""
+
+    configs: list[RunConfig]
+    directories: list[Path]
+    finished: set[Path] = field(default_factory=set)
+
+    def directory_of(self, event: Event) -> Path | None:
+        """Return the directory of the run that an event names."""
+        for config, directory in zip(self.configs, self.directories, strict=True):
+            if (config.variant, config.settings.seed) == (event.get("variant"), event.get("seed")):
+                return directory
+        return None
+
+
+class _Worker:
+    """A worker process and the two threads that read what it says."""
+
+    def __init__(self, shard: Shard, events: queue.Queue, *, pin: bool) -> None:
+        self.shard = shard
+        self._events = events
+        self._stderr = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "robustpo.training.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=_environment(),
+            # Ctrl-C in the terminal is for the parent, which then stops its workers in order.
+            start_new_session=True,
+        )
+        self._say(
+            json.dumps(
+                {
+                    "configs": [config.identity() for config in shard.configs],
+                    "directories": [str(directory) for directory in shard.directories],
+                    "pin": pin,
+                }
+            )
+        )
+        self._complaints = threading.Thread(target=self._read_stderr, daemon=True)
+        self._complaints.start()
+        threading.Thread(target=self._read_events, daemon=True).start()
+
+    def _say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except OSError:
+            return
+
+    def stop(self) -> None:
+        """Ask the worker to end after its running iteration."""
+        self._say("stop")
+
+    def _read_stderr(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._stderr = (self._stderr + line)[-LAST_WORDS:]
+
+    def _read_events(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._events.put((self, json.loads(line)))
+        self._complaints.join()
+        code = self.process.wait()
+        self._events.put((self, {"kind": "exit", "code": code, "stderr": self._stderr}))
+
+
+def _environment() -> dict[str, str]:
+    """Return the workers' environment: one thread for everything that computes."""
+    env = dict(os.environ)
+    flags = env.get("XLA_FLAGS", "")
+    env["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    env |= {"NPROC": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    env.setdefault("JAX_PLATFORMS", "cpu")
+    env.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return env
+
+
+def run_shards(
+    shards: Sequence[Shard],
+    *,
+    workers: int,
+    pin: bool = True,
+    on_event: Callable[[Event, Path | None], None] = lambda event, directory: None,
+) -> bool:
+    """Train every shard, `workers` at a time.
+
+    On Ctrl-C the workers end after their running iteration and keep what they have; a second one
+    kills them.
+
+    Args:
+        shards: what to train.
+        workers: how many processes run at once.
+        pin: whether each process claims a core.
+        on_event: called with every event and the directory of the run it is about.
+
+    Returns:
+        Whether it was interrupted.
+    """
+    pending = list(shards)
+    running: list[_Worker] = []
+    events: queue.Queue = queue.Queue()
+    interrupted = False
+    try:
+        while pending or running:
+            while pending and len(running) < workers and not interrupted:
+                running.append(_Worker(pending.pop(0), events, pin=pin))
+            try:
+                for worker, event in _next_events(events):
+                    _handle(worker, event, running, on_event)
+            except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                interrupted = True
+                pending.clear()
+                on_event({"kind": "note", "text": "stopping; what was recorded is kept"}, None)
+                for worker in running:
+                    worker.stop()
+    finally:
+        _kill(running)
+    return interrupted
+
+
+def _next_events(events: queue.Queue) -> Iterator[tuple[_Worker, Event]]:
+    """Wait briefly for an event, then yield all that are there."""
+    try:
+        yield events.get(timeout=0.2)
+        while True:
+            yield events.get_nowait()
+    except queue.Empty:
+        return
+
+
+def _handle(
+    worker: _Worker,
+    event: Event,
+    running: list[_Worker],
+    on_event: Callable[[Event, Path | None], None],
+) -> None:
+    shard = worker.shard
+    directory = shard.directory_of(event)
+    if event["kind"] in ("finished", "failed") and directory is not None:
+        shard.finished.add(directory)
+    if event["kind"] != "exit":
+        on_event(event, directory)
+        return
+    running.remove(worker)
+    if event["code"] == 0:
+        return
+    reason = _reason(event)
+    for config, directory in zip(shard.configs, shard.directories, strict=True):
+        if directory not in shard.finished:
+            text = (
+                f"{config.task}, {config.variant}, seed {config.settings.seed}: the worker died "
+                f"({reason}); what it recorded is kept"
+            )
+            failed = {"kind": "failed", "variant": config.variant, "seed": config.settings.seed}
+            on_event({**failed, "step": 0, "text": text}, directory)
+
+
+def _reason(event: Event) -> str:
+    code = event["code"]
+    lines = [line for line in event["stderr"].strip().splitlines() if line.strip()]
+    status = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return f"{status}: {lines[-1].strip()}" if lines else status
+
+
+def _kill(running: list[_Worker]) -> None:
+    deadline = time.monotonic() + (GRACE_SECONDS if running else 0)
+    for worker in running:
+        worker.stop()
+    for worker in running:
+        try:
+            worker.process.wait(max(0.0, deadline - time.monotonic()))
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            worker.process.kill()

@@ -1,0 +1,87 @@
+"""One worker process: trains the agents of one shard and reports events as lines of JSON.
+
+It reads one line from standard input, the shard. After that, another line or the end of the input
+(the parent has died) stops training after the running iteration, with everything kept. Events go
+to the original standard output; whatever a simulator prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from robustpo.config import RunConfig
+from robustpo.errors import RobustpoError
+from robustpo.training.cores import claim_core
+from robustpo.training.record import RunRecord, config_from_identity
+
+
+def train_shard(
+    configs: Sequence[RunConfig],
+    directories: Sequence[Path],
+    *,
+    emit: Callable[[dict[str, Any]], None],
+    should_stop: Callable[[], bool],
+    constructor: Callable[[], Any] | None = None,
+) -> None:
+    """Train one population in this process and record every agent."""
+    from robustpo.training.compilation import use_cache
+    from robustpo.training.estimate import seconds_per_step
+    from robustpo.training.trainer import Trainer
+
+    use_cache()
+    task = constructor or configs[0].task
+    emit({"kind": "estimate", "seconds_per_step": seconds_per_step(configs[0], len(configs), task)})
+    records = [RunRecord(d, c) for d, c in zip(directories, configs, strict=True)]
+    Trainer(
+        configs, records=records, emit=emit, should_stop=should_stop, constructor=constructor
+    ).run()
+
+
+def main() -> int:
+    """Run the worker; return its exit code."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    shard = json.loads(sys.stdin.readline())
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=_watch, args=(sys.stdin, stop), daemon=True).start()
+    if shard["pin"]:
+        claim_core()
+
+    def emit(event: dict[str, Any]) -> None:
+        try:
+            events.write(json.dumps(event) + "\n")
+        except OSError:
+            stop.set()
+
+    try:
+        train_shard(
+            [config_from_identity(identity) for identity in shard["configs"]],
+            [Path(directory) for directory in shard["directories"]],
+            emit=emit,
+            should_stop=stop.is_set,
+        )
+    except RobustpoError as error:
+        emit({"kind": "error", "text": str(error)})
+        return 1
+    return 0
+
+
+def _watch(stream: TextIO, stop: threading.Event) -> None:
+    stream.readline()
+    stop.set()
+
+
+if __name__ == "__main__":
+    # Daemon threads of simulators may outlive the interpreter's teardown; all is written by now.
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)
