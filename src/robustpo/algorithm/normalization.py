@@ -11,6 +11,7 @@ from typing import Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32
 
 PRIOR_COUNT = 1e-4
@@ -40,27 +41,37 @@ class RunningMoments:
     @classmethod
     def create(cls, shape: tuple[int, ...] = ()) -> Self:
         """Return the prior: mean 0, variance 1, no samples."""
-        zero = jnp.zeros(shape)
-        return cls(zero, jnp.ones(shape), zero, zero, jnp.zeros((), jnp.int32))
+        zero, one = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+        return jax.tree.map(jnp.asarray, cls(zero, one, zero, zero, np.zeros((), np.int32)))
 
-    def update(self, x: Float32[Array, "E *O"], valid: Bool[Array, " E"]) -> RunningMoments:
-        """Take in the samples of one step, leaving out those that are not valid.
+    def update(self, x: Float32[Array, "E *O"]) -> RunningMoments:
+        """Take in the samples of one step."""
+        mean = x.mean(0)
+        return self._merge(mean, ((x - mean) ** 2).mean(0), jnp.int32(len(x)))
 
-        The parallel form of the moments (Chan, Golub & LeVeque 1983) written as increments.
-        """
+    def update_valid(
+        self, x: Float32[Array, "E *O"], valid: Bool[Array, " E"]
+    ) -> RunningMoments:
+        """Take in the samples of one step, leaving out those that are not valid."""
         mask = valid.reshape(valid.shape + (1,) * (x.ndim - 1))
         added = valid.sum(dtype=jnp.int32)
         divisor = jnp.maximum(added, 1).astype(jnp.float32)
-        batch_mean = jnp.where(mask, x, 0.0).sum(0) / divisor
-        batch_variance = jnp.where(mask, (x - batch_mean) ** 2, 0.0).sum(0) / divisor
+        mean = jnp.where(mask, x, 0.0).sum(0) / divisor
+        variance = jnp.where(mask, (x - mean) ** 2, 0.0).sum(0) / divisor
+        return self._merge(mean, variance, added)
+
+    def _merge(self, mean: Array, variance: Array, added: Array) -> RunningMoments:
+        """Merge the moments of `added` samples (Chan, Golub & LeVeque 1983, as increments)."""
         before = self.count.astype(jnp.float32) + PRIOR_COUNT
         after = (self.count + added).astype(jnp.float32) + PRIOR_COUNT
         weight = added.astype(jnp.float32) / after
-        delta = batch_mean - self.mean
-        grown = batch_variance - self.variance + delta**2 * (before / after)
-        mean, mean_lost = _add(self.mean, delta * weight, self.mean_lost)
-        variance, variance_lost = _add(self.variance, grown * weight, self.variance_lost)
-        return RunningMoments(mean, variance, mean_lost, variance_lost, self.count + added)
+        delta = mean - self.mean
+        grown = variance - self.variance + delta**2 * (before / after)
+        new_mean, mean_lost = _add(self.mean, delta * weight, self.mean_lost)
+        new_variance, variance_lost = _add(self.variance, grown * weight, self.variance_lost)
+        return RunningMoments(
+            new_mean, new_variance, mean_lost, variance_lost, self.count + added
+        )
 
 
 def _add(total: Array, increment: Array, lost: Array) -> tuple[Array, Array]:

@@ -19,7 +19,7 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 
 
-def make_key(seed: int) -> Array:
+def make_key(seed: int | Array) -> Array:
     """Return the key of a seed in [0, 2³¹)."""
     return jax.random.key(seed, impl=THREEFRY)
 

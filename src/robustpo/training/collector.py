@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
-from robustpo.algorithm.experience import Rollout, Transition
+from robustpo.algorithm.experience import Rollout
 from robustpo.algorithm.networks import AgentParams
+from robustpo.algorithm.normalization import normalize_observation
 from robustpo.config import Shape
 from robustpo.environments.base import Environment, HostEnvironment, Step, TracedEnvironment
+from robustpo.training.compilation import compiler_options, uncached
 from robustpo.training.population import CollectorState, pad_agents
-from robustpo.training.rollout import act, observe, observe_first, rollout_noise
+from robustpo.training.rollout import RawRow, act, digest, observe, rollout_noise
+
+
+def _jit(function: Callable, **options: Any) -> Any:
+    return jax.jit(function, compiler_options=compiler_options(), **options)
 
 
 class Collector(abc.ABC):
@@ -34,6 +42,7 @@ class Collector(abc.ABC):
         self.num_agents = num_agents
         self._low = np.asarray(self.spec.action_low, np.float32)
         self._high = np.asarray(self.spec.action_high, np.float32)
+        self._draw = _jit(rollout_noise, static_argnums=(2, 3))
 
     @abc.abstractmethod
     def start(self, state: CollectorState) -> CollectorState:
@@ -49,22 +58,43 @@ class Collector(abc.ABC):
     ) -> tuple[CollectorState, Rollout]:
         """Collect `T` steps of every agent; the state given is used up."""
 
+    def draw(self, keys: Array, iteration: int) -> Array:
+        """Draw the action noise of a rollout, `[T, Q, E, A]`."""
+        number = jnp.asarray(iteration, jnp.int32)
+        return self._draw(keys, number, self.shape, self.spec.action_size)
+
     def to_environment(self, action: Array) -> Array:
         """Turn `[Q, E, A]` into `[P·E, A]` inside the bounds; a broken agent's actions become 0."""
         real = action[: self.num_agents].reshape(-1, action.shape[-1])
         return jnp.clip(jnp.where(jnp.isfinite(real), real, 0.0), self._low, self._high)
 
-    def from_environment(self, tree: PyTree) -> Any:
-        """Turn `[P·E, ...]` into `[Q, E, ...]`."""
-        sizes = (self.num_agents, self.shape.num_envs)
+    def from_environment(self, obs: Array) -> Array:
+        """Turn `[P·E, O]` into `[Q, E, O]`."""
         return pad_agents(
-            jax.tree.map(lambda x: x.reshape(*sizes, *x.shape[1:]), tree), self.num_agents
+            obs.reshape(self.num_agents, self.shape.num_envs, -1), self.num_agents
         )
 
-    def by_agent(self, rows: Transition, last_obs: Array) -> Rollout:
-        """Drop the padding and put agents first: `[T, Q, E, ...]` to `[P, T, E, ...]`."""
-        rows = jax.tree.map(lambda x: jnp.moveaxis(x[:, : self.num_agents], 1, 0), rows)
-        return Rollout(rows, last_obs[: self.num_agents])
+    def observe_first(self, state: CollectorState, obs: Array) -> CollectorState:
+        """Take in the observations that follow the first reset."""
+        moments, normalized = observe(
+            state.obs_moments, self.from_environment(obs), self.shape
+        )
+        return replace(state, obs=normalized, obs_moments=moments)
+
+    def observe_step(
+        self, state: CollectorState, action: Array, step: Step, *, same_step: bool
+    ) -> tuple[CollectorState, RawRow]:
+        """Take in what the simulator returned for an action `[Q, E, A]`."""
+        moments, obs = observe(state.obs_moments, self.from_environment(step.obs), self.shape)
+        final_obs = None
+        if same_step:
+            final_obs = self.from_environment(step.final_obs)
+            if self.shape.normalize_observations:
+                final_obs = jax.vmap(normalize_observation)(final_obs, moments)
+        row = RawRow(
+            state.obs, action, step.reward, step.terminated, step.truncated, step.valid, final_obs
+        )
+        return replace(state, obs=obs, obs_moments=moments), row
 
 
 def make_collector(environment: Environment, shape: Shape, num_agents: int) -> Collector:
@@ -86,21 +116,21 @@ class TracedCollector(Collector):
 
     def start(self, state: CollectorState) -> CollectorState:
         self._simulator, obs = self._environment.init()
-        first = jax.jit(observe_first, static_argnums=2)
-        return first(state, self.from_environment(obs), self.shape)
+        return _jit(self.observe_first)(state, obs)
 
     def compile(self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array) -> Any:
-        arguments = (params, state, self._simulator, keys, gamma, jnp.zeros((), jnp.int32))
-        lowered = self._run.lower(*arguments)
-        self._run = lowered.compile()
+        noise = self.draw(keys, 0)
+        with uncached():
+            lowered = self._run.lower(params, state, self._simulator, noise, gamma)
+            self._run = lowered.compile(compiler_options())
         return lowered.out_info[2]
 
     def collect(
         self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array, iteration: int
     ) -> tuple[CollectorState, Rollout]:
-        number = jnp.asarray(iteration, jnp.int32)
+        noise = self.draw(keys, iteration)
         state, self._simulator, rollout = self._run(
-            params, state, self._simulator, keys, gamma, number
+            params, state, self._simulator, noise, gamma
         )
         return state, rollout
 
@@ -109,26 +139,22 @@ class TracedCollector(Collector):
         params: AgentParams,
         state: CollectorState,
         simulator: Any,
-        keys: Array,
+        noise: Array,
         gamma: Array,
-        iteration: Array,
     ) -> tuple[CollectorState, Any, Rollout]:
-        noise = rollout_noise(keys, iteration, self.shape, self.spec.action_size)
-        step = partial(
-            self._step, pad_agents(params, self.num_agents), pad_agents(gamma, self.num_agents)
-        )
+        step = partial(self._step, pad_agents(params, self.num_agents))
         (state, simulator), rows = jax.lax.scan(step, (state, simulator), noise)
-        return state, simulator, self.by_agent(rows, state.obs)
+        state, rollout = digest(state, rows, gamma, self.shape)
+        return state, simulator, rollout
 
     def _step(
-        self, params: AgentParams, gamma: Array, carry: tuple, noise: Array
-    ) -> tuple[tuple, Transition]:
+        self, params: AgentParams, carry: tuple[CollectorState, Any], noise: Array
+    ) -> tuple[tuple[CollectorState, Any], RawRow]:
         state, simulator = carry
         action = act(params, state.obs, noise, self.shape)
         simulator, step = self._environment.step(simulator, self.to_environment(action))
         same_step = self._environment.autoreset == "same_step"
-        step = self.from_environment(step if same_step else step._replace(final_obs=None))
-        state, row = observe(state, action, step, gamma, self.shape, same_step=same_step)
+        state, row = self.observe_step(state, action, step, same_step=same_step)
         return (state, simulator), row
 
 
@@ -138,47 +164,38 @@ class HostCollector(Collector):
     def __init__(self, environment: HostEnvironment, shape: Shape, num_agents: int) -> None:
         super().__init__(environment, shape, num_agents)
         self._environment = environment
-        self._first = jax.jit(self._first_action)
-        self._between = jax.jit(self._observe_and_act, donate_argnums=(1,))
-        self._noise = jax.jit(rollout_noise, static_argnums=(2, 3))
+        self._first = _jit(self._first_action)
+        self._between = _jit(self._observe_and_act, donate_argnums=(1,))
+        self._digest = _jit(digest, static_argnums=3)
 
     def start(self, state: CollectorState) -> CollectorState:
-        obs = jnp.asarray(self._environment.reset())
-        first = jax.jit(observe_first, static_argnums=2)
-        return first(state, self.from_environment(obs), self.shape)
+        return _jit(self.observe_first)(state, jnp.asarray(self._environment.reset()))
 
     def compile(self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array) -> Any:
-        noise = self._draw(keys, 0)
+        noise = np.asarray(self.draw(keys, 0))
         action, clipped = self._first(params, state, noise[0])
         count, size = clipped.shape[0], self.spec.observation_size
         no = np.zeros(count, bool)
-        step = Step(np.zeros((count, size), np.float32), np.zeros(count, np.float32), no, no, None, no)
+        obs, reward = np.zeros((count, size), np.float32), np.zeros(count, np.float32)
+        step = Step(obs, reward, no, no, None, no)
         copied = jax.tree.map(jnp.array, state)
-        _, row, _, _ = self._between(params, copied, action, step, gamma, noise[0])
-        steps = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((self.shape.num_steps, *x.shape), x.dtype), row
-        )
-        return jax.eval_shape(self.by_agent, steps, state.obs)
+        _, row, _, _ = self._between(params, copied, action, step, noise[0])
+        rows = jax.tree.map(lambda x: np.stack([x] * self.shape.num_steps), row)
+        return jax.eval_shape(lambda *x: self._digest(*x, self.shape), state, rows, gamma)[1]
 
     def collect(
         self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array, iteration: int
     ) -> tuple[CollectorState, Rollout]:
-        noise = self._draw(keys, iteration)
+        noise = np.asarray(self.draw(keys, iteration))
         action, clipped = self._first(params, state, noise[0])
         rows = []
         for t in range(self.shape.num_steps):
             step = self._environment.step(np.asarray(clipped))._replace(final_obs=None)
             following = noise[min(t + 1, self.shape.num_steps - 1)]
-            state, row, action, clipped = self._between(
-                params, state, action, step, gamma, following
-            )
+            state, row, action, clipped = self._between(params, state, action, step, following)
             rows.append(jax.tree.map(np.asarray, row))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
-        return state, self.by_agent(stacked, state.obs)
-
-    def _draw(self, keys: Array, iteration: int) -> np.ndarray:
-        number = jnp.asarray(iteration, jnp.int32)
-        return np.asarray(self._noise(keys, number, self.shape, self.spec.action_size))
+        return self._digest(state, stacked, gamma, self.shape)
 
     def _first_action(
         self, params: AgentParams, state: CollectorState, noise: Array
@@ -187,21 +204,8 @@ class HostCollector(Collector):
         return action, self.to_environment(action)
 
     def _observe_and_act(
-        self,
-        params: AgentParams,
-        state: CollectorState,
-        action: Array,
-        step: Step,
-        gamma: Array,
-        noise: Array,
-    ) -> tuple[CollectorState, Transition, Array, Array]:
-        state, row = observe(
-            state,
-            action,
-            self.from_environment(step),
-            pad_agents(gamma, self.num_agents),
-            self.shape,
-            same_step=False,
-        )
+        self, params: AgentParams, state: CollectorState, action: Array, step: Step, noise: Array
+    ) -> tuple[CollectorState, RawRow, Array, Array]:
+        state, row = self.observe_step(state, action, step, same_step=False)
         action, clipped = self._first_action(params, state, noise)
         return state, row, action, clipped

@@ -20,8 +20,9 @@ from robustpo.algorithm.experience import Coefficients
 from robustpo.algorithm.learner import LearnerState, init_learner
 from robustpo.algorithm.networks import init_params
 from robustpo.algorithm.normalization import RunningMoments
-from robustpo.algorithm.random import make_key
+from robustpo.algorithm.random import THREEFRY, make_key
 from robustpo.config import RunConfig, Settings, Shape
+from robustpo.training.compilation import compiler_options
 
 LANES = 8
 
@@ -78,7 +79,8 @@ def pad_agents(tree: PyTree, num_agents: int) -> PyTree:
 
 def stack(trees: Sequence[PyTree]) -> PyTree:
     """Stack the leaves of equal pytrees along a new leading axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    # In NumPy: eager JAX would compile a little program for every shape of leaf.
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
 
 
 def init_population(
@@ -86,19 +88,24 @@ def init_population(
 ) -> Population:
     """Create the agents of a population from their seeds, each by itself."""
     shape = configs[0].shape
-    keys = jnp.stack([make_key(config.settings.seed) for config in configs])
-    init = jax.jit(_init_agent, static_argnums=(0, 1, 2))
-    learners = stack([init(shape, observation_size, action_size, key) for key in keys])
+    init = jax.jit(_init_agent, static_argnums=(1, 2, 3), compiler_options=compiler_options())
+    agents = [
+        init(np.int32(config.settings.seed), shape, observation_size, action_size)
+        for config in configs
+    ]
+    keys = jax.random.wrap_key_data(np.stack([key for key, _ in agents]), impl=THREEFRY)
     moments = [RunningMoments.create((observation_size,))] * len(configs)
     collector = init_collector(stack(moments), len(configs), shape.num_envs)
-    return Population(learners, collector, keys)
+    return Population(stack([learner for _, learner in agents]), collector, keys)
 
 
-def _init_agent(shape: Shape, observation_size: int, action_size: int, key: Array) -> LearnerState:
+def _init_agent(
+    seed: Array, shape: Shape, observation_size: int, action_size: int
+) -> tuple[Array, LearnerState]:
+    key = make_key(seed)
     init_key = jax.random.fold_in(key, INIT_STREAM)
-    return init_learner(
-        init_params(observation_size, action_size, shape.hidden_sizes, key=init_key)
-    )
+    params = init_params(observation_size, action_size, shape.hidden_sizes, key=init_key)
+    return jax.random.key_data(key), init_learner(params)
 
 
 INIT_STREAM, COLLECT_STREAM, LEARN_STREAM = range(3)
@@ -109,15 +116,18 @@ def init_collector(
 ) -> CollectorState:
     """Return the state before the first observation, with moments `[P, ...]` to start from."""
     size = padded_size(num_agents)
-    zeros = jnp.zeros((size, num_envs))
-    return CollectorState(
-        obs=jnp.zeros((size, num_envs, obs_moments.mean.shape[-1])),
-        obs_moments=pad_agents(obs_moments, num_agents),
+    zeros = np.zeros((size, num_envs), np.float32)
+    extra = [jax.tree.map(lambda x: np.zeros_like(x[0]), obs_moments)] * (size - num_agents)
+    own = [jax.tree.map(lambda x, i=i: np.asarray(x)[i], obs_moments) for i in range(num_agents)]
+    state = CollectorState(
+        obs=np.zeros((size, num_envs, obs_moments.mean.shape[-1]), np.float32),
+        obs_moments=stack(own + extra),
         return_moments=stack([RunningMoments.create()] * size),
         discounted_return=zeros,
         episode_return=zeros,
-        episode_length=zeros.astype(jnp.int32),
+        episode_length=zeros.astype(np.int32),
     )
+    return jax.tree.map(jnp.array, state)
 
 
 def simulator_seeds(config: RunConfig) -> list[int]:

@@ -1,16 +1,20 @@
-"""The two halves of a step around the simulator's: `act` with the plain policy, then `observe`."""
+"""Collection, piece by piece: `act` with the plain policy, `observe` in every step, `digest` after.
+
+What the next action depends on happens step by step; rewards are taken in after the last step, in
+one small loop of their own, because every kernel inside the simulator's loop costs its launch.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float32
+from jaxtyping import Array, Bool, Float32
 
 from robustpo.algorithm.distributions import DISTRIBUTIONS
-from robustpo.algorithm.experience import FAULTS, Transition
+from robustpo.algorithm.experience import FAULTS, Rollout, Transition
 from robustpo.algorithm.networks import AgentParams, mlp
 from robustpo.algorithm.normalization import (
     RunningMoments,
@@ -18,8 +22,41 @@ from robustpo.algorithm.normalization import (
     normalize_reward,
 )
 from robustpo.config import Shape
-from robustpo.environments.base import Step
 from robustpo.training.population import COLLECT_STREAM, CollectorState, pad_agents
+
+
+class RawRow(NamedTuple):
+    """What one step leaves behind; leading axis `T` after a scan.
+
+    Attributes:
+        obs: normalised observation the action was chosen on, `[Q, E, O]`.
+        action: the sampled action, not clipped to the bounds, `[Q, E, A]`.
+        reward: raw reward, `[P·E]`, like the flags.
+        terminated: the episode reached a terminal state.
+        truncated: the episode was cut by a time limit.
+        valid: False for phantom rows.
+        final_obs: normalised true successor `[Q, E, O]`, only where simulators reset in the step.
+    """
+
+    obs: Float32[Array, "*T Q E O"]
+    action: Float32[Array, "*T Q E A"]
+    reward: Float32[Array, "*T N"]
+    terminated: Bool[Array, "*T N"]
+    truncated: Bool[Array, "*T N"]
+    valid: Bool[Array, "*T N"]
+    final_obs: Float32[Array, "*T Q E O"] | None
+
+
+def rollout_noise(keys: Array, iteration: Array, shape: Shape, action_size: int) -> Array:
+    """Draw each agent's action noise of a whole rollout, `[T, Q, E, A]`, from its own key."""
+
+    def one_agent(key: Array) -> Array:
+        key = jax.random.fold_in(jax.random.fold_in(key, COLLECT_STREAM), iteration)
+        size = (shape.num_steps, shape.num_envs, action_size)
+        return DISTRIBUTIONS[shape.distribution].noise(size, key=key)
+
+    noise = jax.lax.map(one_agent, keys)
+    return jnp.moveaxis(pad_agents(noise, len(keys)), 0, 1)
 
 
 def act(
@@ -35,57 +72,99 @@ def act(
 
 
 def observe(
-    state: CollectorState,
-    action: Float32[Array, "Q E A"],
-    step: Step,
-    gamma: Float32[Array, " Q"],
-    shape: Shape,
-    *,
-    same_step: bool,
-) -> tuple[CollectorState, Transition]:
-    """Take in what the simulator returned: moments, normalised row, episode statistics."""
-    observe_agent = partial(_observe_agent, shape=shape, same_step=same_step)
-    return jax.vmap(observe_agent)(state, action, step, gamma)
+    moments: RunningMoments, obs: Float32[Array, "Q E O"], shape: Shape
+) -> tuple[RunningMoments, Float32[Array, "Q E O"]]:
+    """Take new raw observations into the running moments, then normalise them by these."""
+    if not shape.normalize_observations:
+        return moments, obs
+
+    def one_agent(moments: RunningMoments, obs: Array) -> tuple[RunningMoments, Array]:
+        moments = moments.update(obs)
+        return moments, normalize_observation(obs, moments)
+
+    return jax.vmap(one_agent)(moments, obs)
 
 
-def _observe_agent(
-    state: CollectorState, action: Array, step: Step, gamma: Array, *, shape: Shape, same_step: bool
-) -> tuple[CollectorState, Transition]:
-    """`observe` for one agent: arrays `[E, ...]`."""
-    reward = jnp.where(step.valid, step.reward, 0.0)
-    done = step.terminated | step.truncated
-    discounted = state.discounted_return * gamma + reward
-    return_moments = state.return_moments
-    obs_moments = state.obs_moments
-    if shape.normalize_rewards:
-        return_moments = return_moments.update(discounted, step.valid)
-        scaled = normalize_reward(reward, return_moments)
-    else:
-        scaled = reward
-    if shape.normalize_observations:
-        obs_moments = obs_moments.update(step.obs, jnp.ones_like(step.valid))
-    episode_return = state.episode_return + reward
-    episode_length = state.episode_length + step.valid
-    row = Transition(
-        obs=state.obs,
-        action=action,
-        reward=scaled,
-        terminated=step.terminated,
-        truncated=step.truncated,
-        valid=step.valid,
-        final_obs=_normalize(step.final_obs, obs_moments, shape) if same_step else None,
-        episode_return=episode_return,
-        episode_length=episode_length,
-        fault=_fault(step.obs, reward),
+def digest(
+    state: CollectorState, rows: RawRow, gamma: Float32[Array, " P"], shape: Shape
+) -> tuple[CollectorState, Rollout]:
+    """Turn a rollout's raw rows into each agent's transitions `[P, T, E, ...]`.
+
+    Args:
+        state: the collector's state after the last step; its reward statistics are still those
+            before the first.
+        rows: the raw rows, `[T, ...]`.
+        gamma: discount of every agent.
+        shape: shape of the population.
+    """
+    num_agents = gamma.shape[0]
+    flags = RawRow(None, None, *(_unfold(x, num_agents, shape) for x in rows[2:6]), None)  # type: ignore[arg-type]
+    state, rewards, episode_returns, episode_lengths = _reward_statistics(
+        state, flags, pad_agents(gamma, num_agents), shape
     )
-    return CollectorState(
-        obs=_normalize(step.obs, obs_moments, shape),
-        obs_moments=obs_moments,
-        return_moments=return_moments,
-        discounted_return=jnp.where(done, 0.0, discounted),
-        episode_return=jnp.where(done, 0.0, episode_return),
-        episode_length=jnp.where(done, 0, episode_length),
-    ), row
+    last_obs = state.obs[:num_agents]
+    obs = _agents_first(rows.obs, num_agents)
+    successors = jnp.concatenate([obs[:, 1:], last_obs[:, None]], 1)
+    final_obs = None if rows.final_obs is None else _agents_first(rows.final_obs, num_agents)
+    reward = _agents_first(flags.reward, num_agents)
+    valid = _agents_first(flags.valid, num_agents)
+    transitions = Transition(
+        obs=obs,
+        action=_agents_first(rows.action, num_agents),
+        reward=_agents_first(rewards, num_agents),
+        terminated=_agents_first(flags.terminated, num_agents),
+        truncated=_agents_first(flags.truncated, num_agents),
+        valid=valid,
+        final_obs=final_obs,
+        episode_return=_agents_first(episode_returns, num_agents),
+        episode_length=_agents_first(episode_lengths, num_agents),
+        fault=_fault(successors, jnp.where(valid, reward, 0.0)),
+    )
+    return state, Rollout(transitions, last_obs)
+
+
+def _reward_statistics(
+    state: CollectorState, rows: RawRow, gamma: Array, shape: Shape
+) -> tuple[CollectorState, Array, Array, Array]:
+    """Run normalised rewards, episode returns and lengths through time, `[T, Q, E]` each."""
+
+    def one_agent(carry: CollectorState, row: RawRow, gamma: Array) -> tuple:
+        reward = jnp.where(row.valid, row.reward, 0.0)
+        done = row.terminated | row.truncated
+        discounted = carry.discounted_return * gamma + reward
+        moments, scaled = carry.return_moments, reward
+        if shape.normalize_rewards:
+            moments = moments.update_valid(discounted, row.valid)
+            scaled = normalize_reward(reward, moments)
+        total = carry.episode_return + reward
+        length = carry.episode_length + row.valid
+        carry = replace(
+            carry,
+            return_moments=moments,
+            discounted_return=jnp.where(done, 0.0, discounted),
+            episode_return=jnp.where(done, 0.0, total),
+            episode_length=jnp.where(done, 0, length),
+        )
+        return carry, (scaled, total, length)
+
+    def step(carry: CollectorState, row: RawRow) -> tuple:
+        return jax.vmap(one_agent)(carry, row, gamma)
+
+    # Observations play no part here and would only be copied along.
+    slim = replace(state, obs=None, obs_moments=None)
+    slim, outputs = jax.lax.scan(step, slim, rows)
+    return replace(slim, obs=state.obs, obs_moments=state.obs_moments), *outputs
+
+
+def _unfold(x: Array, num_agents: int, shape: Shape) -> Array:
+    """Turn `[T, P·E]` into `[T, Q, E]`."""
+    agents_first = jnp.moveaxis(x.reshape(len(x), num_agents, shape.num_envs), 1, 0)
+    return jnp.moveaxis(pad_agents(agents_first, num_agents), 0, 1)
+
+
+def _agents_first(x: Array, num_agents: int) -> Array:
+    """Drop the padding: `[T, Q, ...]` to `[P, T, ...]`."""
+    return jnp.moveaxis(x[:, :num_agents], 1, 0)
 
 
 def _fault(obs: Array, reward: Array) -> Array:
@@ -93,31 +172,3 @@ def _fault(obs: Array, reward: Array) -> Array:
     obs_fault = jnp.where(jnp.isfinite(obs).all(-1), 0, FAULTS.index("observation"))
     reward_fault = jnp.where(jnp.isfinite(reward), 0, FAULTS.index("reward"))
     return jnp.maximum(obs_fault, reward_fault).astype(jnp.int8)
-
-
-def _normalize(obs: Array, moments: RunningMoments, shape: Shape) -> Array:
-    return normalize_observation(obs, moments) if shape.normalize_observations else obs
-
-
-def observe_first(state: CollectorState, obs: Array, shape: Shape) -> CollectorState:
-    """Take in the observations `[Q, E, O]` that follow the first reset."""
-
-    def one_agent(moments: RunningMoments, obs: Array) -> tuple[RunningMoments, Array]:
-        if shape.normalize_observations:
-            moments = moments.update(obs, jnp.ones(obs.shape[0], bool))
-        return moments, _normalize(obs, moments, shape)
-
-    moments, normalized = jax.vmap(one_agent)(state.obs_moments, obs)
-    return replace(state, obs=normalized, obs_moments=moments)
-
-
-def rollout_noise(keys: Array, iteration: Array, shape: Shape, action_size: int) -> Array:
-    """Draw each agent's action noise of a whole rollout, `[T, Q, E, A]`, from its own key."""
-
-    def one_agent(key: Array) -> Array:
-        key = jax.random.fold_in(jax.random.fold_in(key, COLLECT_STREAM), iteration)
-        size = (shape.num_steps, shape.num_envs, action_size)
-        return DISTRIBUTIONS[shape.distribution].noise(size, key=key)
-
-    noise = jax.lax.map(one_agent, keys)
-    return jnp.moveaxis(pad_agents(noise, len(keys)), 0, 1)

@@ -21,7 +21,7 @@ from robustpo.evaluation.evaluate import evaluate_policy
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy
 from robustpo.training.bookkeeping import AgentLog
 from robustpo.training.collector import make_collector
-from robustpo.training.compilation import uncached
+from robustpo.training.compilation import compiler_options
 from robustpo.training.population import (
     LEARN_STREAM,
     Population,
@@ -131,15 +131,14 @@ class Trainer:
         coefficients = self._coefficients(0)
         state = self._collector.start(population.collector)
         self.population = Population(population.learners, state, population.keys)
-        with uncached():
-            rollout = self._collector.compile(
-                population.learners.params, state, population.keys, coefficients.gamma
-            )
+        rollout = self._collector.compile(
+            population.learners.params, state, population.keys, coefficients.gamma
+        )
         number = jnp.zeros((), jnp.int32)
         lowered = self._learn.lower(
             population.learners, rollout, coefficients, population.keys, number
         )
-        self._learn = lowered.compile()
+        self._learn = lowered.compile(compiler_options())
 
     def run(self) -> None:
         """Train until every agent is done, has failed, or `should_stop` says so."""

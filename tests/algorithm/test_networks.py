@@ -1,0 +1,90 @@
+"""Actor and critic: initialisation and forward pass."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+
+from robustpo.algorithm.networks import ACTIVATIONS, Dense, init_params, mlp
+
+SIZES = (24, 6, (64, 16, 32))
+
+init = jax.jit(init_params, static_argnums=(0, 1, 2))
+
+
+def test_layers_have_the_sizes_asked_for_and_biases_are_zero():
+    params = init(*SIZES, key=jax.random.key(0))
+    actor = [(24, 64), (64, 16), (16, 32), (32, 6)]
+    critic = [(24, 64), (64, 16), (16, 32), (32, 1)]
+    assert [layer.weight.shape for layer in params.actor] == actor
+    assert [layer.weight.shape for layer in params.critic] == critic
+    for layer in params.actor + params.critic:
+        np.testing.assert_array_equal(layer.bias, np.zeros(layer.weight.shape[1]))
+    np.testing.assert_array_equal(params.log_std, np.zeros(6))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_are_orthogonal_with_their_gain(seed):
+    params = init(*SIZES, key=jax.random.key(seed))
+    for layers, head_gain in ((params.actor, 0.01), (params.critic, 1.0)):
+        for i, layer in enumerate(layers):
+            gain = head_gain if i == len(layers) - 1 else np.sqrt(2)
+            weight = np.float64(layer.weight)
+            small = weight if weight.shape[0] < weight.shape[1] else weight.T
+            product = small @ small.T
+            expected = gain**2 * np.eye(len(small))
+            np.testing.assert_allclose(product, expected, atol=2e-6 * gain**2)
+
+
+def test_networks_of_different_keys_and_of_actor_and_critic_differ():
+    one, other = (init(*SIZES, key=jax.random.key(seed)) for seed in (0, 1))
+    again = init(*SIZES, key=jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, one, again)
+    assert not np.array_equal(one.actor[0].weight, other.actor[0].weight)
+    assert not np.array_equal(one.actor[0].weight, one.critic[0].weight)
+
+
+def test_signs_of_the_initial_weights_are_not_fixed_by_the_decomposition():
+    # A QR decomposition alone gives a first row of one sign; uniform orthogonal matrices do not.
+    keys = jax.random.split(jax.random.key(3), 400)
+    params = jax.jit(jax.vmap(lambda key: init_params(3, 1, (3,), key=key)))(keys)
+    positive = np.asarray(params.critic[0].weight[:, 0, 0] > 0)
+    assert abs(positive.mean() - 0.5) < 4.5 * 0.5 / np.sqrt(len(positive))
+
+
+def _elu(x):
+    return x if x > 0 else np.exp(x) - 1
+
+
+SCALAR = {
+    "tanh": np.tanh,
+    "relu": lambda x: max(x, 0.0),
+    "elu": _elu,
+    "swish": lambda x: x * scipy.special.expit(x),
+}
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_forward_pass_is_that_of_a_loop(activation):
+    rng = np.random.default_rng(4)
+    sizes = (3, 5, 4, 2)
+    weights = [rng.normal(size=pair) for pair in itertools.pairwise(sizes)]
+    biases = [rng.normal(size=size) for size in sizes[1:]]
+    layers = tuple(
+        Dense(jnp.float32(w), jnp.float32(b)) for w, b in zip(weights, biases, strict=True)
+    )
+    x = rng.normal(size=(6, 2, 3))
+    found = mlp(layers, jnp.float32(x), activation)
+    assert found.shape == (6, 2, 2)
+    for index in np.ndindex(6, 2):
+        hidden = x[index]
+        for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            sums = [sum(hidden * weight[:, j]) + bias[j] for j in range(len(bias))]
+            hidden = np.array([SCALAR[activation](s) for s in sums] if i < 2 else sums)
+        np.testing.assert_allclose(found[index], hidden, rtol=1e-4, atol=1e-5)
+        alone = mlp(layers, jnp.float32(x[index]), activation)
+        np.testing.assert_allclose(alone, found[index], rtol=1e-5, atol=1e-6)
