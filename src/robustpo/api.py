@@ -122,9 +122,7 @@ def compare(
         ConfigError: if the request cannot be carried out as written; nothing has been done then.
     """
     sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
-    configs = make_grid(
-        _name(task), methods, _seeds(seeds), sweeps=sweeps, steps=steps, **options
-    )
+    configs = make_grid(_name(task), methods, _seeds(seeds), sweeps=sweeps, steps=steps, **options)
     _train(configs, task, Execution(Path(out), workers, pin, fresh, track, progress), callback)
     return report(configs, Path(out))
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
@@ -61,11 +61,15 @@ def _show(value: Any) -> str:
     return "off" if value is None else str(value)
 
 
-# Any: these classes are made from the configuration's, so type checkers cannot know them.
-AgentOptions: Any = _options(
-    "AgentOptions", Settings, "Numbers of each agent; the defaults are rpo's.", skip=("seed",)
-)
-ShapeOptions: Any = _options("ShapeOptions", Shape, "What all agents of a population share.")
+if TYPE_CHECKING:
+    # The same fields, but optional, in classes that are only made when the program runs.
+    from robustpo.config import Settings as AgentOptions
+    from robustpo.config import Shape as ShapeOptions
+else:
+    AgentOptions = _options(
+        "AgentOptions", Settings, "Numbers of each agent; the defaults are rpo's.", skip=("seed",)
+    )
+    ShapeOptions = _options("ShapeOptions", Shape, "What all agents of a population share.")
 
 
 @dataclass(frozen=True)
@@ -318,7 +322,11 @@ def _one_line(framed: str) -> str:
     if wrong := re.search(r"Error parsing (\S+): .*?(\[.*?\])", text):
         return f"{wrong[1]} does not take {wrong[2]}; see robustpo <command> --help"
     text = re.sub(r"^(Value error|Parsing error|Required options|Unrecognized options?) ", "", text)
-    return re.split(r" ?(Argument helptext|For full helptext|Perhaps you meant:$)", text)[0].replace("─", "").strip()
+    return (
+        re.split(r" ?(Argument helptext|For full helptext|Perhaps you meant:$)", text)[0]
+        .replace("─", "")
+        .strip()
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import difflib
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from robustpo.errors import ConfigError
 
@@ -107,7 +107,7 @@ class Settings:
         _require_number("entropy_coef", self.entropy_coef, 0.0)
         _require_number("learning_rate", self.learning_rate, 0.0, open_low=True)
         _require_choice(
-            "learning_rate_schedule", self.learning_rate_schedule, LearningRateSchedule.__args__
+            "learning_rate_schedule", self.learning_rate_schedule, get_args(LearningRateSchedule)
         )
         _require_number("gamma", self.gamma, 0.0, 1.0)
         _require_number("gae_lambda", self.gae_lambda, 0.0, 1.0)
@@ -116,7 +116,7 @@ class Settings:
         _require_number("max_grad_norm", self.max_grad_norm, 0.0, open_low=True)
         if self.target_kl is not None:
             _require_number("target_kl", self.target_kl, 0.0, open_low=True)
-        _require_choice("time_limit", self.time_limit, TimeLimit.__args__)
+        _require_choice("time_limit", self.time_limit, get_args(TimeLimit))
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,9 @@ class Shape:
         for width in self.hidden_sizes:
             _require_count("hidden_sizes", width)
         _require(len(self.hidden_sizes) > 0, "hidden_sizes", self.hidden_sizes, "one width or more")
-        _require_choice("activation", self.activation, Activation.__args__)
-        _require_choice("distribution", self.distribution, Distribution.__args__)
-        _require_choice("noise", self.noise, Noise.__args__)
+        _require_choice("activation", self.activation, get_args(Activation))
+        _require_choice("distribution", self.distribution, get_args(Distribution))
+        _require_choice("noise", self.noise, get_args(Noise))
         for name in ("num_envs", "num_steps", "num_minibatches", "update_epochs"):
             _require_count(name, getattr(self, name))
         if self.batch_size % self.num_minibatches:

@@ -14,10 +14,12 @@ from robustpo.training.collector import make_collector
 from robustpo.training.population import coefficients_at, init_population
 from robustpo.training.trainer import Trainer
 
+# Twenty rows are whole episodes of the probes with a time limit: five of four rows, or four of five
+# if resets have a row of their own.
 OPTIONS = {
     "hidden_sizes": (16,),
     "num_envs": 4,
-    "num_steps": 30,
+    "num_steps": 20,
     "num_minibatches": 4,
     "update_epochs": 4,
     "learning_rate": 3e-3,
@@ -27,13 +29,19 @@ OPTIONS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
+        yield
+
+
 def configs_of(agents, iterations, **options):
     options = OPTIONS | options
     steps = iterations * options["num_envs"] * options["num_steps"]
     return [make_config("probe", "rpo", steps=steps, **(options | agent)) for agent in agents]
 
 
-def train(monkeypatch, make_probe, agents, iterations=100, **options):
+def train(monkeypatch, make_probe, agents, iterations=150, **options):
     """Train one population on a probe; `agents` are the settings in which they differ."""
     monkeypatch.setattr(
         trainer_module, "make_environment", lambda task, seeds: make_probe(len(seeds))
@@ -59,7 +67,7 @@ PPO_AND_RPO = [{"seed": seed, "alpha": alpha} for seed in (0, 1) for alpha in (0
     [
         (probes.ConstantValue, [1.0], [1.0]),
         (probes.ObservedValue, [-1.0, 1.0], [-1.0, 1.0]),
-        (probes.DelayedReward, [-1.0, 0.0, 1.0], [0.7**2, 0.7, 1.0]),
+        (probes.DelayedReward, [-3.0, 0.0, 3.0], [0.7**2, 0.7, 1.0]),
     ],
     ids=["constant", "observed", "delayed"],
 )
@@ -81,7 +89,7 @@ def test_values_are_learned(monkeypatch, probe, observations, values, autoreset)
 def test_the_best_action_is_learned_with_and_without_perturbation(
     monkeypatch, probe, observations, actions
 ):
-    trainer = train(monkeypatch, probe, PPO_AND_RPO, iterations=150)
+    trainer = train(monkeypatch, probe, PPO_AND_RPO, iterations=200)
     # The noise is even around zero, so it moves nothing on average. A location 0.1 off costs
     # 0.01, a twenty-fifth of what doing nothing costs.
     found = outputs(trainer, "actor", observations)
@@ -100,8 +108,6 @@ def test_a_time_limit_is_or_is_not_the_end(monkeypatch, autoreset):
         [{"time_limit": mode, "seed": s} for mode in ("bootstrap", "terminal") for s in (0, 1)],
         gamma=gamma,
         gae_lambda=lam,
-        # Whole episodes: four rows each, and a phantom one if resets have a row of their own.
-        num_steps=28 if autoreset == "same_step" else 35,
     )
     with_future = probes.bootstrapped_value(gamma)
     without = probes.terminal_value(gamma, lam)
@@ -130,9 +136,8 @@ def test_phantom_rows_change_no_bit_of_what_is_learned(monkeypatch, worlds, opti
         trainer = train(
             monkeypatch,
             lambda n, world=world: probes.MarkedEnd(n, "next_step", **world),
-            PPO_AND_RPO[:2],
+            PPO_AND_RPO,
             iterations=3,
-            num_steps=32,
             normalize_rewards=True,
             **options,
         )

@@ -186,7 +186,7 @@ def test_notes_and_failures_are_printed_as_they_are():
         progress.update(failed)
     lines = said(console).splitlines()
     assert lines[0] == "[bold]2 cores[/bold] " + "x" * 200
-    assert lines[1] == "rpo seed 3 failed at step 2.05k: loss: nan"
+    assert lines[1] == "loss: nan"
 
 
 def test_an_unknown_event_is_refused():

@@ -19,6 +19,10 @@ from jaxtyping import Array, Float32
 class ActionDistribution(abc.ABC):
     """Independent distributions over the `A` dimensions of an action."""
 
+    @abc.abstractmethod
+    def __init__(self, location: Array, log_scale: Array) -> None:
+        """Build from what the networks put out."""
+
     @classmethod
     @abc.abstractmethod
     def noise(cls, shape: tuple[int, ...], *, key: Array) -> Array:

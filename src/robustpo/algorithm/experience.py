@@ -121,9 +121,7 @@ def make_batch(
     if rows.final_obs is not None:
         final_value = mlp(params.critic, rows.final_obs, shape.activation)[..., 0]
         next_value = jnp.where(done, final_value, next_value)
-    successor = successor_value(
-        next_value, rows.terminated, rows.truncated, coefficients.bootstrap
-    )
+    successor = successor_value(next_value, rows.terminated, rows.truncated, coefficients.bootstrap)
     advantage = generalised_advantage(
         rows.reward, value, successor, done, coefficients.gamma, coefficients.gae_lambda
     )

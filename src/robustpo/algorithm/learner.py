@@ -38,15 +38,13 @@ def make_optimizer(max_grad_norm: Array | float) -> optax.GradientTransformation
     Flattened into one vector, because a kernel per small array costs more than its arithmetic.
     """
     return optax.flatten(
-        optax.chain(
-            optax.clip_by_global_norm(max_grad_norm), optax.scale_by_adam(eps=ADAM_EPSILON)
-        )
+        optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.scale_by_adam(eps=ADAM_EPSILON))
     )
 
 
 def init_learner(params: AgentParams) -> LearnerState:
     """Return a learner at step 0."""
-    return LearnerState(params, make_optimizer(1.0).init(params))
+    return LearnerState(params, make_optimizer(1.0).init(params))  # pyright: ignore
 
 
 def learn(
@@ -79,7 +77,7 @@ def update(
         return learner, metrics, epoch + 1
 
     start = jnp.zeros(len(METRICS))
-    learner, last, epochs = jax.lax.while_loop(unfinished, one_epoch, (state, start, 0))
+    learner, last, epochs = jax.lax.while_loop(unfinished, one_epoch, (state, start, jnp.int32(0)))
     metrics = dict(zip(METRICS, last, strict=True))
     finite = jnp.isfinite(metrics["grad_norm"])
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learner, state)
@@ -120,16 +118,14 @@ def minibatch_step(
     )
     optimizer = make_optimizer(coefficients.max_grad_norm)
     direction, optimizer_state = optimizer.update(gradient, state.optimizer)
-    params = jax.tree.map(
-        lambda p, d: p - coefficients.learning_rate * d, state.params, direction
-    )
+    params = jax.tree.map(lambda p, d: p - coefficients.learning_rate * d, state.params, direction)
     metrics = metrics | {"grad_norm": optax.global_norm(gradient)}
     values = jnp.stack([metrics[name] for name in METRICS])
     return LearnerState(params, optimizer_state), values
 
 
 def explained_variance(batch: Batch) -> Float32[Array, ""]:
-    """Return `1 − Var(target − value)/Var(target)` over the valid rows; NaN where it is constant."""
+    """Return `1 − Var(target − value)/Var(target)` over the valid rows; NaN if constant."""
 
     def variance(x: Array) -> Array:
         return masked_mean((x - masked_mean(x, batch.valid)) ** 2, batch.valid)

@@ -7,7 +7,7 @@ moments carry the part that rounding would lose (Kahan summation).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -42,16 +42,15 @@ class RunningMoments:
     def create(cls, shape: tuple[int, ...] = ()) -> Self:
         """Return the prior: mean 0, variance 1, no samples."""
         zero, one = np.zeros(shape, np.float32), np.ones(shape, np.float32)
-        return jax.tree.map(jnp.asarray, cls(zero, one, zero, zero, np.zeros((), np.int32)))
+        arrays: Any = (zero, one, zero, zero, np.zeros((), np.int32))
+        return cls(*map(jnp.asarray, arrays))
 
     def update(self, x: Float32[Array, "E *O"]) -> RunningMoments:
         """Take in the samples of one step."""
         mean = x.mean(0)
         return self._merge(mean, ((x - mean) ** 2).mean(0), jnp.int32(len(x)))
 
-    def update_valid(
-        self, x: Float32[Array, "E *O"], valid: Bool[Array, " E"]
-    ) -> RunningMoments:
+    def update_valid(self, x: Float32[Array, "E *O"], valid: Bool[Array, " E"]) -> RunningMoments:
         """Take in the samples of one step, leaving out those that are not valid."""
         mask = valid.reshape(valid.shape + (1,) * (x.ndim - 1))
         added = valid.sum(dtype=jnp.int32)
@@ -69,9 +68,7 @@ class RunningMoments:
         grown = variance - self.variance + delta**2 * (before / after)
         new_mean, mean_lost = _add(self.mean, delta * weight, self.mean_lost)
         new_variance, variance_lost = _add(self.variance, grown * weight, self.variance_lost)
-        return RunningMoments(
-            new_mean, new_variance, mean_lost, variance_lost, self.count + added
-        )
+        return RunningMoments(new_mean, new_variance, mean_lost, variance_lost, self.count + added)
 
 
 def _add(total: Array, increment: Array, lost: Array) -> tuple[Array, Array]:

@@ -28,9 +28,7 @@ def uniform(
 NOISES: dict[str, Callable[..., Array]] = {"uniform": uniform}
 
 
-def perturb(
-    policy: PolicyT, alpha: Float32[Array, ""], *, key: Array, noise: str
-) -> PolicyT:
+def perturb(policy: PolicyT, alpha: Float32[Array, ""], *, key: Array, noise: str) -> PolicyT:
     """Shift the location of a minibatch's policy by fresh noise (paper, Algorithm 1, line 14).
 
     Args:

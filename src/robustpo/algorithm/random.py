@@ -75,7 +75,7 @@ def _split(key: Array, shape: tuple[int, ...]) -> Array:
     return jnp.stack(threefry(key, jnp.zeros_like(counters), counters), -1).reshape(*shape, 2)
 
 
-def _fold_in(key: Array, data: Array) -> Array:
+def _fold_in(key: Array, data: Array | int) -> Array:
     # The high word keeps folded keys apart from split ones and from random bits.
     high = jnp.full((), 0x80000000, jnp.uint32)
     return jnp.stack(threefry(key, high, jnp.asarray(data).astype(jnp.uint32)))

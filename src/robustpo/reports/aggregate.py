@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import polars as pl
 
@@ -208,17 +209,17 @@ def _row(
         .group_by("seed")
         .last()
     )
-    entropy = last["entropy"].drop_nulls().drop_nans().mean()
-    steps = used["steps"].drop_nulls()
+    entropies = last["entropy"].drop_nulls().drop_nans().to_list()
+    steps = [int(step) for step in used["steps"].drop_nulls().to_list()]
     return VariantRow(
         variant=variant,
         label=label,
         seeds=tuple(used["seed"].to_list()),
         returns=returns,
         interval=mean_interval(returns),
-        entropy=math.nan if entropy is None else float(entropy),
+        entropy=fmean(entropies) if entropies else math.nan,
         episodes=int(used["episodes"].sum()),
-        steps=(int(steps.min() or 0), int(steps.max() or 0)),
+        steps=(min(steps, default=0), max(steps, default=0)),
         difference=difference,
         runs=runs.height,
         left_out=_count_left_out(runs),

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -95,7 +96,7 @@ def welch(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> D
         with warnings.catch_warnings():
             # SciPy doubts the variance of a sample without any, where 0 is the right one.
             warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
-            test = stats.ttest_ind(first, second, equal_var=False)
+            test: Any = stats.ttest_ind(first, second, equal_var=False)
         p_value = float(test.pvalue)
         low, high = (float(end) for end in test.confidence_interval(confidence))
     return Difference(mean, low, high, p_value, p_value)

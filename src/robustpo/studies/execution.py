@@ -121,9 +121,7 @@ class _Watch:
         self._estimated = False
         seeds = Counter(config.variant for config in pending)
         longest = max((config.total_steps for config in pending), default=0)
-        self._progress = (
-            Progress(dict(seeds), longest) if execution.progress and pending else None
-        )
+        self._progress = Progress(dict(seeds), longest) if execution.progress and pending else None
 
     def __enter__(self) -> _Watch:
         (self._progress or nullcontext()).__enter__()

@@ -45,9 +45,9 @@ def make_grid(
             if values and (name != "alpha" or _perturbs(method))
         }
         for values in itertools.product(*used.values()):
-            chosen = options | dict(zip(used, values, strict=True))
+            chosen: dict[str, Any] = options | dict(zip(used, values, strict=True))
             for seed in seeds:
-                config = make_config(task, method, **chosen | {"seed": seed})
+                config = make_config(task, method, **chosen, seed=seed)
                 configs.setdefault((config.variant, seed), config)
     return list(configs.values())
 

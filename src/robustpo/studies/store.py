@@ -175,22 +175,22 @@ def _read_run(path: Path) -> Run | None:
         return None
     identity = _as_dict(config.get("identity"))
     settings = _as_dict(identity.get("settings"))
-    run = Run(
-        path=path,
-        task=identity.get("task"),
-        variant=config.get("variant"),
-        method=identity.get("method"),
-        seed=_as_int(settings.get("seed")),
-        total_steps=_as_int(config.get("total_steps")),
-        time_limit=_as_text(settings.get("time_limit")),
-    )
-    named = all(isinstance(name, str) and name for name in (run.task, run.variant, run.method))
-    if not named or run.seed is None:
+    task, method = _as_text(identity.get("task")), _as_text(identity.get("method"))
+    variant, seed = _as_text(config.get("variant")), _as_int(settings.get("seed"))
+    if not task or not variant or not method or seed is None:
         logger.warning(
             "left out %s: its %s lacks the task, variant, method or seed", path, CONFIG_FILE
         )
         return None
-    return run
+    return Run(
+        path=path,
+        task=task,
+        variant=variant,
+        method=method,
+        seed=seed,
+        total_steps=_as_int(config.get("total_steps")),
+        time_limit=_as_text(settings.get("time_limit")),
+    )
 
 
 def _summarize(run: Run) -> dict[str, Any]:
@@ -225,8 +225,7 @@ def _read_metrics(path: Path) -> pl.DataFrame:
     """Read the metrics of a run from whichever of its two files reaches further."""
     log, table = path / METRICS_LOG, path / METRICS_TABLE
     stored = _read_parquet(table) if table.exists() else None
-    has_rows = stored is not None and not stored.is_empty()
-    if has_rows and stored["step"].max() >= _last_step(log):
+    if stored is not None and not stored.is_empty() and stored["step"][-1] >= _last_step(log):
         return stored
     rows = _read_lines(log)
     if not rows and stored is not None:

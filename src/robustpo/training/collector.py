@@ -20,7 +20,7 @@ from robustpo.config import Shape
 from robustpo.environments.base import Environment, HostEnvironment, Step, TracedEnvironment
 from robustpo.training.compilation import compiler_options, uncached
 from robustpo.training.population import CollectorState, pad_agents
-from robustpo.training.rollout import RawRow, act, digest, observe, rollout_noise
+from robustpo.training.rollout import Flags, RawRow, act, digest, observe, rollout_noise
 
 
 def _jit(function: Callable, **options: Any) -> Any:
@@ -70,15 +70,11 @@ class Collector(abc.ABC):
 
     def from_environment(self, obs: Array) -> Array:
         """Turn `[P·E, O]` into `[Q, E, O]`."""
-        return pad_agents(
-            obs.reshape(self.num_agents, self.shape.num_envs, -1), self.num_agents
-        )
+        return pad_agents(obs.reshape(self.num_agents, self.shape.num_envs, -1), self.num_agents)
 
     def observe_first(self, state: CollectorState, obs: Array) -> CollectorState:
         """Take in the observations that follow the first reset."""
-        moments, normalized = observe(
-            state.obs_moments, self.from_environment(obs), self.shape
-        )
+        moments, normalized = observe(state.obs_moments, self.from_environment(obs), self.shape)
         return replace(state, obs=normalized, obs_moments=moments)
 
     def observe_step(
@@ -91,9 +87,8 @@ class Collector(abc.ABC):
             final_obs = self.from_environment(step.final_obs)
             if self.shape.normalize_observations:
                 final_obs = jax.vmap(normalize_observation)(final_obs, moments)
-        row = RawRow(
-            state.obs, action, step.reward, step.terminated, step.truncated, step.valid, final_obs
-        )
+        flags = Flags(step.reward, step.terminated, step.truncated, step.valid)
+        row = RawRow(state.obs, action, flags, final_obs)
         return replace(state, obs=obs, obs_moments=moments), row
 
 
@@ -129,9 +124,7 @@ class TracedCollector(Collector):
         self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array, iteration: int
     ) -> tuple[CollectorState, Rollout]:
         noise = self.draw(keys, iteration)
-        state, self._simulator, rollout = self._run(
-            params, state, self._simulator, noise, gamma
-        )
+        state, self._simulator, rollout = self._run(params, state, self._simulator, noise, gamma)
         return state, rollout
 
     def _rollout(
@@ -159,7 +152,7 @@ class TracedCollector(Collector):
 
 
 class HostCollector(Collector):
-    """Steps a simulator from Python; all that lies between two of its steps is one compiled call."""
+    """Steps a simulator from Python; what lies between two of its steps is one compiled call."""
 
     def __init__(self, environment: HostEnvironment, shape: Shape, num_agents: int) -> None:
         super().__init__(environment, shape, num_agents)
@@ -181,7 +174,7 @@ class HostCollector(Collector):
         copied = jax.tree.map(jnp.array, state)
         _, row, _, _ = self._between(params, copied, action, step, noise[0])
         rows = jax.tree.map(lambda x: np.stack([x] * self.shape.num_steps), row)
-        return jax.eval_shape(lambda *x: self._digest(*x, self.shape), state, rows, gamma)[1]
+        return jax.eval_shape(lambda *x: digest(*x, self.shape), state, rows, gamma)[1]
 
     def collect(
         self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array, iteration: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,9 +20,7 @@ FORWARD_AND_BACKWARD = 3.0
 BEYOND_PRODUCTS = 2.0
 
 
-def seconds_per_step(
-    config: RunConfig, num_agents: int, task: str | Callable[[], Any]
-) -> float:
+def seconds_per_step(config: RunConfig, num_agents: int, task: str | Callable[[], Any]) -> float:
     """Estimate the time of one simulator step of one agent, its share of learning included."""
     count = num_agents * config.shape.num_envs
     environment = make_host_environment(task, list(range(1, count + 1)))
@@ -36,7 +35,7 @@ def seconds_per_step(
 def learner_products(shape: Shape, spec: TaskSpec) -> float:
     """Return the multiply-adds that collecting and learning cost per simulator step."""
     sizes = (spec.observation_size, *shape.hidden_sizes)
-    hidden = sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    hidden = sum(a * b for a, b in itertools.pairwise(sizes))
     both_networks = 2 * hidden + sizes[-1] * (spec.action_size + 1)
     return both_networks * (shape.update_epochs * FORWARD_AND_BACKWARD + 2)
 
@@ -61,6 +60,6 @@ def _product_rate() -> float:
     for _ in range(5):
         start = time.perf_counter()
         for _ in range(40):
-            matrix @ matrix
+            np.dot(matrix, matrix)
         best = min(best, (time.perf_counter() - start) / 40)
     return 64**3 / best

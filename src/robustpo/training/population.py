@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +94,8 @@ def init_population(
         init(np.int32(config.settings.seed), shape, observation_size, action_size)
         for config in configs
     ]
-    keys = jax.random.wrap_key_data(np.stack([key for key, _ in agents]), impl=THREEFRY)
+    words = jnp.asarray(np.stack([key for key, _ in agents]))
+    keys = jax.random.wrap_key_data(words, impl=THREEFRY)
     moments = [RunningMoments.create((observation_size,))] * len(configs)
     collector = init_collector(stack(moments), len(configs), shape.num_envs)
     return Population(stack([learner for _, learner in agents]), collector, keys)
@@ -103,7 +105,10 @@ def _init_agent(
     seed: Array, shape: Shape, observation_size: int, action_size: int
 ) -> tuple[Array, LearnerState]:
     key = make_key(seed)
-    init_key = jax.random.fold_in(key, INIT_STREAM)
+    # JAX's own key type here: initialisation runs once, and the rolled cipher compiles sooner.
+    init_key = jax.random.wrap_key_data(
+        jax.random.key_data(jax.random.fold_in(key, INIT_STREAM)), impl="threefry2x32"
+    )
     params = init_params(observation_size, action_size, shape.hidden_sizes, key=init_key)
     return jax.random.key_data(key), init_learner(params)
 
@@ -111,16 +116,14 @@ def _init_agent(
 INIT_STREAM, COLLECT_STREAM, LEARN_STREAM = range(3)
 
 
-def init_collector(
-    obs_moments: RunningMoments, num_agents: int, num_envs: int
-) -> CollectorState:
+def init_collector(obs_moments: RunningMoments, num_agents: int, num_envs: int) -> CollectorState:
     """Return the state before the first observation, with moments `[P, ...]` to start from."""
     size = padded_size(num_agents)
-    zeros = np.zeros((size, num_envs), np.float32)
+    zeros: Any = np.zeros((size, num_envs), np.float32)
     extra = [jax.tree.map(lambda x: np.zeros_like(x[0]), obs_moments)] * (size - num_agents)
     own = [jax.tree.map(lambda x, i=i: np.asarray(x)[i], obs_moments) for i in range(num_agents)]
     state = CollectorState(
-        obs=np.zeros((size, num_envs, obs_moments.mean.shape[-1]), np.float32),
+        obs=jnp.zeros((size, num_envs, obs_moments.mean.shape[-1])),
         obs_moments=stack(own + extra),
         return_moments=stack([RunningMoments.create()] * size),
         discounted_return=zeros,
@@ -136,9 +139,7 @@ def simulator_seeds(config: RunConfig) -> list[int]:
     return [int(word) & 0x7FFFFFFF for word in words]
 
 
-def coefficients_at(
-    configs: Sequence[RunConfig], iteration: int
-) -> Coefficients:
+def coefficients_at(configs: Sequence[RunConfig], iteration: int) -> Coefficients:
     """Evaluate every agent's schedules for one iteration (0-based) into numbers `[P]`."""
     rows = [_coefficients(c.settings, min(iteration / c.num_iterations, 1.0)) for c in configs]
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}

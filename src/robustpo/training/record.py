@@ -216,4 +216,3 @@ def config_from_identity(identity: Mapping[str, Any]) -> RunConfig:
         return RunConfig(**fields)
     except (TypeError, KeyError) as error:
         raise ConfigError(f"not a configuration of robustpo: {error}") from error
-

@@ -25,25 +25,35 @@ from robustpo.config import Shape
 from robustpo.training.population import COLLECT_STREAM, CollectorState, pad_agents
 
 
+class Flags(NamedTuple):
+    """The small numbers of a step, one per environment.
+
+    Attributes:
+        reward: raw reward.
+        terminated: the episode reached a terminal state.
+        truncated: the episode was cut by a time limit.
+        valid: False for phantom rows.
+    """
+
+    reward: Float32[Array, "*N"]
+    terminated: Bool[Array, "*N"]
+    truncated: Bool[Array, "*N"]
+    valid: Bool[Array, "*N"]
+
+
 class RawRow(NamedTuple):
     """What one step leaves behind; leading axis `T` after a scan.
 
     Attributes:
         obs: normalised observation the action was chosen on, `[Q, E, O]`.
         action: the sampled action, not clipped to the bounds, `[Q, E, A]`.
-        reward: raw reward, `[P·E]`, like the flags.
-        terminated: the episode reached a terminal state.
-        truncated: the episode was cut by a time limit.
-        valid: False for phantom rows.
+        flags: reward and flags, `[P·E]` each.
         final_obs: normalised true successor `[Q, E, O]`, only where simulators reset in the step.
     """
 
     obs: Float32[Array, "*T Q E O"]
     action: Float32[Array, "*T Q E A"]
-    reward: Float32[Array, "*T N"]
-    terminated: Bool[Array, "*T N"]
-    truncated: Bool[Array, "*T N"]
-    valid: Bool[Array, "*T N"]
+    flags: Flags
     final_obs: Float32[Array, "*T Q E O"] | None
 
 
@@ -98,7 +108,9 @@ def digest(
         shape: shape of the population.
     """
     num_agents = gamma.shape[0]
-    flags = RawRow(None, None, *(_unfold(x, num_agents, shape) for x in rows[2:6]), None)  # type: ignore[arg-type]
+    flags = Flags(
+        *(_unfold(x, num_agents, shape) for x in rows.flags),
+    )
     state, rewards, episode_returns, episode_lengths = _reward_statistics(
         state, flags, pad_agents(gamma, num_agents), shape
     )
@@ -124,11 +136,11 @@ def digest(
 
 
 def _reward_statistics(
-    state: CollectorState, rows: RawRow, gamma: Array, shape: Shape
+    state: CollectorState, rows: Flags, gamma: Array, shape: Shape
 ) -> tuple[CollectorState, Array, Array, Array]:
     """Run normalised rewards, episode returns and lengths through time, `[T, Q, E]` each."""
 
-    def one_agent(carry: CollectorState, row: RawRow, gamma: Array) -> tuple:
+    def one_agent(carry: CollectorState, row: Flags, gamma: Array) -> tuple:
         reward = jnp.where(row.valid, row.reward, 0.0)
         done = row.terminated | row.truncated
         discounted = carry.discounted_return * gamma + reward
@@ -147,7 +159,7 @@ def _reward_statistics(
         )
         return carry, (scaled, total, length)
 
-    def step(carry: CollectorState, row: RawRow) -> tuple:
+    def step(carry: CollectorState, row: Flags) -> tuple:
         return jax.vmap(one_agent)(carry, row, gamma)
 
     # Observations play no part here and would only be copied along.

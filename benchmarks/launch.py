@@ -1,0 +1,136 @@
+"""Starting measuring processes and reading what they found."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from plan import Measurement
+
+# The variables that robustpo gives its workers: one thread for everything that computes.
+from robustpo.studies.local import _environment as worker_environment
+
+PROBE = Path(__file__).with_name("probe.py")
+POLL_SECONDS = 0.01
+COMMAND_SECONDS = 240.0
+STEPS_OF_COMMAND = 20_480
+
+Sample = dict[str, float]
+
+
+class Launcher:
+    """Takes measurements.
+
+    Args:
+        work: an empty directory for caches and records.
+        seconds: how long each speed is timed, at least.
+    """
+
+    def __init__(self, work: Path, seconds: float) -> None:
+        self._work = work
+        self._seconds = seconds
+        self._cores = sorted(os.sched_getaffinity(0))
+
+    def take(self, measurement: Measurement) -> Sample:
+        """Measure once.
+
+        Raises:
+            RuntimeError: if a process fails, or there are not enough cores.
+        """
+        if measurement.kind in ("cold", "warm"):
+            return self._time_command(measurement)
+        if measurement.processes > len(self._cores):
+            raise RuntimeError(
+                f"{measurement} needs {measurement.processes} cores and this process may use "
+                f"{len(self._cores)}; leave it out with --only"
+            )
+        samples = self._run_probes(measurement)
+        return {
+            name: sum(s[name] for s in samples) for name in ("steps/s", "MiB") if name in samples[0]
+        }
+
+    def _run_probes(self, measurement: Measurement) -> list[Sample]:
+        """Run the processes side by side, timed from the moment the last of them is ready."""
+        environment = worker_environment() | {"ROBUSTPO_CACHE": str(self._work / "cache")}
+        cores = self._cores[: measurement.processes]
+        probes = [self._start_probe(measurement, core, environment) for core in cores]
+        try:
+            for probe in probes:
+                _read(probe)
+            for probe in probes:
+                assert probe.stdin is not None
+                probe.stdin.write("go\n")
+                probe.stdin.flush()
+            return [_read(probe) for probe in probes]
+        finally:
+            for probe in probes:
+                probe.kill()
+                probe.communicate()
+
+    def _start_probe(
+        self, measurement: Measurement, core: int, environment: dict[str, str]
+    ) -> subprocess.Popen[str]:
+        order = {
+            "kind": measurement.kind,
+            "task": measurement.task,
+            "agents": measurement.agents,
+            "seconds": self._seconds,
+            "core": core,
+        }
+        return subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(PROBE), json.dumps(order)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+        )
+
+    def _time_command(self, measurement: Measurement) -> Sample:
+        """Run `robustpo train`; return the seconds until the first iteration is on disk."""
+        cache, out = self._work / "command-cache", self._work / "runs"
+        shutil.rmtree(out, ignore_errors=True)
+        if measurement.kind == "cold":
+            shutil.rmtree(cache, ignore_errors=True)
+        command = [str(Path(sys.executable).with_name("robustpo")), "train", measurement.task]
+        command += ["--seeds", f"0:{measurement.agents}", "--steps", str(STEPS_OF_COMMAND)]
+        command += ["--out", str(out)]
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            env=os.environ | {"ROBUSTPO_CACHE": str(cache)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            seconds = _wait_for_row(out, process, start)
+            code = process.wait(COMMAND_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+        if seconds is None or code != 0:
+            raise RuntimeError(f"{' '.join(command)} recorded nothing or failed: exit code {code}")
+        return {"s": seconds}
+
+
+def _wait_for_row(out: Path, process: subprocess.Popen[Any], start: float) -> float | None:
+    while process.poll() is None and time.perf_counter() - start < COMMAND_SECONDS:
+        if any(file.stat().st_size for file in out.rglob("metrics.jsonl")):
+            return time.perf_counter() - start
+        time.sleep(POLL_SECONDS)
+    return None
+
+
+def _read(probe: subprocess.Popen[str]) -> Sample:
+    """Read the next message of a process; whatever a simulator prints is skipped."""
+    assert probe.stdout is not None
+    for line in probe.stdout:
+        if line.startswith("{"):
+            return json.loads(line)
+    raise RuntimeError(f"a measuring process ended early with exit code {probe.wait()}")

@@ -1,0 +1,272 @@
+"""Policy files: acting without JAX, saving and loading, and files that are no policies."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+from safetensors.numpy import save_file
+
+import robustpo
+from robustpo.algorithm.networks import ACTIVATIONS, AgentParams, Dense, mlp
+from robustpo.algorithm.normalization import RunningMoments, normalize_observation
+from robustpo.config import make_config
+from robustpo.environments.base import TaskSpec
+from robustpo.errors import ConfigError
+from robustpo.policy import ACTIVATIONS as NUMPY_ACTIVATIONS
+from robustpo.policy import POLICY_FILE, Policy, load_policy, save_policy
+from robustpo.training.snapshot import make_policy
+
+OBS, ACTIONS = 5, 3
+LOW, HIGH = (-1.0, -0.5, -np.inf), (1.0, 2.0, np.inf)
+SPEC = TaskSpec("task", "suite", OBS, LOW, HIGH, 100, "envpool")
+
+
+def make_agent(activation="tanh", normalize=True, seed=0, **options):
+    """Return an agent as trained and the policy frozen of it."""
+    rng = np.random.default_rng(seed)
+
+    def layers(*sizes):
+        return tuple(
+            Dense(jnp.float32(rng.normal(size=(a, b))), jnp.float32(rng.normal(size=b)))
+            for a, b in zip(sizes[:-1], sizes[1:], strict=True)  # noqa: RUF007
+        )
+
+    params = AgentParams(
+        actor=layers(OBS, 8, 7, ACTIONS),
+        log_std=jnp.float32(rng.normal(size=ACTIONS)),
+        critic=layers(OBS, 8, 7, 1),
+    )
+    mean, variance = rng.normal(size=OBS), rng.uniform(0.1, 4.0, OBS)
+    zero = jnp.zeros(OBS)
+    moments = RunningMoments(jnp.float32(mean), jnp.float32(variance), zero, zero, jnp.int32(1000))
+    config = make_config(
+        "task",
+        hidden_sizes=(8, 7),
+        activation=activation,
+        normalize_observations=normalize,
+        **options,
+    )
+    return params, moments, make_policy(config, SPEC, params, moments)
+
+
+def observations(rows=20, scale=3.0):
+    return np.random.default_rng(9).normal(0, scale, (rows, OBS)).astype(np.float32)
+
+
+def test_both_implementations_know_the_same_activations():
+    assert NUMPY_ACTIVATIONS.keys() == ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_a_policy_acts_as_the_trained_network_does(activation, normalize):
+    params, moments, policy = make_agent(activation, normalize)
+    obs = observations(scale=30.0)  # some standard scores are clipped
+    seen = normalize_observation(jnp.asarray(obs), moments) if normalize else jnp.asarray(obs)
+    if normalize:
+        assert (np.abs(seen) == 10).any()
+    raw = np.asarray(mlp(params.actor, seen, activation))
+    expected = np.clip(raw, np.float32(LOW), np.float32(HIGH))
+    assert (raw != expected).any()
+    np.testing.assert_allclose(policy(obs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_is_its_observations_one_by_one():
+    _, _, policy = make_agent()
+    obs = observations()
+    together = policy(obs)
+    assert together.shape == (20, ACTIONS) and together.dtype == np.float32
+    one_by_one = np.stack([policy(o) for o in obs])
+    assert policy(obs[0]).shape == (ACTIONS,) and policy(obs[0]).dtype == np.float32
+    np.testing.assert_allclose(together, one_by_one, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(policy(obs.tolist()), together)
+
+
+def test_samples_spread_around_the_mode_with_the_policys_deviation():
+    params, _, policy = make_agent()
+    obs = np.tile(observations(1), (50_000, 1))
+    noisy = policy(obs, deterministic=False, rng=np.random.default_rng(0))
+    free = ACTIONS - 1  # the dimension without bounds
+    std = float(np.exp(params.log_std[free]))
+    deviation = noisy[:, free] - policy(obs[0])[free]
+    assert abs(deviation.mean()) < 4.5 * std / np.sqrt(50_000)
+    assert abs(deviation.std() / std - 1) < 4.5 / np.sqrt(2 * 50_000)
+    assert (noisy >= np.float32(LOW)).all() and (noisy <= np.float32(HIGH)).all()
+    assert noisy.dtype == np.float32
+    again = policy(obs, deterministic=False, rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(noisy, again)
+
+
+def test_acting_knows_no_perturbation():
+    calm, wild = (make_agent(alpha=alpha)[2] for alpha in (0.0, 5.0))
+    for deterministic in (True, False):
+        actions = [
+            policy(observations(), deterministic=deterministic, rng=np.random.default_rng(1))
+            for policy in (calm, wild)
+        ]
+        np.testing.assert_array_equal(*actions)
+
+
+@pytest.mark.parametrize("shape", [(), (OBS + 1,), (2, OBS - 1), (1, 2, OBS)])
+def test_observations_of_another_size_are_refused(shape):
+    _, _, policy = make_agent()
+    with pytest.raises(ValueError, match="obs.shape="):
+        policy(np.zeros(shape))
+
+
+def test_a_saved_policy_is_loaded_as_it_was(tmp_path):
+    _, _, policy = make_agent()
+    file = tmp_path / POLICY_FILE
+    save_policy(file, policy)
+    assert [path.name for path in tmp_path.iterdir()] == [POLICY_FILE]
+    for place in (file, tmp_path, str(file)):
+        loaded = load_policy(place)
+        assert loaded.tensors.keys() == policy.tensors.keys()
+        for name, tensor in policy.tensors.items():
+            np.testing.assert_array_equal(loaded.tensors[name], tensor)
+        np.testing.assert_array_equal(loaded(observations()), policy(observations()))
+        assert policy.metadata.items() <= loaded.metadata.items()
+    assert (loaded.observation_size, loaded.action_size) == (OBS, ACTIONS)
+
+
+def test_the_same_policy_is_the_same_file(tmp_path):
+    for name in ("one", "two"):
+        save_policy(tmp_path / name, make_agent()[2])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_loading_and_acting_import_no_jax(tmp_path):
+    save_policy(tmp_path / POLICY_FILE, make_agent()[2])
+    code = (
+        "import sys, robustpo\n"
+        "from robustpo.policy import load_policy\n"
+        f"print(load_policy({str(tmp_path)!r})([0.0] * {OBS}).shape)\n"
+        "heavy = {'jax', 'optax', 'envpool', 'torch', 'polars'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    source = str(Path(robustpo.__file__).parents[1])
+    environment = {"PYTHONPATH": source, "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"({ACTIONS},)"
+
+
+def _parts():
+    policy = make_agent()[2]
+    metadata = {"format": 1, "activation": "tanh", "distribution": "gaussian"}
+    return dict(policy.tensors), metadata
+
+
+def _write(file, tensors, metadata):
+    save_file(tensors, file, {"robustpo": json.dumps(metadata)})
+
+
+def test_the_parts_of_a_policy_make_a_policy(tmp_path):
+    _write(tmp_path / "policy", *_parts())
+    load_policy(tmp_path / "policy")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"format": None},
+        {"activation": "gelu"},
+        {"activation": None},
+        {"activation": []},
+        {"activation": {}},
+        {"distribution": "beta"},
+        {"distribution": []},
+    ],
+    ids=str,
+)
+def test_files_with_unknown_metadata_are_refused(tmp_path, change):
+    tensors, metadata = _parts()
+    _write(tmp_path / "policy", tensors, metadata | change)
+    with pytest.raises(ConfigError, match="not a policy of robustpo"):
+        load_policy(tmp_path / "policy")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "1", '"text"', "null", "[" * 100_000], ids=len)
+def test_files_with_other_metadata_are_refused(tmp_path, text):
+    save_file(_parts()[0], tmp_path / "policy", {"robustpo": text})
+    with pytest.raises(ConfigError, match="policy"):
+        load_policy(tmp_path / "policy")
+
+
+def test_files_without_metadata_are_refused(tmp_path):
+    save_file(_parts()[0], tmp_path / "policy")
+    with pytest.raises(ConfigError, match="not a policy of robustpo"):
+        load_policy(tmp_path / "policy")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("actor.0.weight", None),
+        ("actor.0.weight", np.zeros((OBS,), np.float32)),
+        ("actor.0.weight", np.zeros((OBS, 4), np.float32)),
+        ("actor.1.weight", None),
+        ("actor.1.bias", None),
+        ("actor.1.bias", np.zeros((8,), np.float32)),
+        ("actor.4.weight", np.zeros((ACTIONS, ACTIONS), np.float32)),
+        ("log_std", None),
+        ("log_std", np.zeros((ACTIONS + 1,), np.float32)),
+        ("action.low", None),
+        ("action.high", np.zeros((1,), np.float32)),
+        ("observation.mean", None),
+        ("observation.variance", np.ones((OBS + 1,), np.float32)),
+        ("log_std", np.zeros((ACTIONS,), np.float64)),
+        ("log_std", np.zeros((ACTIONS,), np.int32)),
+    ],
+)
+def test_files_with_missing_or_misfitting_tensors_are_refused(tmp_path, name, tensor):
+    tensors, metadata = _parts()
+    tensors.pop(name, None)
+    if tensor is not None:
+        tensors[name] = tensor
+    _write(tmp_path / "policy", tensors, metadata)
+    with pytest.raises(ConfigError, match="not a policy of robustpo"):
+        load_policy(tmp_path / "policy")
+
+
+def test_tensors_of_types_that_numpy_lacks_are_refused(tmp_path):
+    tensors, metadata = _parts()
+    header = {
+        "__metadata__": {"robustpo": json.dumps(metadata)},
+        "log_std": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]},
+    }
+    text = json.dumps(header).encode()
+    (tmp_path / "policy").write_bytes(len(text).to_bytes(8, "little") + text + bytes(2))
+    with pytest.raises(ConfigError):
+        load_policy(tmp_path / "policy")
+
+
+def test_files_that_are_cut_or_something_else_are_refused(tmp_path):
+    whole = safetensors.numpy.save(_parts()[0], {"robustpo": json.dumps(_parts()[1])})
+    for number, content in enumerate([b"", b"no policy", whole[:7], whole[:100], whole[:-1]]):
+        file = tmp_path / str(number)
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match="not a readable policy file"):
+            load_policy(file)
+
+
+def test_a_place_without_a_policy_is_refused(tmp_path):
+    for place in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(ConfigError, match="no policy at"):
+            load_policy(place)
+
+
+def test_a_policy_needs_no_normaliser():
+    _, _, policy = make_agent(normalize=False)
+    assert not any(name.startswith("observation") for name in policy.tensors)
+    obs = observations()
+    np.testing.assert_array_equal(policy.normalize(obs), obs)
+    assert isinstance(policy, Policy)

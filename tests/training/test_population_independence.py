@@ -1,0 +1,152 @@
+"""An agent is the same to the last bit whatever population it is in; alpha 0 is no noise at all."""
+
+import jax
+import numpy as np
+import pytest
+
+import probes
+from robustpo.config import make_config
+from robustpo.training.trainer import Trainer
+
+TASK = "dm_control/cartpole-balance-v0"
+SMALL = {
+    "hidden_sizes": (16, 16),
+    "num_steps": 64,
+    "num_minibatches": 4,
+    "update_epochs": 2,
+    "steps": 3 * 64,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
+        yield
+
+
+def small(method="rpo", **options):
+    return make_config(TASK, method, **(SMALL | options))
+
+
+def train(configs):
+    """Train a population; return what each agent has become and all that it has reported."""
+    events = []
+    trainer = Trainer(configs, emit=events.append)
+    trainer.run()
+    results = []
+    for index, agent in enumerate(trainer.agents):
+        learner = jax.tree.map(lambda x, i=index: np.asarray(x[i]), trainer.population.learners)
+        results.append(
+            {
+                "policy": agent.policy.tensors,
+                # Agents that are done are carried along; what they do then does not count.
+                "learner": learner if agent.config.steps == configs[0].steps else None,
+                "returns": np.array(agent.log.recent_returns),
+                "reported": _reports(events, agent.config),
+            }
+        )
+    trainer.environment.close() if hasattr(trainer.environment, "close") else None
+    return results
+
+
+def _reports(events, config):
+    """Return the numbers of every iteration of one agent, in order, without the clock's."""
+    mine = [
+        e
+        for e in events
+        if e["kind"] == "iteration"
+        and e["seed"] == config.settings.seed
+        and e["variant"] == config.variant
+    ]
+    return [{k: v for k, v in e.items() if isinstance(v, float) and k != "seconds"} for e in mine]
+
+
+def assert_same_bits(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+AGENTS = [
+    small(seed=0),
+    small("ppo", seed=0),
+    small(seed=1),
+    small(seed=2, alpha=3.0),
+    small("ppo-entropy", seed=2),
+    small(seed=3, learning_rate=1e-2, learning_rate_schedule="constant"),
+    small(seed=4, gamma=0.9, gae_lambda=0.5),
+    small(seed=5, time_limit="bootstrap"),
+    small(seed=6, clip_coef=0.05, value_coef=2.0),
+    small(seed=7, target_kl=1e-4),
+    small(seed=8, max_grad_norm=0.01),
+    small(seed=9, steps=64),  # done after the first of three iterations
+    small(seed=10, learning_rate=1e30),  # breaks down at once
+]
+
+
+@pytest.fixture(scope="module")
+def all_thirteen():
+    return dict(zip(AGENTS, train(AGENTS), strict=True))
+
+
+def test_agents_differ_where_their_settings_do(all_thirteen):
+    weights = [tuple(x["policy"]["log_std"].tolist()) for x in all_thirteen.values()]
+    assert len(set(weights)) == len(weights)
+    reported = [len(x["reported"]) for x in all_thirteen.values()]
+    assert reported[:11] == [3] * 11 and reported[11] == 1
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [0],
+        [5],
+        [7, 0, 10],  # another place, other neighbours
+        [12, 2, 1],  # beside one that breaks down
+        [6, 8, 3, 4, 5, 0, 9, 11],  # a full eight, in another order
+    ],
+    ids=str,
+)
+def test_an_agent_does_not_depend_on_its_population(all_thirteen, members):
+    configs = [AGENTS[i] for i in members]
+    for config, result in zip(configs, train(configs), strict=True):
+        expected = all_thirteen[config]
+        if result["learner"] is None or expected["learner"] is None:
+            result, expected = result | {"learner": None}, expected | {"learner": None}
+        assert_same_bits(result, expected)
+
+
+def test_the_same_agent_twice_is_the_same_agent(all_thirteen):
+    first, second, other = train([AGENTS[0], AGENTS[0], AGENTS[2]])
+    for twin in (first, second):
+        assert_same_bits(twin["learner"], all_thirteen[AGENTS[0]]["learner"])
+        assert_same_bits(twin["policy"], all_thirteen[AGENTS[0]]["policy"])
+    assert not np.array_equal(first["policy"]["log_std"], other["policy"]["log_std"])
+
+
+def test_alpha_zero_trains_as_a_program_without_noise():
+    seeds = range(3)
+    with_noise = train([small("ppo", seed=seed) for seed in seeds])
+    without = train([small("rpo", seed=seed, noise="none") for seed in seeds])
+    for one, other in zip(with_noise, without, strict=True):
+        assert_same_bits(one["learner"], other["learner"])
+        assert_same_bits(one["policy"], other["policy"])
+        alphas = [report.pop("alpha") for report in one["reported"] + other["reported"]]
+        assert alphas == [0.0] * 3 + [0.5] * 3
+        assert_same_bits(one["reported"], other["reported"])
+
+
+def test_collection_does_not_know_alpha():
+    plain, mild, wild = train([small(seed=0, alpha=alpha, steps=64) for alpha in (0.0, 0.5, 9.0)])
+    for perturbed in (mild, wild):
+        # The moments are those of every state visited; the first rollout precedes any update.
+        for name in ("observation.mean", "observation.variance"):
+            assert_same_bits(perturbed["policy"][name], plain["policy"][name])
+        assert not np.array_equal(perturbed["policy"]["log_std"], plain["policy"]["log_std"])
+
+
+@pytest.mark.slow
+def test_agents_of_the_papers_shape_do_not_depend_on_their_population():
+    configs = [make_config(TASK, seed=seed, steps=2 * 2048) for seed in range(5)]
+    together = train(configs)
+    for index in (0, 4):
+        assert_same_bits(train([configs[index]])[0], together[index])
