@@ -45,7 +45,7 @@ endif
 	@touch $@
 
 demo: $(STAMP)  ## compare PPO and RPO on walker-walk: a table and a picture in runs/demo
-	$(BIN)/robustpo compare dm_control/walker-walk-v0 --methods ppo rpo --seeds 0:5 \
+	$(BIN)/robustpo compare dm_control/walker-walk-v0 --methods ppo rpo --seeds 0:3 \
 	    --steps 600000 --out runs/demo
 
 test: $(STAMP)  ## run the quick tests (PYTEST_ARGS="-n 2 -x" is passed on)

@@ -119,7 +119,7 @@ def minibatch_step(
     optimizer = make_optimizer(coefficients.max_grad_norm)
     direction, optimizer_state = optimizer.update(gradient, state.optimizer)
     params = jax.tree.map(lambda p, d: p - coefficients.learning_rate * d, state.params, direction)
-    metrics = metrics | {"grad_norm": optax.global_norm(gradient)}
+    metrics = metrics | {"grad_norm": optax.tree.norm(gradient)}
     values = jnp.stack([metrics[name] for name in METRICS])
     return LearnerState(params, optimizer_state), values
 

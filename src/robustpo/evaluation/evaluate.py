@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,7 @@ class Evaluation:
         count = len(self.returns)
         if count < 2:
             return (float("nan"), float("nan"))
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * self.std / np.sqrt(count)
+        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * self.std / math.sqrt(count)
         return (self.mean - half, self.mean + half)
 
     def as_dict(self) -> dict[str, Any]:

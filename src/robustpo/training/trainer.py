@@ -197,16 +197,18 @@ class Trainer:
     ) -> None:
         """Record one agent's iteration; end it if it has failed or is done."""
         agent = self.agents[index]
-        rows = jax.tree.map(lambda x: np.asarray(x[index]), rollout.transitions)
-        fault = self._find_fault(agent, rows.fault, metrics)
+        rows = rollout.transitions
+        fault = self._find_fault(agent, np.asarray(rows.fault)[index], metrics)
         if fault:
             self._fail(index, fault, moments, seconds)
             return
-        ended = rows.valid & (rows.terminated | rows.truncated)
+        # Whole arrays are viewed, not copied; slicing on the device would launch a program each.
+        valid = np.asarray(rows.valid)[index]
+        ended = valid & (np.asarray(rows.terminated)[index] | np.asarray(rows.truncated)[index])
         agent.log.add(
-            int(rows.valid.sum()),
-            rows.episode_return[ended].tolist(),
-            rows.episode_length[ended].tolist(),
+            int(valid.sum()),
+            np.asarray(rows.episode_return)[index][ended].tolist(),
+            np.asarray(rows.episode_length)[index][ended].tolist(),
             metrics,
         )
         done = agent.log.step >= agent.config.total_steps

@@ -1,0 +1,72 @@
+"""Shared by tests that really train: one cache of compiled programs, and few, short runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+TESTS = Path(__file__).parent
+TASK = "dm_control/cartpole-balance-v0"
+# Eight iterations of one rollout; 64 minibatch steps in all.
+TINY = {"steps": 4096, "num_steps": 512, "num_minibatches": 4, "update_epochs": 2}
+TINY_SLUG = "num-steps-512_num-minibatches-4_update-epochs-2_steps-4.096k"
+
+
+def run_robustpo(*arguments, cwd, timeout=150, **environment):
+    """Type a command as a user does, in a directory of its own."""
+    path = os.pathsep.join([str(TESTS), str(TESTS / "training")])
+    return subprocess.run(
+        [Path(sys.executable).with_name("robustpo"), *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": path, "COLUMNS": "100"} | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Keep compiled programs out of the user's cache, and share them among all tests."""
+    before = os.environ.get("ROBUSTPO_CACHE")
+    os.environ["ROBUSTPO_CACHE"] = str(tmp_path_factory.mktemp("xla"))
+    yield
+    if before is None:
+        del os.environ["ROBUSTPO_CACHE"]
+    else:
+        os.environ["ROBUSTPO_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def robustpo_command():
+    return run_robustpo
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The options of a tiny run, for Python and for the command line."""
+    flags = [part for k, v in TINY.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+    return SimpleNamespace(options=TINY, flags=flags, slug=TINY_SLUG, task=TASK)
+
+
+@pytest.fixture(scope="session")
+def comparison(tmp_path_factory, tiny):
+    """PPO and RPO, two seeds each, in one population: read, never written to, by many tests."""
+    home = tmp_path_factory.mktemp("comparison")
+    flags = ["--methods", "ppo", "rpo", "--seeds", "0:2", "--workers", "1", *tiny.flags]
+    done = run_robustpo("compare", tiny.task, *flags, "--out", "runs", cwd=home)
+    assert done.returncode == 0, done.stderr
+    return SimpleNamespace(
+        home=home,
+        out=home / "runs",
+        task=tiny.task,
+        stdout=done.stdout,
+        stderr=done.stderr,
+        run=lambda method, seed: (
+            home / "runs" / tiny.task / f"{method}_{tiny.slug}" / f"seed-{seed}"
+        ),
+    )
