@@ -24,7 +24,8 @@ class EnvPoolTask(gymnasium.Env):
     def __init__(self, task: str, seed: int) -> None:
         self._pool = HostEnvPool(task, [seed])
         spec = self._pool.spec
-        low, high = np.float32(spec.action_low), np.float32(spec.action_high)
+        low = np.asarray(spec.action_low, np.float32)
+        high = np.asarray(spec.action_high, np.float32)
         self.action_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
         self.observation_space = gymnasium.spaces.Box(
             -np.inf, np.inf, (spec.observation_size,), np.float32

@@ -55,7 +55,8 @@ def measure_simulator(task: str, agents: int, seconds: float) -> dict[str, float
     from robustpo.training.compilation import compiler_options
 
     environment = EnvPoolEnvironment(task, list(range(1, agents + 1)))
-    low, high = np.float32(environment.spec.action_low), np.float32(environment.spec.action_high)
+    low = np.asarray(environment.spec.action_low, np.float32)
+    high = np.asarray(environment.spec.action_high, np.float32)
 
     def scan(simulator: Any, key: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
         key, actions_key = jax.random.split(key)
@@ -71,7 +72,7 @@ def measure_simulator(task: str, agents: int, seconds: float) -> dict[str, float
 
     simulator, _ = environment.init()
     key = jax.random.key(0)
-    program = jax.jit(scan).lower(simulator, key).compile(compiler_options())
+    program = jax.jit(scan, compiler_options=compiler_options())
     watch = Stopwatch(ROLLOUT * agents, warm_up=2, seconds=seconds)
     while not watch.tick():
         simulator, key, total = program(simulator, key)

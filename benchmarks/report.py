@@ -32,7 +32,7 @@ train` to the first iteration on disk; memory is the largest resident size (VmHW
 
 
 def results(rows: Sequence[Row], samples: Samples) -> list[dict[str, Any]]:
-    """Return one dictionary per row: the judged number's median and range, and whether it is met."""
+    """Return for each row the judged number's median and range, and whether it meets the target."""
     return [_result(row, samples) for row in rows]
 
 
@@ -67,14 +67,14 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
 
 def _cells(result: Mapping[str, Any]) -> tuple[str, ...]:
     unit = result["unit"]
-    other = "" if result["other"] is None else f"{result['other']:,.0f} {unit}"
+    other = "" if result["other"] is None else f"{_short(result['other'])} {unit}"
     suffix = "×" if result["judged"] == "ratio" else f" {unit}"
     comparator = "≥" if unit == "steps/s" else "≤"
     target = result["target"]
     return (
         result["comparison"],
         result["task"].removeprefix("dm_control/"),
-        f"{_short(result['robustpo']) if unit == 's' else format(result['robustpo'], ',.0f')} {unit}",
+        f"{_short(result['robustpo'])} {unit}",
         other,
         f"{_short(result['median'])}{suffix}",
         f"{_short(result['min'])}–{_short(result['max'])}",

@@ -10,7 +10,7 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,6 +39,7 @@ def main() -> None:
             "seconds per speed at least": options.seconds,
             "load before": round(load, 2),
             "minutes": round((time.perf_counter() - start) / 60, 1),
+            "least share of its core that a process got": _least_share(samples),
         },
     )
     found = results(rows, samples)
@@ -78,13 +79,19 @@ def _measure(
             for m in measurements:
                 sample = launcher.take(m)
                 samples[m].append(sample)
-                numbers = ", ".join(f"{value:,.1f} {unit}" for unit, value in sample.items())
+                numbers = ", ".join(f"{value:,.2f} {unit}" for unit, value in sample.items())
                 console.print(
                     f"{repetition + 1}/{repetitions} {m.kind} {m.task}, {m.agents} agents, "
                     f"{m.processes} processes: {numbers}",
                     soft_wrap=True,
                 )
     return samples
+
+
+def _least_share(samples: Mapping[Measurement, Sequence[Sample]]) -> float | str:
+    """Return how much of its core the worst-placed process had; well below 1, do not trust it."""
+    shares = [sample["core"] for taken in samples.values() for sample in taken if "core" in sample]
+    return round(min(shares), 2) if shares else "unknown"
 
 
 def _print(console: Console, cells: Sequence[tuple[str, ...]]) -> None:

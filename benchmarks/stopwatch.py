@@ -25,6 +25,8 @@ class Stopwatch:
         self._seconds = seconds
         self._ticks = 0
         self._start = 0.0
+        self._cpu_start = 0.0
+        self.cpu = 0.0
         self.elapsed = 0.0
 
     @property
@@ -40,17 +42,19 @@ class Stopwatch:
         if self.timed == 0:
             say({"ready": True})
             sys.stdin.readline()
-            self._start = time.perf_counter()
+            self._start, self._cpu_start = time.perf_counter(), time.process_time()
             return False
         self.elapsed = time.perf_counter() - self._start
+        self.cpu = time.process_time() - self._cpu_start
         return self.elapsed >= self._seconds and self.timed >= FEWEST_ITERATIONS
 
     def result(self) -> dict[str, float]:
-        """Return the speed and what it was measured over."""
+        """Return the speed, what it was measured over, and the share of its core that it got."""
         return {
             "steps/s": self.timed * self._steps / self.elapsed,
             "iterations": self.timed,
             "seconds": self.elapsed,
+            "core": self.cpu / self.elapsed,
         }
 
 

@@ -113,7 +113,8 @@ def test_envs_are_searched(robustpo_command, tmp_path):
 
 
 def test_compare_ends_with_a_table_and_pictures(comparison, tiny):
-    assert f"ppo_{tiny.slug}, single seeds" in comparison.stdout.replace("\n", "")
+    words = "".join(comparison.stdout.split())
+    assert all(f"{method}_{tiny.slug},singleseeds:" in words for method in ("ppo", "rpo"))
     written = [
         comparison.home / line.strip()
         for line in comparison.stdout.split("written:")[1].splitlines()

@@ -115,7 +115,7 @@ def test_acting_knows_no_perturbation():
 @pytest.mark.parametrize("shape", [(), (OBS + 1,), (2, OBS - 1), (1, 2, OBS)])
 def test_observations_of_another_size_are_refused(shape):
     _, _, policy = make_agent()
-    with pytest.raises(ValueError, match="obs.shape="):
+    with pytest.raises(ValueError, match=r"obs\.shape="):
         policy(np.zeros(shape))
 
 
@@ -238,7 +238,7 @@ def test_files_with_missing_or_misfitting_tensors_are_refused(tmp_path, name, te
 
 
 def test_tensors_of_types_that_numpy_lacks_are_refused(tmp_path):
-    tensors, metadata = _parts()
+    metadata = _parts()[1]
     header = {
         "__metadata__": {"robustpo": json.dumps(metadata)},
         "log_std": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]},

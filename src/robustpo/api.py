@@ -135,8 +135,9 @@ def report(configs: Sequence[RunConfig], out: Path) -> ComparisonReport:
 
     from robustpo.reports.comparison import write_comparison
     from robustpo.studies.store import load_results, load_summary
+    from robustpo.training.record import task_directory
 
-    root = out / configs[0].task.replace(":", "_")
+    root = task_directory(out, configs[0].task)
     variants = list(dict.fromkeys(config.variant for config in configs))
     wanted = pl.DataFrame(
         [(config.variant, config.settings.seed) for config in configs],

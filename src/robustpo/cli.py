@@ -162,7 +162,7 @@ class Compare:
         print("\nwritten:")
         for file in report.files:
             print(f"  {file}")
-        print(f"policies: {self.run.out / self.task}/<variant>/seed-<k>/policy.safetensors")
+        print(f"policies: {report.files[0].parents[1]}/<variant>/seed-<k>/policy.safetensors")
         return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import tempfile
 import threading
 from collections import Counter
@@ -17,6 +18,7 @@ from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, TrainingError
 from robustpo.policy import load_policy
+from robustpo.reports.aggregate import short_labels
 from robustpo.studies.grid import pack
 from robustpo.studies.local import Event, Shard, run_shards
 from robustpo.training.cores import available_cores
@@ -119,9 +121,12 @@ class _Watch:
         self._busy = max(1, min(shards, workers))
         self._tracker, self._callback = tracker, callback
         self._estimated = False
-        seeds = Counter(config.variant for config in pending)
+        self._labels = short_labels(list(dict.fromkeys(config.variant for config in pending)))
+        seeds = Counter(self._labels[config.variant] for config in pending)
         longest = max((config.total_steps for config in pending), default=0)
-        self._progress = Progress(dict(seeds), longest) if execution.progress and pending else None
+        self._shown = execution.progress
+        # Nothing to train: the notes still say why, but there is nothing to watch.
+        self._progress = Progress(dict(seeds), longest) if self._shown and pending else None
 
     def __enter__(self) -> _Watch:
         (self._progress or nullcontext()).__enter__()
@@ -135,6 +140,8 @@ class _Watch:
     def note(self, text: str) -> None:
         if self._progress:
             self._progress.update({"kind": "note", "text": text})
+        elif self._shown:
+            print(text, file=sys.stderr)
 
     def on_event(self, event: Event, directory: Path | None) -> None:
         kind = event["kind"]
@@ -149,8 +156,10 @@ class _Watch:
         if self._callback and kind == "iteration":
             self._callback(event)
         if self._progress and kind in ("iteration", "failed", "finished", "note"):
-            shown = "progress" if kind == "iteration" else kind
-            self._progress.update(event | {"kind": shown})
+            shown = {"kind": "progress"} if kind == "iteration" else {}
+            if "variant" in event:
+                shown["variant"] = self._labels[event["variant"]]
+            self._progress.update(event | shown)
 
     def _estimate(self, seconds_per_step: float) -> None:
         if self._estimated:

@@ -103,6 +103,8 @@ def _environment() -> dict[str, str]:
     env["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     env |= {"NPROC": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     env.setdefault("JAX_PLATFORMS", "cpu")
+    # A task given as module:callable is imported from wherever this process would import it.
+    env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     env.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return env
 

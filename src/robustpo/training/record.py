@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -39,9 +40,14 @@ COLUMNS = ("step", "transitions", "seconds", "episodes", *FLOAT_COLUMNS[1:])
 VERSIONED = ("robustpo", "jax", "jaxlib", "optax", "envpool", "gymnasium", "numpy")
 
 
+def task_directory(out: Path, task: str) -> Path:
+    """Return `<out>/<task>`; the name of a constructor may hold signs that paths should not."""
+    return out / re.sub(r"[^\w./+-]+", "_", task)
+
+
 def run_directory(out: Path, config: RunConfig) -> Path:
     """Return `<out>/<task>/<variant>/seed-<k>`."""
-    return out / config.task.replace(":", "_") / config.variant / f"seed-{config.settings.seed}"
+    return task_directory(out, config.task) / config.variant / f"seed-{config.settings.seed}"
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -1,0 +1,203 @@
+"""Evaluation on environments whose every return can be said in advance."""
+
+import functools
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from scipy import stats
+
+from robustpo.errors import ConfigError
+from robustpo.evaluation.evaluate import MAX_ENVS, evaluate_policy
+from robustpo.policy import Policy
+
+
+class Drawn(gymnasium.Env):
+    """Draws its length at the start; every step pays the same, and the actions are kept."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,))
+    action_space = spaces.Box(-1, 1, (1,))
+    made = []
+
+    def __init__(self, lengths=(5,), reward=1.0):
+        self.lengths, self.reward = lengths, reward
+        self.seeds, self.actions, self.episodes = [], [], 0
+        self.made.append(self)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.seeds += [seed] if seed is not None else []
+        self.length, self.count = int(self.np_random.choice(self.lengths)), 0
+        return self._observe(), {}
+
+    def step(self, action):
+        self.actions.append(float(action[0]))
+        self.count += 1
+        done = self.count == self.length
+        self.episodes += done
+        return self._observe(), self.reward, bool(done), False, {}
+
+    def _observe(self):
+        return np.array([self.count, 0.3], np.float32)
+
+
+class Paid(Drawn):
+    """Pays the action, so that a return says what was done."""
+
+    def step(self, action):
+        obs, _, *rest = super().step(action)
+        return obs, float(action[0]), *rest
+
+
+@pytest.fixture(autouse=True)
+def forget_environments():
+    Drawn.made.clear()
+
+
+def make_policy(std=0.0, observation_size=2, **tensors):
+    """A linear policy that answers with a tenth of the (normalised) step count."""
+    weight = np.zeros((observation_size, 1), np.float32)
+    weight[0] = 0.1
+    return Policy(
+        {
+            "actor.0.weight": weight,
+            "actor.0.bias": np.zeros(1, np.float32),
+            "log_std": np.log(np.full(1, max(std, 1e-30), np.float32)),
+            "action.low": np.full(1, -1, np.float32),
+            "action.high": np.full(1, 1, np.float32),
+            **tensors,
+        },
+        {"activation": "tanh", "distribution": "gaussian"},
+    )
+
+
+def test_returns_are_sums_over_whole_episodes():
+    result = evaluate_policy(make_policy(), functools.partial(Drawn, (5,), 0.5), episodes=7)
+    assert result.returns == (2.5,) * 7
+    assert result.lengths == (5,) * 7
+    assert (result.mean, result.std, result.interval) == (2.5, 0.0, (2.5, 2.5))
+
+
+@pytest.mark.parametrize("episodes", [1, 3, MAX_ENVS, MAX_ENVS + 1, 50])
+def test_exactly_as_many_episodes_as_asked_shared_out_evenly(episodes):
+    result = evaluate_policy(make_policy(), functools.partial(Drawn, (2, 9)), episodes=episodes)
+    assert len(result.returns) == len(result.lengths) == episodes
+    assert result.returns == tuple(float(length) for length in result.lengths)
+    assert len(Drawn.made) >= min(episodes, MAX_ENVS)
+    assert all(env.episodes >= episodes // MAX_ENVS for env in Drawn.made[-MAX_ENVS:])
+
+
+def test_short_episodes_are_not_favoured():
+    # Lengths 1 and 100 are equally likely: 50.5 on average. Whoever takes the first 1,000
+    # episodes to end, wherever they end, would see short ones only.
+    result = evaluate_policy(make_policy(), functools.partial(Drawn, (1, 100)), episodes=1000)
+    # The standard deviation is 49.5, so that of the mean of 1,000 is 1.57; five of them allowed.
+    assert result.mean == pytest.approx(50.5, abs=5 * 49.5 / 1000**0.5)
+    assert np.mean(np.array(result.lengths) == 1) == pytest.approx(0.5, abs=5 * 0.5 / 1000**0.5)
+
+
+def test_the_interval_is_students():
+    result = evaluate_policy(make_policy(), functools.partial(Drawn, range(1, 30)), episodes=12)
+    values = np.array(result.returns)
+    sd = np.sqrt(((values - values.mean()) ** 2).sum() / 11)
+    # t(0.975; 11) = 2.20099, from any table.
+    half = 2.20099 * sd / np.sqrt(12)
+    assert result.std == pytest.approx(sd)
+    assert result.interval == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-5)
+    assert result.interval == pytest.approx(
+        stats.t.interval(0.95, 11, values.mean(), stats.sem(values))
+    )
+    summary = result.as_dict()
+    assert (summary["min"], summary["max"]) == (values.min(), values.max())
+    assert (summary["interval_low"], summary["interval_high"]) == result.interval
+    assert summary["episodes"] == 12
+    assert summary["length_mean"] == pytest.approx(np.mean(result.lengths))
+
+
+def test_one_episode_has_no_deviation():
+    result = evaluate_policy(make_policy(), Drawn, episodes=1)
+    assert np.isnan(result.std) and np.isnan(result.interval).all()
+
+
+def test_deterministic_actions_are_the_mode():
+    result = evaluate_policy(make_policy(std=0.5), functools.partial(Paid, (5,)), episodes=3)
+    # A tenth of 0, 1, 2, 3 and 4.
+    np.testing.assert_allclose(result.returns, [1.0] * 3, rtol=1e-6)
+
+
+def test_stochastic_actions_are_samples_inside_the_bounds():
+    make = functools.partial(Drawn, (100,))
+    evaluate_policy(make_policy(std=0.2), make, episodes=20, deterministic=False)
+    actions = np.array([env.actions[:7] for env in Drawn.made[-20:]])
+    noise = actions - 0.1 * np.arange(7)
+    inside = noise[:, :3].ravel()  # three standard deviations away from the bounds
+    assert np.abs(inside.mean()) < 5 * 0.2 / inside.size**0.5
+    assert inside.std() == pytest.approx(0.2, rel=0.35)
+    everything = np.concatenate([env.actions for env in Drawn.made])
+    assert np.abs(everything).max() <= 1
+    assert len(set(inside.tolist())) == inside.size
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_the_same_seed_gives_the_same_result(deterministic):
+    def run(seed):
+        make = functools.partial(Paid, range(1, 30))
+        policy = make_policy(std=0.3)
+        return evaluate_policy(policy, make, episodes=25, deterministic=deterministic, seed=seed)
+
+    assert run(3) == run(3)
+    assert run(3) != run(4)
+
+
+def test_environments_have_seeds_of_their_own():
+    evaluate_policy(make_policy(), Drawn, episodes=20, seed=0)
+    seeds = [env.seeds[0] for env in Drawn.made if env.seeds]
+    assert len(set(seeds)) == len(seeds) == 20
+    trained = {
+        int(word) & 0x7FFFFFFF
+        for seed in range(200)
+        for word in np.random.SeedSequence(seed).generate_state(1)
+    }
+    assert not trained & set(seeds)
+
+
+def test_statistics_are_frozen():
+    moments = {
+        "observation.mean": np.array([10.0, 0.0], np.float32),
+        "observation.variance": np.array([4.0, 1.0], np.float32),
+        "observation.count": np.float32(100),
+    }
+    policy = make_policy(**moments)
+    before = {name: tensor.copy() for name, tensor in policy.tensors.items()}
+    make = functools.partial(Paid, (5,))
+    result = evaluate_policy(policy, make, episodes=40)
+    # A tenth of (t − 10) / 2 for t = 0 … 4, in the last episode as in the first.
+    np.testing.assert_allclose(result.returns, [sum(0.05 * (t - 10) for t in range(5))] * 40)
+    for name, tensor in before.items():
+        np.testing.assert_array_equal(policy.tensors[name], tensor)
+
+
+@pytest.mark.parametrize("episodes", [0, -1])
+def test_no_episodes_are_refused(episodes):
+    with pytest.raises(ConfigError, match=f"episodes={episodes}"):
+        evaluate_policy(make_policy(), Drawn, episodes=episodes)
+
+
+def test_a_policy_of_another_task_is_refused():
+    with pytest.raises(ConfigError, match="takes 3 observations"):
+        evaluate_policy(make_policy(observation_size=3), Drawn)
+
+
+def test_a_seed_below_zero_is_refused():
+    with pytest.raises(ConfigError, match="seed=-1"):
+        evaluate_policy(make_policy(), Drawn, seed=-1)
+
+
+def test_envpool_episodes_are_whole():
+    # Pendulum-v1 is cut after 200 steps; 21 episodes in 20 environments.
+    result = evaluate_policy(make_policy(observation_size=3), "Pendulum-v1", episodes=21)
+    assert result.lengths == (200,) * 21
+    # Its cost per step is at most π² + 0.1·8² + 0.001·2².
+    assert all(-200 * (np.pi**2 + 6.4 + 0.004) <= value < 0 for value in result.returns)
+    assert len(set(result.returns)) == 21

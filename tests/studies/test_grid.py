@@ -1,0 +1,129 @@
+"""Which runs a command asks for, and how they are packed into populations."""
+
+import pytest
+
+from robustpo.config import make_config, parse_seeds
+from robustpo.errors import ConfigError
+from robustpo.studies.grid import make_grid, pack
+
+TASK = "Pendulum-v1"
+
+
+def labels(configs):
+    return [(config.variant, config.settings.seed) for config in configs]
+
+
+def test_every_method_has_every_seed():
+    configs = make_grid(TASK, ["ppo", "rpo"], [4, 0])
+    assert labels(configs) == [("ppo", 4), ("ppo", 0), ("rpo", 4), ("rpo", 0)]
+    assert [config.settings.alpha for config in configs] == [0.0, 0.0, 0.5, 0.5]
+
+
+def test_a_sweep_of_alpha_leaves_ppo_alone():
+    configs = make_grid(TASK, ["ppo", "ppo-entropy", "rpo"], [0], sweeps={"alpha": (0.1, 0.5, 1)})
+    assert labels(configs) == [
+        ("ppo", 0),
+        ("ppo-entropy", 0),
+        ("rpo_alpha-0.1", 0),
+        ("rpo", 0),  # 0.5 is what it has anyway
+        ("rpo_alpha-1", 0),
+    ]
+
+
+def test_sweeps_are_crossed():
+    sweeps = {"alpha": (0.1, 1.0), "learning_rate": (1e-4, 1e-3), "entropy_coef": ()}
+    configs = make_grid(TASK, ["ppo", "rpo"], [0], sweeps=sweeps)
+    found = [(c.method, c.settings.alpha, c.settings.learning_rate) for c in configs]
+    assert found == [
+        ("ppo", 0.0, 1e-4),
+        ("ppo", 0.0, 1e-3),
+        ("rpo", 0.1, 1e-4),
+        ("rpo", 0.1, 1e-3),
+        ("rpo", 1.0, 1e-4),
+        ("rpo", 1.0, 1e-3),
+    ]
+    assert len(set(labels(configs))) == 6
+
+
+def test_repetitions_are_asked_for_once():
+    configs = make_grid(TASK, ["rpo", "rpo"], [0, 1], sweeps={"alpha": (0.5, 0.5)})
+    assert labels(configs) == [("rpo", 0), ("rpo", 1)]
+
+
+def test_shared_options_reach_every_run():
+    configs = make_grid(TASK, ["ppo", "rpo"], [0], gamma=0.9, num_envs=2, steps=10_000)
+    assert {(c.settings.gamma, c.shape.num_envs, c.steps) for c in configs} == {(0.9, 2, 10_000)}
+
+
+@pytest.mark.parametrize(
+    ("methods", "options", "words"),
+    [
+        (["rp"], {}, "did you mean rpo"),
+        (["ppo"], {"alhpa": 1.0}, "did you mean alpha"),
+        (["ppo"], {"learning_rate": -1.0}, "learning_rate=-1.0"),
+    ],
+)
+def test_names_and_values_are_checked(methods, options, words):
+    with pytest.raises(ConfigError, match=words):
+        make_grid(TASK, methods, [0], **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("3", (3,)),
+        (" 0, 4,7 ", (0, 4, 7)),
+        ("2:5", (2, 3, 4)),
+        (3, (3,)),
+        (range(2), (0, 1)),
+        ([9, 1], (9, 1)),
+    ],
+)
+def test_seeds(text, seeds):
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "1.5", "-1", "3:3", "5:2", "1,1", "1,", "0:10:2", []])
+def test_what_is_not_seeds(text):
+    with pytest.raises(ConfigError, match="0:10"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize("text", [-1, [0, -1], [1.5], ["a"], [True], "99999999999"])
+def test_seeds_that_no_generator_takes_are_refused_before_training(text):
+    with pytest.raises(ConfigError, match="seed"):
+        make_grid(TASK, ["rpo"], parse_seeds(text))
+
+
+@pytest.mark.parametrize(
+    ("runs", "workers", "sizes"),
+    [
+        (1, 2, [1]),
+        (2, 2, [1, 1]),
+        (5, 1, [5]),
+        (6, 1, [3, 3]),
+        (6, 2, [3, 3]),
+        (10, 2, [5, 5]),
+        (11, 2, [3, 3, 3, 2]),  # two rounds for two workers
+        (12, 4, [3, 3, 3, 3]),
+        (20, 2, [5, 5, 5, 5]),
+        (3, 8, [1, 1, 1]),
+    ],
+)
+def test_shards_are_balanced_and_never_above_five(runs, workers, sizes):
+    configs = make_grid(TASK, ["rpo"], range(runs))
+    shards = pack(configs, workers)
+    assert sorted(map(len, shards), reverse=True) == sizes
+    assert sorted(c.settings.seed for shard in shards for c in shard) == list(range(runs))
+
+
+def test_only_equal_shapes_and_tasks_share_a_population():
+    small = make_grid(TASK, ["ppo", "rpo"], [0, 1], num_steps=512)
+    others = [make_config(TASK, "rpo"), make_config("HalfCheetah-v4", "rpo")]
+    shards = pack(small + others, 1)
+    assert sorted(map(len, shards)) == [1, 1, 4]
+    assert all(len({(c.task, c.shape) for c in shard}) == 1 for shard in shards)
+
+
+def test_nothing_to_train_needs_no_shard():
+    assert pack([], 2) == []

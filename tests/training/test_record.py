@@ -1,0 +1,197 @@
+"""What a run leaves on disk, column by column."""
+
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+
+import robustpo
+from robustpo.config import make_config
+from robustpo.errors import ConfigError
+from robustpo.training.record import (
+    RunRecord,
+    config_from_identity,
+    existing_state,
+    run_directory,
+    set_aside,
+)
+
+INTEGERS = ("step", "transitions", "episodes")
+COLUMNS = (
+    "step transitions seconds episodes return_mean length_mean entropy action_std alpha "
+    "learning_rate policy_loss value_loss approx_kl clip_fraction explained_variance"
+).split()
+FILES = {"config.json", "metrics.jsonl", "metrics.parquet", "policy.safetensors", "result.json"}
+
+
+def read_lines(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_is_found_under_task_variant_and_seed(comparison, tiny):
+    place = comparison.out / tiny.task / f"rpo_{tiny.slug}" / "seed-1"
+    assert {path.name for path in place.iterdir()} == FILES
+
+
+def test_metrics_have_the_promised_columns(comparison):
+    table = pl.read_parquet(comparison.run("rpo", 0) / "metrics.parquet")
+    assert table.columns == COLUMNS
+    assert {n for n, kind in table.schema.items() if kind == pl.Int64} == set(INTEGERS)
+    assert len(table) == 8  # 4096 steps, 512 a rollout, one row each
+
+
+def test_lines_and_table_are_equal(comparison):
+    directory = comparison.run("ppo", 1)
+    assert pl.read_parquet(directory / "metrics.parquet").to_dicts() == read_lines(directory)
+
+
+def test_steps_transitions_and_episodes_are_counted(comparison):
+    # Every episode lasts 1,000 steps, and the step after it only resets: rows 1001, 2002, …
+    rows = read_lines(comparison.run("rpo", 1))
+    assert [row["step"] for row in rows] == [512 * i for i in range(1, 9)]
+    assert [row["transitions"] for row in rows] == [n - n // 1001 for n in range(512, 4097, 512)]
+    assert [row["episodes"] for row in rows] == [(n + 1) // 1001 for n in range(512, 4097, 512)]
+    assert all(row["length_mean"] in (None, 1000.0) for row in rows)
+    ended = np.diff([0] + [row["episodes"] for row in rows]) > 0
+    assert [row["return_mean"] is not None for row in rows] == ended.tolist()
+    seconds = [row["seconds"] for row in rows]
+    assert seconds == sorted(seconds) and seconds[0] > 0
+
+
+def test_the_learning_rate_falls_linearly(comparison):
+    rows = read_lines(comparison.run("rpo", 0))
+    expected = [3e-4 * (1 - i / 8) for i in range(8)]
+    np.testing.assert_allclose([row["learning_rate"] for row in rows], expected, rtol=1e-6)
+
+
+def test_quantities_are_what_they_say(comparison):
+    for method, alpha in (("ppo", 0.0), ("rpo", 0.5)):
+        rows = read_lines(comparison.run(method, 0))
+        assert {row["alpha"] for row in rows} == {alpha}
+        for row in rows:
+            # The entropy of one Gaussian dimension is ½ log 2πe + log σ; its mean over the last
+            # epoch is within a few minibatch steps of 3e-4 of the σ after the update.
+            expected = 0.5 * np.log(2 * np.pi * np.e) + np.log(row["action_std"])
+            assert row["entropy"] == pytest.approx(expected, abs=5e-3)
+            assert 0 <= row["clip_fraction"] <= 1
+            assert row["value_loss"] > 0
+            assert row["explained_variance"] <= 1
+
+
+def test_the_result_sums_the_run_up(comparison):
+    for seed in (0, 1):
+        directory = comparison.run("rpo", seed)
+        result = json.loads((directory / "result.json").read_text())
+        returns = [row["return_mean"] for row in read_lines(directory) if row["return_mean"]]
+        assert result["status"] == "completed"
+        assert (result["steps"], result["transitions"], result["episodes"]) == (4096, 4092, 4)
+        assert result["final_return"] == pytest.approx(np.mean(returns))  # one episode a row
+        assert result["error"] is None
+        assert result["seconds"] == read_lines(directory)[-1]["seconds"]
+
+
+def test_the_configuration_repeats_the_run(comparison, tiny):
+    stored = json.loads((comparison.run("rpo", 1) / "config.json").read_text())
+    asked = make_config(tiny.task, "rpo", seed=1, **tiny.options)
+    assert config_from_identity(stored["identity"]) == asked
+    assert stored["variant"] == f"rpo_{tiny.slug}"
+    assert {"robustpo", "jax", "envpool", "python"} <= set(stored["versions"])
+    assert stored["versions"]["robustpo"] == robustpo.__version__
+    assert stored["machine"]["instruction_set"]
+
+
+def test_the_policy_acts_within_bounds(comparison):
+    policy = robustpo.load_policy(comparison.run("rpo", 0))
+    assert (policy.observation_size, policy.action_size) == (5, 1)
+    assert policy(np.zeros(5)).shape == (1,)
+    far = policy(np.random.default_rng(0).normal(size=(50, 5)) * 100, deterministic=False)
+    assert far.shape == (50, 1) and np.abs(far).max() <= 1
+    # A population's moments have seen the first observation and one per step.
+    assert float(policy.tensors["observation.count"]) == 4096 + 1
+    assert policy.metadata["seed"] == 0 and policy.metadata["method"] == "rpo"
+
+
+def test_a_whole_study_is_read_in_one_call(comparison, tiny):
+    results = robustpo.load_results(comparison.out)
+    assert results.columns == ["task", "variant", "method", "seed", *COLUMNS]
+    assert len(results) == 2 * 2 * 8
+    last = results.group_by("method", "seed").agg(pl.col("step").max()).sort("method", "seed")
+    assert last.rows() == [(m, s, 4096) for m in ("ppo", "rpo") for s in (0, 1)]
+    one = results.filter(method="ppo", seed=1).drop("task", "variant", "method", "seed")
+    assert one.equals(pl.read_parquet(comparison.run("ppo", 1) / "metrics.parquet"))
+
+
+def test_every_identity_survives_json(tiny):
+    config = make_config(
+        "HalfCheetah-v4",
+        "ppo-entropy",
+        seed=7,
+        target_kl=0.02,
+        time_limit="bootstrap",
+        hidden_sizes=(32, 16),
+        activation="elu",
+        normalize_rewards=False,
+        eval_every=1000,
+        init_policy="a/policy.safetensors",
+        **tiny.options,
+    )
+    assert config_from_identity(json.loads(json.dumps(config.identity()))) == config
+
+
+@pytest.mark.parametrize("damage", [{"steps": "many"}, {"shape": {"width": 3}}, {"colour": "red"}])
+def test_a_damaged_identity_is_refused(damage):
+    with pytest.raises(ConfigError):
+        config_from_identity(make_config("Pendulum-v1").identity() | damage)
+
+
+def test_what_json_cannot_say_is_null(tmp_path):
+    record = RunRecord(tmp_path / "run", make_config("Pendulum-v1"))
+    record.add_row(dict.fromkeys(COLUMNS, 1) | {"return_mean": float("nan"), "entropy": np.inf})
+    record.finish({"status": "completed", "final_return": float("nan")})
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    assert json.loads(text)["return_mean"] is None and json.loads(text)["entropy"] is None
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["final_return"] is None
+    table = pl.read_parquet(tmp_path / "run" / "metrics.parquet")
+    assert table["return_mean"].to_list() == [None]
+
+
+def test_states_of_a_directory(tmp_path):
+    config = make_config("Pendulum-v1")
+    place = run_directory(tmp_path, config)
+    assert place == tmp_path / "Pendulum-v1" / "rpo" / "seed-0"
+    assert existing_state(place, config) == "absent"
+    place.mkdir(parents=True)
+    assert existing_state(place, config) == "absent"
+    record = RunRecord(place, config)
+    assert existing_state(place, config) == "incomplete"
+    with pytest.raises(ConfigError, match="eval_every 0 there, 4096 asked"):
+        existing_state(place, make_config("Pendulum-v1", eval_every=4096))
+    record.finish({"status": "completed"})
+    assert existing_state(place, config) == "finished"
+
+
+def test_records_are_moved_aside_and_never_over_another(tmp_path):
+    for text in ("first", "second"):
+        place = tmp_path / "rpo" / "seed-0"
+        place.mkdir(parents=True)
+        (place / "note").write_text(text)
+        moved = set_aside(place)
+        assert not place.exists()
+        assert (moved / "note").read_text() == text
+    assert len(list((tmp_path / "rpo").iterdir())) == 2
+
+
+def test_fresh_moves_the_old_record_aside(comparison, tiny, tmp_path):
+    shutil.copytree(comparison.out, tmp_path / "runs")
+    place = tmp_path / "runs" / comparison.run("rpo", 0).relative_to(comparison.out)
+    robustpo.train(tiny.task, seeds=0, out=tmp_path / "runs", fresh=True, **tiny.options)
+    old = [path for path in place.parent.iterdir() if path.name.startswith(".")]
+    assert len(old) == 1
+    for name in ("metrics.jsonl", "policy.safetensors"):
+        assert (old[0] / name).read_bytes() == (comparison.run("rpo", 0) / name).read_bytes()
+    assert {path.name for path in place.iterdir()} == FILES
+    assert len(robustpo.load_results(tmp_path / "runs")) == 2 * 2 * 8
+    assert read_lines(place)[-1]["seconds"] != read_lines(old[0])[-1]["seconds"]
