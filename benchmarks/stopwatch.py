@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 
 FEWEST_ITERATIONS = 2
 
@@ -58,6 +59,6 @@ class Stopwatch:
         }
 
 
-def say(message: dict[str, object]) -> None:
+def say(message: Mapping[str, object]) -> None:
     """Tell the parent process something."""
     print(json.dumps(message), flush=True)

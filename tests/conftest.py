@@ -17,7 +17,8 @@ TINY_SLUG = "num-steps-512_num-minibatches-4_update-epochs-2_steps-4.096k"
 
 def run_robustpo(*arguments, cwd, timeout=150, **environment):
     """Type a command as a user does, in a directory of its own."""
-    path = os.pathsep.join([str(TESTS), str(TESTS / "training")])
+    places = [str(TESTS), str(TESTS / "training"), os.environ.get("PYTHONPATH")]
+    path = os.pathsep.join(place for place in places if place)
     return subprocess.run(
         [Path(sys.executable).with_name("robustpo"), *map(str, arguments)],
         cwd=cwd,

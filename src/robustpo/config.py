@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import math
 import re
 from dataclasses import dataclass, field
@@ -145,6 +146,10 @@ class Shape:
     clip_value_loss: bool = _option(True, "Clip the value loss like the ratio.")
 
     def __post_init__(self) -> None:
+        if not isinstance(self.hidden_sizes, tuple | list):
+            raise ConfigError(
+                f"hidden_sizes={self.hidden_sizes!r} is not valid; expected widths such as (64, 64)"
+            )
         object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
         for width in self.hidden_sizes:
             _require_count("hidden_sizes", width)
@@ -278,15 +283,19 @@ def _slug(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, tuple):
         return "x".join(str(item) for item in value)
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-")
+    text = str(value)
+    plain = re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-")
+    if plain == text:
+        return plain
+    # Signs that paths should not have are gone; a hash keeps apart what they told apart.
+    return f"{plain[-40:]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _short_count(count: int) -> str:
     """Write a count as people do: 8m, 600k, 1.5m, or the digits."""
     for unit, letter in ((1_000_000, "m"), (1_000, "k")):
         if count >= unit and (count * 1000) % unit == 0:
-            return f"{count / unit:g}{letter}"
+            return f"{count / unit:.3f}".rstrip("0").rstrip(".") + letter
     return str(count)
 
 

@@ -147,7 +147,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         with safe_open(file, framework="numpy") as stored:
             metadata = json.loads((stored.metadata() or {}).get(METADATA_KEY, "{}"))
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"{file} is not a readable policy file ({error})") from error
     problem = _problem(tensors, metadata)
     if problem:
@@ -159,7 +159,9 @@ def _problem(tensors: dict[str, Array], metadata: Any) -> str | None:
     """Say what is wrong with the content of a policy file, if anything."""
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         return f"its metadata does not name format {FORMAT}"
-    if metadata.get("activation") not in ACTIVATIONS or metadata.get("distribution") != "gaussian":
+    activation = metadata.get("activation")
+    known = isinstance(activation, str) and activation in ACTIVATIONS
+    if not known or metadata.get("distribution") != "gaussian":
         return "its activation or distribution is unknown"
     if any(tensor.dtype != np.float32 for tensor in tensors.values()):
         return "a tensor is not float32"
@@ -179,6 +181,8 @@ def _shape_problem(tensors: dict[str, Array]) -> str | None:
         if shapes.get(f"actor.{layer}.bias") != (width,):
             return f"actor.{layer}.bias does not fit its weight"
         layer += 1
+    if sum(name.startswith("actor.") for name in shapes) != 2 * layer:
+        return f"its actor has other tensors than the weights and biases of {layer} layers"
     wanted = dict.fromkeys(("log_std", "action.low", "action.high"), (width,))
     if "observation.mean" in shapes or "observation.variance" in shapes:
         wanted |= dict.fromkeys(("observation.mean", "observation.variance"), observation)

@@ -45,7 +45,6 @@ def train(configs):
                 "reported": _reports(events, agent.config),
             }
         )
-    trainer.environment.close() if hasattr(trainer.environment, "close") else None
     return results
 
 

@@ -108,7 +108,7 @@ def test_the_policy_acts_within_bounds(comparison):
     assert policy(np.zeros(5)).shape == (1,)
     far = policy(np.random.default_rng(0).normal(size=(50, 5)) * 100, deterministic=False)
     assert far.shape == (50, 1) and np.abs(far).max() <= 1
-    # A population's moments have seen the first observation and one per step.
+    # The moments have seen the first observation and one per step.
     assert float(policy.tensors["observation.count"]) == 4096 + 1
     assert policy.metadata["seed"] == 0 and policy.metadata["method"] == "rpo"
 

@@ -17,7 +17,8 @@ def masked_means(
 ) -> dict[str, Float32[Array, ""]]:
     """Mean of each quantity over the valid rows, all in one product; 0 where there are none."""
     weights = valid / jnp.maximum(valid.sum(), 1)
-    means = jnp.stack(list(rows.values())) @ weights.astype(jnp.float32)
+    stacked = jnp.where(valid, jnp.stack(list(rows.values())), 0.0)
+    means = stacked @ weights.astype(jnp.float32)
     return dict(zip(rows, means, strict=True))
 
 

@@ -174,7 +174,7 @@ class HostCollector(Collector):
         copied = jax.tree.map(jnp.array, state)
         _, row, _, _ = self._between(params, copied, action, step, noise[0])
         rows = jax.tree.map(lambda x: np.stack([x] * self.shape.num_steps), row)
-        return jax.eval_shape(lambda *x: digest(*x, self.shape), state, rows, gamma)[1]
+        return jax.eval_shape(partial(digest, shape=self.shape), state, rows, gamma)[1]
 
     def collect(
         self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array, iteration: int

@@ -8,7 +8,7 @@ agents of a population would take a differently rounded path than the first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,37 @@ def pad_agents(tree: PyTree, num_agents: int) -> PyTree:
     return jax.tree.map(
         lambda x: jnp.concatenate([x, jnp.zeros((extra, *x.shape[1:]), x.dtype)]), tree
     )
+
+
+def map_agents(function: Callable[[Any], Any], inputs: PyTree, num_agents: Int32[Array, ""]) -> Any:
+    """Apply a function to one agent after the other, `[P, ...]` to `[P, ...]`.
+
+    Like `lax.map`, but the number of agents is an argument that XLA cannot see: it would inline the
+    loop of a single agent and round differently inside.
+
+    Args:
+        function: takes and returns the pytree of one agent.
+        inputs: pytree with leading axis `P`.
+        num_agents: `P` as a traced number.
+    """
+
+    def one_agent(index: Array | int) -> Any:
+        return function(jax.tree.map(lambda x: x[index], inputs))
+
+    # Two rows at least: XLA would also drop the slices of an axis of one.
+    rows = max(2, len(jax.tree.leaves(inputs)[0]))
+    single = len(jax.tree.leaves(inputs)[0]) == 1
+    if single:
+        inputs = jax.tree.map(lambda x: jnp.concatenate([x, x]), inputs)
+    empty = jax.tree.map(
+        lambda x: jnp.zeros((rows, *x.shape), x.dtype), jax.eval_shape(one_agent, 0)
+    )
+
+    def body(index: Array, outputs: PyTree) -> PyTree:
+        return jax.tree.map(lambda all_, own: all_.at[index].set(own), outputs, one_agent(index))
+
+    outputs = jax.lax.fori_loop(0, num_agents, body, empty)
+    return jax.tree.map(lambda x: x[:1], outputs) if single else outputs
 
 
 def stack(trees: Sequence[PyTree]) -> PyTree:

@@ -27,6 +27,7 @@ from robustpo.training.population import (
     Population,
     coefficients_at,
     init_population,
+    map_agents,
     simulator_seeds,
 )
 from robustpo.training.record import RunRecord
@@ -73,13 +74,14 @@ def make_learn(shape: Shape) -> Any:
         coefficients: Coefficients,
         keys: Array,
         iteration: Array,
+        num_agents: Array,
     ) -> tuple[LearnerState, Metrics]:
         def one_agent(inputs: tuple) -> tuple[LearnerState, Metrics]:
             learner, experience, numbers, key = inputs
             key = jax.random.fold_in(jax.random.fold_in(key, LEARN_STREAM), iteration)
             return learn(learner, experience, numbers, shape, key=key)
 
-        return jax.lax.map(one_agent, (learners, rollout, coefficients, keys))
+        return map_agents(one_agent, (learners, rollout, coefficients, keys), num_agents)
 
     return learn_population
 
@@ -134,9 +136,13 @@ class Trainer:
         rollout = self._collector.compile(
             population.learners.params, state, population.keys, coefficients.gamma
         )
-        number = jnp.zeros((), jnp.int32)
         lowered = self._learn.lower(
-            population.learners, rollout, coefficients, population.keys, number
+            population.learners,
+            rollout,
+            coefficients,
+            population.keys,
+            jnp.int32(0),
+            jnp.int32(len(self.agents)),
         )
         self._learn = lowered.compile(compiler_options())
 
@@ -177,9 +183,13 @@ class Trainer:
             coefficients.gamma,
             iteration,
         )
-        number = jnp.asarray(iteration, jnp.int32)
         learners, metrics = self._learn(
-            population.learners, rollout, coefficients, population.keys, number
+            population.learners,
+            rollout,
+            coefficients,
+            population.keys,
+            jnp.int32(iteration),
+            jnp.int32(len(self.agents)),
         )
         self.population = Population(learners, state, population.keys)
         host = {name: np.asarray(values) for name, values in metrics.items()}

@@ -1,0 +1,230 @@
+"""The Python interface: the command line's words, and what only Python offers."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import robustpo
+from robustpo.config import make_config
+from robustpo.training.estimate import seconds_per_step
+
+PENDULUM = "dm_control/pendulum-swingup-v0"
+
+
+@pytest.fixture(scope="module")
+def adorned(tmp_path_factory, tiny):
+    """One run with everything on: small networks, two environments, evaluations, tracking."""
+    out, events = tmp_path_factory.mktemp("adorned"), []
+    (run,) = robustpo.train(
+        PENDULUM,
+        method="ppo-entropy",
+        seeds=5,
+        out=out,
+        hidden_sizes=(24, 12),
+        activation="relu",
+        num_envs=2,
+        eval_every=2048,
+        eval_episodes=3,
+        track="tensorboard",
+        target_kl=0.05,
+        time_limit="bootstrap",
+        learning_rate_schedule="constant",
+        callback=events.append,
+        progress=False,
+        **tiny.options | {"steps": 8192},
+    )
+    return run, events
+
+
+def read_lines(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_evaluations_are_recorded_as_often_as_asked(adorned):
+    run, _ = adorned
+    rows = read_lines(run / "evaluations.jsonl")
+    assert [row["step"] for row in rows] == [2048, 4096, 6144, 8192]
+    assert all(row["episodes"] == 3 and row["length_mean"] == 1000 for row in rows)
+    assert all(0 <= row["min"] <= row["mean"] <= row["max"] <= 1000 for row in rows)
+
+
+def test_the_best_policy_is_kept(adorned):
+    run, _ = adorned
+    rows = read_lines(run / "evaluations.jsonl")
+    means = [row["mean"] for row in rows]
+    first_best = means.index(max(means))
+    best = robustpo.load_policy(run / "policy_best.safetensors")
+    last = robustpo.load_policy(run)
+    # 1,024 steps an iteration and one observation more at the start, in two environments each.
+    count = float(best.tensors["observation.count"])
+    assert count == rows[first_best]["step"] + 2
+    same = all(np.array_equal(best.tensors[k], last.tensors[k]) for k in best.tensors)
+    assert same == (first_best == len(rows) - 1)
+    by_name = robustpo.evaluate(run, best=True, episodes=2, seed=1)
+    by_path = robustpo.evaluate(run / "policy_best.safetensors", episodes=2, seed=1)
+    assert by_name == by_path
+
+
+def test_networks_have_the_shape_asked_for(adorned):
+    run, _ = adorned
+    policy = robustpo.load_policy(run)
+    shapes = {name: tensor.shape for name, tensor in policy.tensors.items()}
+    assert [shapes[f"actor.{i}.weight"] for i in range(3)] == [(3, 24), (24, 12), (12, 1)]
+    assert [shapes[f"critic.{i}.weight"] for i in range(3)] == [(3, 24), (24, 12), (12, 1)]
+    assert policy.metadata["activation"] == "relu"
+    obs = np.array([0.3, -0.2, 0.5], np.float32)
+    x = policy.normalize(obs)
+    for i in range(2):
+        x = np.maximum(
+            x @ policy.tensors[f"actor.{i}.weight"] + policy.tensors[f"actor.{i}.bias"], 0
+        )
+    x = x @ policy.tensors["actor.2.weight"] + policy.tensors["actor.2.bias"]
+    np.testing.assert_allclose(policy(obs), np.clip(x, -1, 1), rtol=1e-5)
+
+
+def test_settings_reach_the_learner(adorned):
+    run, events = adorned
+    rows = read_lines(run / "metrics.jsonl")
+    assert {row["alpha"] for row in rows} == {0.0}
+    assert [row["learning_rate"] for row in rows] == pytest.approx([3e-4] * 8, rel=1e-6)
+    identity = json.loads((run / "config.json").read_text())["identity"]
+    assert identity["settings"]["entropy_coef"] == 0.01
+    assert identity["settings"]["time_limit"] == "bootstrap"
+    assert identity["settings"]["target_kl"] == 0.05
+    assert [event["step"] for event in events] == [1024 * i for i in range(1, 9)]
+
+
+def test_tensorboard_tells_what_the_metrics_tell(adorned):
+    pytest.importorskip("tensorboardX")
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import _masked_crc32c  # noqa: F401 - same package as written
+
+    run, _ = adorned
+    (file,) = (run / "tensorboard").iterdir()
+    scalars = {}
+    for record in records_of(file.read_bytes()):
+        event = Event.FromString(record)
+        for value in event.summary.value:
+            scalars.setdefault(value.tag, []).append((event.step, value.simple_value))
+    rows = read_lines(run / "metrics.jsonl")
+    for name in ("entropy", "policy_loss", "approx_kl", "learning_rate"):
+        written = scalars[f"train/{name}"]
+        assert [step for step, _ in written] == [row["step"] for row in rows]
+        np.testing.assert_allclose([x for _, x in written], [r[name] for r in rows], rtol=1e-5)
+
+
+def records_of(data):
+    """Yield the records of an event file: length (8 bytes), its checksum (4), data, checksum."""
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        yield data[12 : 12 + length]
+        data = data[12 + length + 4 :]
+
+
+def test_options_have_the_same_names_in_the_directory(adorned):
+    run, _ = adorned
+    variant = run.parent.name
+    assert variant.startswith("ppo-entropy_")
+    for slug in ("hidden-sizes-24x12", "activation-relu", "num-envs-2", "target-kl-0.05"):
+        assert slug in variant
+    for slug in ("time-limit-bootstrap", "learning-rate-schedule-constant"):
+        assert slug in variant
+    assert run.name == "seed-5" and run.parent.parent.name == "pendulum-swingup-v0"
+
+
+def test_compare_returns_what_the_command_prints(comparison, tiny):
+    report = robustpo.compare(
+        comparison.task,
+        methods=["ppo", "rpo"],
+        seeds=range(2),
+        out=comparison.out,
+        progress=False,
+        **tiny.options,
+    )
+    assert "no verdict" in report.sentence
+    assert " ".join(report.sentence.split()) in " ".join(comparison.stdout.split())
+    assert "| ppo" in report.table and "| rpo" in report.table
+    assert all(file.is_file() for file in report.files)
+
+
+def test_the_names_of_the_package_are_all_there():
+    assert {"train", "compare", "evaluate", "load_policy", "load_results"} <= set(robustpo.__all__)
+    for name in robustpo.__all__:
+        assert getattr(robustpo, name).__doc__ or name == "METHODS"
+        assert name in dir(robustpo)
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        robustpo.trian  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        (["walker-walk"], {}, "dm_control/walker-walk-v0"),
+        ([None], {}, "task=None"),
+        ([3], {}, "task=3"),
+        ([PENDULUM], {"seeds": "many"}, "seeds='many'"),
+        ([PENDULUM], {"seeds": []}, "seeds"),
+        ([PENDULUM], {"method": "sac"}, "'sac'"),
+        ([PENDULUM], {"aplha": 1.0}, "did you mean alpha"),
+        ([PENDULUM], {"alpha": "0.5"}, "alpha='0.5'"),
+        ([PENDULUM], {"steps": 1e6}, "steps=1000000.0"),
+        ([PENDULUM], {"track": "wandb"}, "tensorboard"),
+        ([PENDULUM], {"hidden_sizes": 64}, "hidden_sizes=64"),
+        ([PENDULUM], {"init_policy": "lost"}, "no policy at lost"),
+        ([PENDULUM], {"workers": 0}, "workers=0"),
+        ([PENDULUM], {"workers": 1.5}, "workers=1.5"),
+    ],
+)
+def test_bad_requests_are_refused_before_anything_is_written(tmp_path, arguments, options, words):
+    with pytest.raises(robustpo.ConfigError, match=re.escape(words)):
+        robustpo.train(*arguments, out=tmp_path / "o", **options)
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_empty_list_of_methods_is_refused(tmp_path):
+    with pytest.raises(robustpo.ConfigError, match="methods"):
+        robustpo.compare(PENDULUM, methods=[], out=tmp_path / "o")
+
+
+def test_a_path_of_a_policy_may_be_long(comparison, tiny, tmp_path):
+    place = tmp_path.joinpath(*["a-rather-long-name-of-a-directory"] * 8)
+    place.mkdir(parents=True)
+    source = comparison.run("rpo", 0) / "policy.safetensors"
+    (place / source.name).write_bytes(source.read_bytes())
+    variant = make_config(
+        comparison.task, init_policy=str(place / source.name), **tiny.options
+    ).variant
+    assert len(variant.encode()) <= 255  # or no file system takes it
+
+
+def test_an_exception_of_the_callback_ends_training(tmp_path, tiny):
+    def stop(event):
+        if event["step"] >= 1024:
+            raise StopIteration("enough")
+
+    with pytest.raises(StopIteration, match="enough"):
+        robustpo.train(
+            "gymnasium/Pendulum-v1",
+            out=tmp_path,
+            callback=stop,
+            workers=1,
+            progress=False,
+            **tiny.options | {"steps": 10_000_000},
+        )
+    (run,) = [path.parent for path in tmp_path.rglob("config.json")]
+    assert not (run / "result.json").exists()
+    assert len(read_lines(run / "metrics.jsonl")) >= 1
+
+
+def test_the_estimate_is_of_the_right_size(adorned, tiny):
+    # Measured without compilation, which the estimate leaves out as well.
+    run, _ = adorned
+    config = make_config(
+        PENDULUM, hidden_sizes=(24, 12), num_envs=2, **tiny.options | {"steps": 8192}
+    )
+    estimated = seconds_per_step(config, 1, PENDULUM)
+    assert 0 < estimated < 1e-2
+    larger = make_config(PENDULUM, hidden_sizes=(512, 512), num_envs=2, **tiny.options)
+    assert seconds_per_step(larger, 1, PENDULUM) > estimated
