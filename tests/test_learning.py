@@ -6,7 +6,13 @@ import pytest
 import robustpo
 from robustpo.environments.make import make_host_environment
 
-SEEDS = "0:2"
+# Task, learning rate, margin over random in every single run. When this was written, random made
+# 332 and 6; the last ten episodes made 726 to 900 and 163 to 228, the policies 949 to 1,000 and
+# 198 to 236.
+STUDIES = {
+    "cartpole": ("dm_control/cartpole-balance-v0", 1e-3, 200),
+    "cheetah": ("dm_control/cheetah-run-v0", 3e-4, 70),
+}
 
 
 def random_return(task, episodes=10):
@@ -25,31 +31,35 @@ def random_return(task, episodes=10):
     return totals.mean()
 
 
-@pytest.fixture(scope="module", params=["CARTPOLE", "CHEETAH"])
+@pytest.fixture(scope="module", params=STUDIES)
 def study(request, tmp_path_factory):
-    task, steps, margin = {
-        "CARTPOLE": ("dm_control/cartpole-balance-v0", 100_000, 150),
-        "CHEETAH": ("dm_control/cheetah-run-v0", 150_000, 30),
-    }[request.param]
-    out = tmp_path_factory.mktemp(request.param.lower())
+    task, learning_rate, margin = STUDIES[request.param]
+    out = tmp_path_factory.mktemp("learning")
     robustpo.compare(
-        task, methods=["ppo", "rpo"], seeds=SEEDS, steps=steps, out=out, progress=False
+        task,
+        methods=["ppo", "rpo"],
+        seeds="0:2",
+        steps=150_000,
+        learning_rate=learning_rate,
+        out=out,
+        progress=False,
     )
-    return task, robustpo.load_summary(out), random_return(task), margin
+    return task, out, random_return(task), margin
 
 
 def test_training_beats_random_actions(study):
-    _, summary, at_random, margin = study
-    assert summary["status"].to_list() == ["completed"] * 4
-    by_method = summary.group_by("method").mean()
-    for method, final in by_method.select("method", "final_return").rows():
-        print(f"{method}: {final:.0f}, random {at_random:.0f}, margin {margin}")
-        assert final > at_random + margin
+    _, out, at_random, margin = study
+    assert robustpo.load_summary(out)["status"].to_list() == ["completed"] * 4
+    ended = robustpo.load_results(out).drop_nulls("return_mean")
+    for (variant, seed), rows in ended.group_by("variant", "seed"):
+        last = rows.sort("step")["return_mean"].tail(10).mean()
+        print(f"{variant}, seed {seed}: {last:.0f}, random {at_random:.0f}, margin {margin}")
+        assert last > at_random + margin
 
 
-def test_policies_act_as_well_as_they_trained(study):
-    task, summary, at_random, margin = study
-    for path in summary["path"].to_list():
-        result = robustpo.evaluate(path, episodes=10)
+def test_trained_policies_beat_random_actions(study):
+    task, out, at_random, margin = study
+    for path in robustpo.load_summary(out)["path"].to_list():
+        result = robustpo.evaluate(path, task=task, episodes=10)
         print(f"{path}: {result.mean:.0f}, random {at_random:.0f}")
         assert result.mean > at_random + margin

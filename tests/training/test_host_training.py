@@ -1,5 +1,6 @@
 """Simulators stepped on the host train through the same learner, and so do several of each."""
 
+import itertools
 import json
 
 import gymnasium
@@ -61,7 +62,7 @@ def random_tensors(observation_size, hidden, seed=0, std=0.5):
     tensors = {}
     for name, last in (("actor", 1), ("critic", 1)):
         sizes = (observation_size, *hidden, last)
-        for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
             weight = rng.normal(size=(fan_in, fan_out)) / fan_in**0.5
             tensors[f"{name}.{i}.weight"] = weight.astype(np.float32)
             tensors[f"{name}.{i}.bias"] = rng.normal(size=fan_out).astype(np.float32) * 0.1

@@ -19,10 +19,23 @@ from robustpo.training.record import (
 )
 
 INTEGERS = ("step", "transitions", "episodes")
-COLUMNS = (
-    "step transitions seconds episodes return_mean length_mean entropy action_std alpha "
-    "learning_rate policy_loss value_loss approx_kl clip_fraction explained_variance"
-).split()
+COLUMNS = [
+    "step",
+    "transitions",
+    "seconds",
+    "episodes",
+    "return_mean",
+    "length_mean",
+    "entropy",
+    "action_std",
+    "alpha",
+    "learning_rate",
+    "policy_loss",
+    "value_loss",
+    "approx_kl",
+    "clip_fraction",
+    "explained_variance",
+]
 FILES = {"config.json", "metrics.jsonl", "metrics.parquet", "policy.safetensors", "result.json"}
 
 
