@@ -8,7 +8,8 @@ import pytest
 
 import robustpo
 from robustpo.config import make_config
-from robustpo.training.estimate import seconds_per_step
+from robustpo.environments.make import resolve
+from robustpo.training.estimate import learner_products, seconds_per_step
 from robustpo.training.trainer import Trainer
 
 PENDULUM = "dm_control/pendulum-swingup-v0"
@@ -228,5 +229,11 @@ def test_the_estimate_is_of_the_right_size(tiny):
     times = [moment for moment in seconds if moment is not None]
     measured = (times[-1] - times[0]) / ((len(times) - 1) * 512)
     assert 1 / 4 < estimated / measured < 4
-    larger = make_config(PENDULUM, hidden_sizes=(512, 512), **tiny.options)
-    assert seconds_per_step(larger, 1, PENDULUM) > 4 * estimated
+
+
+def test_the_estimate_counts_products_of_both_networks():
+    shape, spec = make_config(PENDULUM).shape, resolve(PENDULUM)
+    # Actor 3·64 + 64·64 + 64·1, and the critic the same; twice in collecting and taking values,
+    # and forward and backward (thrice forward) in each of ten epochs.
+    one_network = 3 * 64 + 64 * 64 + 64
+    assert learner_products(shape, spec) == 2 * one_network * (2 + 3 * 10)

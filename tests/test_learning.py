@@ -21,12 +21,13 @@ def random_return(task, episodes=10):
     rng = np.random.default_rng(0)
     spec = environment.spec
     environment.reset()
-    totals = np.zeros(episodes)
+    assert spec.episode_limit
+    totals, truncated = np.zeros(episodes), np.zeros(episodes, bool)
     for _ in range(spec.episode_limit):
         action = rng.uniform(spec.action_low, spec.action_high, (episodes, spec.action_size))
         step = environment.step(action.astype(np.float32))
-        totals += step.reward
-    assert step.truncated.all()
+        totals, truncated = totals + step.reward, step.truncated
+    assert truncated.all()
     environment.close()
     return totals.mean()
 

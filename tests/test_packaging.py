@@ -99,10 +99,10 @@ def test_the_wheel_names_its_licence_and_its_dependencies(wheel):
     assert about["Name"] == "robustpo"
     assert about["License-Expression"] == "MIT"
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    required = " ".join(about.get_all("Requires-Dist"))
+    required = " ".join(about.get_all("Requires-Dist", []))
     for name in ("jax", "envpool", "gymnasium", "optax", "polars", "safetensors", "tyro"):
         assert f"{name}>=" in required
-    assert "tensorboard" in about.get_all("Provides-Extra")
+    assert "tensorboard" in about.get_all("Provides-Extra", [])
 
 
 def test_a_policy_acts_where_there_is_no_jax(acting_environment, comparison, tmp_path):
@@ -130,7 +130,7 @@ def test_the_installed_command_works_among_its_dependencies(wheel, tmp_path):
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "-q", wheel], check=True)
     # The dependencies of this environment come after the wheel, and its editable install does
     # not count: .pth files in a directory that is added by one are not read.
-    home = Path(metadata.distribution("numpy").locate_file(""))
+    home = Path(str(metadata.distribution("numpy").locate_file("")))
     (packages_of(python) / "dependencies.pth").write_text(f"{home}\n")
     place = run_python(python, "-c", "import robustpo; print(robustpo.__file__)", cwd=tmp_path)
     assert Path(place.stdout.strip()).is_relative_to(packages_of(python))

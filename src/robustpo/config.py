@@ -12,6 +12,7 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from robustpo.errors import ConfigError
@@ -268,7 +269,9 @@ class RunConfig:
         if self.steps != default.steps:
             slugs.append(f"steps-{_short_count(self.steps)}")
         if self.init_policy is not None:
-            slugs.append(f"init-{_slug(self.init_policy)}")
+            # The whole path could be longer than a file's name may be; a hash stands for it.
+            digest = hashlib.sha256(self.init_policy.encode()).hexdigest()[:8]
+            slugs.append(f"init-{_slug(Path(self.init_policy).stem)[:40]}-{digest}")
         return slugs
 
     def identity(self) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def save_policy(path: Path, policy: Policy) -> None:
     from safetensors.numpy import save
 
     metadata = {METADATA_KEY: json.dumps({"format": FORMAT, **policy.metadata}, sort_keys=True)}
-    tensors = {k: np.ascontiguousarray(v, np.float32) for k, v in policy.tensors.items()}
+    tensors = {k: np.asarray(v, np.float32, order="C") for k, v in policy.tensors.items()}
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(save(tensors, metadata))
     os.replace(partial, path)

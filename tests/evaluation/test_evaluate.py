@@ -46,8 +46,8 @@ class Paid(Drawn):
     """Pays the action, so that a return says what was done."""
 
     def step(self, action):
-        obs, _, *rest = super().step(action)
-        return obs, float(action[0]), *rest
+        obs, _, terminated, truncated, info = super().step(action)
+        return obs, float(action[0]), terminated, truncated, info
 
 
 @pytest.fixture(autouse=True)

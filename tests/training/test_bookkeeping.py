@@ -12,8 +12,14 @@ def make_log(iterations):
     return AgentLog(make_config("Pendulum-v1", steps=2048 * iterations))
 
 
-def metrics(value):
-    return dict.fromkeys(AVERAGED, value)
+def metrics(value) -> dict[str, float]:
+    return {name: value for name in AVERAGED}
+
+
+def full_row(log, seconds):
+    row = log.take_row(seconds)
+    assert row is not None
+    return row
 
 
 @pytest.mark.parametrize(
@@ -42,7 +48,7 @@ def test_a_row_averages_over_its_iterations():
     assert log.take_row(0.5) is None
     log.add(2048, [], [], metrics(2.0))
     log.add(2047, [60.0], [9], metrics(6.0))
-    row = log.take_row(2.5)
+    row = full_row(log, 2.5)
     assert row["step"] == 3 * 2048
     assert row["transitions"] == 2046 + 2048 + 2047
     assert (row["seconds"], row["episodes"]) == (2.5, 3)
@@ -50,7 +56,7 @@ def test_a_row_averages_over_its_iterations():
     assert all(row[name] == 3.0 for name in AVERAGED)
     for _ in range(3):
         log.add(2048, [5.0], [1], metrics(4.0))
-    row = log.take_row(3.0)
+    row = full_row(log, 3.0)
     assert (row["step"], row["episodes"], row["return_mean"]) == (6 * 2048, 6, 5.0)
     assert all(row[name] == 4.0 for name in AVERAGED)
 
@@ -58,7 +64,7 @@ def test_a_row_averages_over_its_iterations():
 def test_without_an_episode_there_is_no_return():
     log = make_log(2)
     log.add(2048, [], [], metrics(1.0))
-    row = log.take_row(1.0)
+    row = full_row(log, 1.0)
     assert math.isnan(row["return_mean"]) and math.isnan(row["length_mean"])
     assert math.isnan(log.final_return)
 
@@ -67,10 +73,10 @@ def test_what_is_not_finite_leaves_the_average_alone():
     log = make_log(1200)
     for value in (1.0, math.nan, 3.0):
         log.add(2048, [], [], metrics(value))
-    assert log.take_row(1.0)["explained_variance"] == 2.0
+    assert full_row(log, 1.0)["explained_variance"] == 2.0
     for _ in range(3):
         log.add(2048, [], [], metrics(math.nan))
-    assert math.isnan(log.take_row(1.0)["explained_variance"])
+    assert math.isnan(full_row(log, 1.0)["explained_variance"])
 
 
 def test_the_final_return_is_the_mean_of_the_last_100_episodes():

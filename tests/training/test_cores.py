@@ -33,6 +33,8 @@ class Claimant:
             # Locks of its own, apart from those of training that may be running beside the tests.
             env=os.environ | {"TMPDIR": str(places)},
         )
+        assert self.process.stdin and self.process.stdout
+        self.pipes = (self.process.stdin, self.process.stdout)
         core, *mask = self.process.stdout.readline().split()
         self.core = None if core == "-" else int(core)
         self.mask = {int(core) for core in mask}
@@ -40,8 +42,8 @@ class Claimant:
     def end(self):
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        for pipe in self.pipes:
+            pipe.close()
 
 
 @pytest.fixture

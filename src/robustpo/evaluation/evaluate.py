@@ -92,6 +92,8 @@ def evaluate_policy(
     """
     if episodes < 1:
         raise ConfigError(f"episodes={episodes} is not valid; expected at least 1")
+    if seed < 0:
+        raise ConfigError(f"seed={seed} is not valid; expected a whole number of at least 0")
     count = min(episodes, MAX_ENVS)
     words = np.random.SeedSequence([EVALUATION_STREAM, seed]).generate_state(count)
     environment = make_host_environment(task, [int(word) & 0x7FFFFFFF for word in words])

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robustpo.config import RunConfig
+from robustpo.config import RunConfig, Shape
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, TrainingError
-from robustpo.policy import load_policy
+from robustpo.policy import Policy, load_policy
 from robustpo.reports.aggregate import short_labels
 from robustpo.studies.grid import pack
 from robustpo.studies.local import Event, Shard, run_shards
@@ -71,15 +71,18 @@ def execute(
         KeyboardInterrupt: after an orderly stop; what was recorded is kept.
         TrainingError: if every run failed.
     """
-    if execution.workers is not None and execution.workers < 1:
-        raise ConfigError(f"workers={execution.workers} is not valid; expected at least 1")
+    workers = execution.workers
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ConfigError(
+            f"workers={workers!r} is not valid; expected a whole number of at least 1"
+        )
     spec = resolve(constructor or configs[0].task)
     tracker = make_tracker(execution.track)
     _check_policies(configs, spec)
     directories = {config: run_directory(execution.out, config) for config in configs}
     states = _check_directories(directories, execution)
     pending = [config for config in configs if states[config] != "finished"]
-    workers = execution.workers or available_cores()
+    workers = workers or available_cores()
     shards = [
         Shard(group, [directories[c] for c in group])
         for group in pack(pending, 1 if constructor else workers)
@@ -170,13 +173,35 @@ class _Watch:
 
 
 def _check_policies(configs: Sequence[RunConfig], spec: TaskSpec) -> None:
-    for path in {config.init_policy for config in configs if config.init_policy}:
+    for path, shape in {(c.init_policy, c.shape) for c in configs if c.init_policy}:
         policy = load_policy(path)
+        _check_network(path, policy, shape)
         sizes = (policy.observation_size, policy.action_size)
         if sizes != (spec.observation_size, spec.action_size):
             raise ConfigError(
                 f"init_policy={path!r} takes {sizes[0]} observations and gives {sizes[1]} "
                 f"actions, task {spec.id!r} has {spec.observation_size} and {spec.action_size}"
+            )
+
+
+def _check_network(path: str, policy: Policy, shape: Shape) -> None:
+    """Raise `ConfigError` if a policy's networks are not those of a shape."""
+    for network in ("actor", "critic"):
+        sizes = []
+        while (name := f"{network}.{len(sizes)}.weight") in policy.tensors:
+            sizes.append(policy.tensors[name].shape[-1])
+        hidden = tuple(sizes[:-1])
+        if hidden != shape.hidden_sizes:
+            raise ConfigError(
+                f"init_policy={path!r} has {network} layers {hidden}, hidden_sizes is "
+                f"{shape.hidden_sizes}; choose --hidden-sizes {' '.join(map(str, hidden))}"
+            )
+    for name in ("activation", "distribution"):
+        stored = policy.metadata[name]
+        if stored != getattr(shape, name):
+            raise ConfigError(
+                f"init_policy={path!r} has {name} {stored}, {getattr(shape, name)} was asked for; "
+                f"choose --{name} {stored}"
             )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from robustpo.config import METHODS, RunConfig, Settings, make_config
+from robustpo.errors import ConfigError
 
 MAX_AGENTS = 5
 
@@ -36,6 +37,8 @@ def make_grid(
     Raises:
         ConfigError: if a name is unknown or a value not valid.
     """
+    if not methods:
+        raise ConfigError(f"methods={methods!r} is not valid; name one of {', '.join(METHODS)}")
     configs: dict[tuple[str, int], RunConfig] = {}
     seeds = list(seeds)
     for method in methods:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -68,19 +69,24 @@ class _Worker:
         )
         self._complaints = threading.Thread(target=self._read_stderr, daemon=True)
         self._complaints.start()
-        threading.Thread(target=self._read_events, daemon=True).start()
+        self._reader = threading.Thread(target=self._read_events, daemon=True)
+        self._reader.start()
 
     def _say(self, line: str) -> None:
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):
             return
 
     def stop(self) -> None:
         """Ask the worker to end after its running iteration."""
         self._say("stop")
+
+    def join(self) -> None:
+        """Wait until all that the ended process said has been read and its pipes are closed."""
+        self._reader.join(timeout=5.0)
 
     def _read_stderr(self) -> None:
         assert self.process.stderr is not None
@@ -93,6 +99,10 @@ class _Worker:
             self._events.put((self, json.loads(line)))
         self._complaints.join()
         code = self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
         self._events.put((self, {"kind": "exit", "code": code, "stderr": self._stderr}))
 
 
@@ -207,3 +217,5 @@ def _kill(running: list[_Worker]) -> None:
             worker.process.wait(max(0.0, deadline - time.monotonic()))
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             worker.process.kill()
+    for worker in running:
+        worker.join()

@@ -104,5 +104,5 @@ def _moments_from(policy: Policy, own: RunningMoments) -> RunningMoments:
         own,
         mean=jnp.asarray(policy.tensors["observation.mean"]),
         variance=jnp.asarray(policy.tensors["observation.variance"]),
-        count=jnp.asarray(policy.tensors.get("observation.count", 1), jnp.int32),
+        count=jnp.asarray(policy.tensors.get("observation.count", 1), jnp.int32).reshape(()),
     )
