@@ -48,8 +48,8 @@ demo: $(STAMP)  ## compare PPO and RPO on walker-walk: a table and a picture in 
 	$(BIN)/robustpo compare dm_control/walker-walk-v0 --methods ppo rpo --seeds 0:3 \
 	    --steps 600000 --out runs/demo
 
-test: $(STAMP)  ## run the quick tests (PYTEST_ARGS="-n 2 -x" is passed on)
-	$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
+test: $(STAMP)  ## run the quick tests, a process per core (PYTEST_ARGS="-x" is passed on)
+	$(BIN)/pytest -m "not slow" -n auto --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(STAMP)  ## run the tests that take minutes
 	$(BIN)/pytest -m slow $(PYTEST_ARGS)
