@@ -91,6 +91,8 @@ def start(tiny, *flags, cwd):
         text=True,
         # Its own group, so that a failing test can end whatever is left of it.
         start_new_session=True,
+        # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
