@@ -83,6 +83,10 @@ def test_the_callback_hears_of_every_iteration(alone):
 
 
 def start(tiny, *flags, cwd):
+    # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
+    # Whoever handles a signal passes on its default.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [Path(sys.executable).with_name("robustpo"), "train", tiny.task, *map(str, flags)],
         cwd=cwd,
@@ -91,8 +95,6 @@ def start(tiny, *flags, cwd):
         text=True,
         # Its own group, so that a failing test can end whatever is left of it.
         start_new_session=True,
-        # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
