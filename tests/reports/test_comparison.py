@@ -8,8 +8,8 @@ from rich.console import Console
 
 from reports.runs import write_run
 from robustpo.errors import ConfigError
-from robustpo.reports.aggregate import short_labels
 from robustpo.reports.comparison import write_comparison
+from robustpo.studies.grid import short_labels
 from robustpo.studies.store import SUMMARY_SCHEMA, load_results, load_summary
 
 

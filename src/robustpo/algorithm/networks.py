@@ -5,12 +5,15 @@ Layers are written for one observation; batching is the caller's `vmap`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float32
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -41,28 +44,45 @@ class AgentParams:
 
 
 def init_params(
-    observation_size: int, action_size: int, hidden_sizes: tuple[int, ...], *, key: Array
+    observation_size: int,
+    action_size: int,
+    hidden_sizes: tuple[int, ...],
+    *,
+    rng: np.random.Generator,
 ) -> AgentParams:
     """Initialise orthogonally: gain √2 in hidden layers, 0.01 at the policy head, 1 at the value.
 
-    Biases and the log standard deviation start at zero.
+    Biases and the log standard deviation start at zero. All leaves are NumPy arrays: compiling a
+    program for what runs once would take longer than training's first seconds.
     """
-    actor_key, critic_key = jax.random.split(key)
     sizes = (observation_size, *hidden_sizes)
     return AgentParams(
-        actor=_init_mlp((*sizes, action_size), 0.01, key=actor_key),
-        log_std=jnp.zeros(action_size),
-        critic=_init_mlp((*sizes, 1), 1.0, key=critic_key),
+        actor=_init_mlp((*sizes, action_size), 0.01, rng),
+        log_std=_array(np.zeros(action_size)),
+        critic=_init_mlp((*sizes, 1), 1.0, rng),
     )
 
 
-def _init_mlp(sizes: tuple[int, ...], head_gain: float, *, key: Array) -> tuple[Dense, ...]:
-    keys = jax.random.split(key, len(sizes) - 1)
+def _init_mlp(
+    sizes: tuple[int, ...], head_gain: float, rng: np.random.Generator
+) -> tuple[Dense, ...]:
     gains = [math.sqrt(2)] * (len(sizes) - 2) + [head_gain]
     return tuple(
-        Dense(jax.nn.initializers.orthogonal(gain)(k, (n_in, n_out)), jnp.zeros(n_out))
-        for k, gain, n_in, n_out in zip(keys, gains, sizes[:-1], sizes[1:], strict=True)
+        Dense(_array(gain * _orthogonal(n_in, n_out, rng)), _array(np.zeros(n_out)))
+        for gain, (n_in, n_out) in zip(gains, itertools.pairwise(sizes), strict=True)
     )
+
+
+def _orthogonal(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw `[I, J]` uniformly among the matrices whose shorter side is orthonormal."""
+    tall = rng.standard_normal((max(n_in, n_out), min(n_in, n_out)))
+    q, r = np.linalg.qr(tall)
+    q *= np.sign(np.diag(r))
+    return q if n_in >= n_out else q.T
+
+
+def _array(values: np.ndarray) -> Any:
+    return values.astype(np.float32)
 
 
 def mlp(

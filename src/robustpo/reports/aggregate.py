@@ -19,11 +19,9 @@ from robustpo.reports.statistics import (
     reference_variant,
 )
 from robustpo.reports.verdict import count_seeds, decimals, verdict
+from robustpo.studies.grid import short_labels
 from robustpo.studies.store import COMPLETED
 from robustpo.training.progress import format_count
-
-# Slugs of a variant's name that the subtitle states anyway when all variants share them.
-_STATED_SLUGS = ("steps-", "time-limit-")
 
 
 @dataclass(frozen=True)
@@ -124,18 +122,6 @@ def aggregate(
     setup = f"{steps} steps, {_seeds_text(rows)}, time limit: {limit}"
     digits = decimals(returns)
     return Comparison(task, labels[reference], rows, digits, setup, sentence, notes)
-
-
-def short_labels(variants: Sequence[str]) -> dict[str, str]:
-    """Drop the slugs of steps and time limit that all variants share, for titles and legends.
-
-    `ppo_steps-300k` and `rpo_steps-300k` become `ppo` and `rpo`.
-    """
-    slugs = [set(name.split("_")[1:]) for name in variants]
-    shared = {s for s in set.intersection(*slugs) if s.startswith(_STATED_SLUGS)} if slugs else ()
-    return {
-        name: "_".join(part for part in name.split("_") if part not in shared) for name in variants
-    }
 
 
 def _variant_order(summary: pl.DataFrame, variants: Sequence[str] | None) -> tuple[str, ...]:

@@ -18,8 +18,7 @@ from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, TrainingError
 from robustpo.policy import Policy, load_policy
-from robustpo.reports.aggregate import short_labels
-from robustpo.studies.grid import pack
+from robustpo.studies.grid import pack, short_labels
 from robustpo.studies.local import Event, Shard, run_shards
 from robustpo.training.cores import available_cores
 from robustpo.training.progress import Progress, format_duration

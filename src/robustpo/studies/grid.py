@@ -14,6 +14,9 @@ MAX_AGENTS = 5
 
 SWEEPS = {"alphas": "alpha", "learning_rates": "learning_rate", "entropy_coefs": "entropy_coef"}
 
+# Slugs of a variant's name that the subtitle states anyway when all variants share them.
+_STATED_SLUGS = ("steps-", "time-limit-")
+
 
 def make_grid(
     task: str,
@@ -78,3 +81,15 @@ def pack(
         count = min(len(group), waves * workers)
         shards += [group[i::count] for i in range(count)]
     return shards
+
+
+def short_labels(variants: Sequence[str]) -> dict[str, str]:
+    """Drop the slugs of steps and time limit that all variants share, for titles and legends.
+
+    `ppo_steps-300k` and `rpo_steps-300k` become `ppo` and `rpo`.
+    """
+    slugs = [set(name.split("_")[1:]) for name in variants]
+    shared = {s for s in set.intersection(*slugs) if s.startswith(_STATED_SLUGS)} if slugs else ()
+    return {
+        name: "_".join(part for part in name.split("_") if part not in shared) for name in variants
+    }

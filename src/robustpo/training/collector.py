@@ -107,7 +107,8 @@ class TracedCollector(Collector):
         super().__init__(environment, shape, num_agents)
         self._environment = environment
         self._simulator: Any = None
-        self._run: Any = jax.jit(self._rollout, donate_argnums=(1,))
+        self._run: Any = jax.jit(self._steps, donate_argnums=(1,))
+        self._digest: Any = _jit(digest, static_argnums=3)
 
     def start(self, state: CollectorState) -> CollectorState:
         self._simulator, obs = self._environment.init()
@@ -116,29 +117,26 @@ class TracedCollector(Collector):
     def compile(self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array) -> Any:
         noise = self.draw(keys, 0)
         with uncached():
-            lowered = self._run.lower(params, state, self._simulator, noise, gamma)
+            lowered = self._run.lower(params, state, self._simulator, noise)
             self._run = lowered.compile(compiler_options())
-        return lowered.out_info[2]
+        # By itself, because unlike the simulator's program this one comes from the cache.
+        lowered = self._digest.lower(state, lowered.out_info[2], gamma, self.shape)
+        self._digest = lowered.compile()
+        return lowered.out_info[1]
 
     def collect(
         self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array, iteration: int
     ) -> tuple[CollectorState, Rollout]:
         noise = self.draw(keys, iteration)
-        state, self._simulator, rollout = self._run(params, state, self._simulator, noise, gamma)
-        return state, rollout
+        state, self._simulator, rows = self._run(params, state, self._simulator, noise)
+        return self._digest(state, rows, gamma)
 
-    def _rollout(
-        self,
-        params: AgentParams,
-        state: CollectorState,
-        simulator: Any,
-        noise: Array,
-        gamma: Array,
-    ) -> tuple[CollectorState, Any, Rollout]:
+    def _steps(
+        self, params: AgentParams, state: CollectorState, simulator: Any, noise: Array
+    ) -> tuple[CollectorState, Any, RawRow]:
         step = partial(self._step, pad_agents(params, self.num_agents))
         (state, simulator), rows = jax.lax.scan(step, (state, simulator), noise)
-        state, rollout = digest(state, rows, gamma, self.shape)
-        return state, simulator, rollout
+        return state, simulator, rows
 
     def _step(
         self, params: AgentParams, carry: tuple[CollectorState, Any], noise: Array

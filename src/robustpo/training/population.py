@@ -22,7 +22,7 @@ from robustpo.algorithm.learner import LearnerState, init_learner
 from robustpo.algorithm.networks import init_params
 from robustpo.algorithm.normalization import RunningMoments
 from robustpo.algorithm.random import THREEFRY, make_key
-from robustpo.config import RunConfig, Settings, Shape
+from robustpo.config import RunConfig, Settings
 from robustpo.training.compilation import compiler_options
 
 LANES = 8
@@ -89,9 +89,11 @@ def map_agents(function: Callable[[Any], Any], inputs: PyTree, num_agents: Int32
         inputs: pytree with leading axis `P`.
         num_agents: `P` as a traced number.
     """
+    # Traced once, though asked for its shapes first; it is inlined and changes no program.
+    traced = jax.jit(function, inline=True)
 
     def one_agent(index: Array | int) -> Any:
-        return function(jax.tree.map(lambda x: x[index], inputs))
+        return traced(jax.tree.map(lambda x: x[index], inputs))
 
     # Two rows at least: XLA would also drop the slices of an axis of one.
     rows = max(2, len(jax.tree.leaves(inputs)[0]))
@@ -119,29 +121,20 @@ def init_population(
     configs: Sequence[RunConfig], observation_size: int, action_size: int
 ) -> Population:
     """Create the agents of a population from their seeds, each by itself."""
-    shape = configs[0].shape
-    init = jax.jit(_init_agent, static_argnums=(1, 2, 3), compiler_options=compiler_options())
-    agents = [
-        init(np.int32(config.settings.seed), shape, observation_size, action_size)
-        for config in configs
+    hidden = configs[0].shape.hidden_sizes
+    seeds = [config.settings.seed for config in configs]
+    params = [
+        init_params(
+            observation_size, action_size, hidden, rng=np.random.default_rng([INIT_STREAM, seed])
+        )
+        for seed in seeds
     ]
-    words = jnp.asarray(np.stack([key for key, _ in agents]))
-    keys = jax.random.wrap_key_data(words, impl=THREEFRY)
+    learners = jax.jit(jax.vmap(init_learner), compiler_options=compiler_options())(stack(params))
+    words = np.stack([np.asarray(jax.random.key_data(make_key(seed))) for seed in seeds])
+    keys = jax.random.wrap_key_data(jnp.asarray(words), impl=THREEFRY)
     moments = [RunningMoments.create((observation_size,))] * len(configs)
-    collector = init_collector(stack(moments), len(configs), shape.num_envs)
-    return Population(stack([learner for _, learner in agents]), collector, keys)
-
-
-def _init_agent(
-    seed: Array, shape: Shape, observation_size: int, action_size: int
-) -> tuple[Array, LearnerState]:
-    key = make_key(seed)
-    # JAX's own key type here: initialisation runs once, and the rolled cipher compiles sooner.
-    init_key = jax.random.wrap_key_data(
-        jax.random.key_data(jax.random.fold_in(key, INIT_STREAM)), impl="threefry2x32"
-    )
-    params = init_params(observation_size, action_size, shape.hidden_sizes, key=init_key)
-    return jax.random.key_data(key), init_learner(params)
+    collector = init_collector(stack(moments), len(configs), configs[0].shape.num_envs)
+    return Population(learners, collector, keys)
 
 
 INIT_STREAM, COLLECT_STREAM, LEARN_STREAM = range(3)
