@@ -1,5 +1,7 @@
 """The loss of a minibatch and its gradient against NumPy and against finite differences."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +39,11 @@ differentiate = jax.jit(jax.value_and_grad(objective, has_aux=True), static_argn
 
 
 def value_and_gradient(batch, numbers=NUMBERS, **changed):
-    return differentiate(PARAMS, to_batch(batch), numbers, shape(**changed), key=KEY)
+    minibatch = to_batch(batch)
+    if changed.pop("normalize_advantages", True):
+        scores = normalize_advantage(minibatch.advantage, minibatch.valid)
+        minibatch = replace(minibatch, advantage=scores)
+    return differentiate(PARAMS, minibatch, numbers, shape(**changed), key=KEY)
 
 
 @pytest.mark.parametrize("clip_value_loss", [True, False])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float32
 
 from robustpo.algorithm.experience import Batch, Coefficients, Rollout, make_batch
 from robustpo.algorithm.networks import AgentParams
-from robustpo.algorithm.objective import masked_mean, objective
+from robustpo.algorithm.objective import masked_mean, normalize_advantage, objective
 from robustpo.algorithm.random import permutation
 from robustpo.config import Shape
 
@@ -26,25 +28,32 @@ Metrics = dict[str, Float32[Array, ""]]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LearnerState:
-    """Parameters and their optimiser."""
+    """Parameters and the state of their optimiser, which sees them as one flat vector."""
 
     params: AgentParams
     optimizer: optax.OptState
 
 
-def make_optimizer(max_grad_norm: Array | float) -> optax.GradientTransformation:
-    """Clip the global norm, then Adam without its learning rate, which `minibatch_step` applies.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class FlatLearner:
+    """A learner while it updates: a kernel per small array would cost more than its arithmetic."""
 
-    Flattened into one vector, because a kernel per small array costs more than its arithmetic.
-    """
-    return optax.flatten(
-        optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.scale_by_adam(eps=ADAM_EPSILON))
+    vector: Float32[Array, " W"]
+    optimizer: optax.OptState
+
+
+def make_optimizer(max_grad_norm: Array | float) -> optax.GradientTransformation:
+    """Clip the global norm, then Adam without its learning rate, which `minibatch_step` applies."""
+    return optax.chain(
+        optax.clip_by_global_norm(max_grad_norm), optax.scale_by_adam(eps=ADAM_EPSILON)
     )
 
 
 def init_learner(params: AgentParams) -> LearnerState:
     """Return a learner at step 0."""
-    return LearnerState(params, make_optimizer(1.0).init(params))  # pyright: ignore
+    vector, _ = ravel_pytree(params)
+    return LearnerState(params, make_optimizer(1.0).init(vector))
 
 
 def learn(
@@ -64,6 +73,7 @@ def update(
     over the minibatches of the last epoch. If a gradient is not finite, the state returned is the
     one given, and the metric `finite` is 0.
     """
+    vector, unravel = ravel_pytree(state.params)
 
     def unfinished(carry: tuple) -> Array:
         _, metrics, epoch = carry
@@ -73,14 +83,23 @@ def update(
     def one_epoch(carry: tuple) -> tuple:
         learner, _, epoch = carry
         epoch_key = jax.random.fold_in(key, epoch)
-        learner, metrics = _epoch(learner, batch, coefficients, shape, key=epoch_key)
-        return learner, metrics, epoch + 1
+        minibatches, keys = shuffle(batch, shape, key=epoch_key)
 
-    start = jnp.zeros(len(METRICS))
-    learner, last, epochs = jax.lax.while_loop(unfinished, one_epoch, (state, start, jnp.int32(0)))
+        def step(learner: FlatLearner, inputs: tuple[Batch, Array]) -> tuple[FlatLearner, Array]:
+            minibatch, minibatch_key = inputs
+            return minibatch_step(
+                learner, unravel, minibatch, coefficients, shape, key=minibatch_key
+            )
+
+        learner, metrics = jax.lax.scan(step, learner, (minibatches, keys))
+        return learner, metrics.mean(0), epoch + 1
+
+    start = (FlatLearner(vector, state.optimizer), jnp.zeros(len(METRICS)), jnp.int32(0))
+    learner, last, epochs = jax.lax.while_loop(unfinished, one_epoch, start)
+    learned = LearnerState(unravel(learner.vector), learner.optimizer)
     metrics = dict(zip(METRICS, last, strict=True))
     finite = jnp.isfinite(metrics["grad_norm"])
-    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learner, state)
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learned, state)
     return kept, metrics | {
         "epochs": epochs.astype(jnp.float32),
         "explained_variance": explained_variance(batch),
@@ -89,39 +108,45 @@ def update(
     }
 
 
-def _epoch(
-    state: LearnerState, batch: Batch, coefficients: Coefficients, shape: Shape, *, key: Array
-) -> tuple[LearnerState, Float32[Array, " M"]]:
-    """Shuffle the rows into minibatches and step through them; return means over them."""
+def shuffle(batch: Batch, shape: Shape, *, key: Array) -> tuple[Batch, Array]:
+    """Shuffle the rows into minibatches `[N, B, ...]` with a key for each.
+
+    Advantages are normalised within their minibatch.
+    """
     order_key, noise_key = jax.random.split(key)
     order = permutation(shape.batch_size, key=order_key)
     minibatches = jax.tree.map(
         lambda x: x[order].reshape(shape.num_minibatches, shape.minibatch_size, *x.shape[1:]),
         batch,
     )
-    keys = jax.random.split(noise_key, shape.num_minibatches)
-
-    def step(learner: LearnerState, inputs: tuple[Batch, Array]) -> tuple[LearnerState, Array]:
-        minibatch, minibatch_key = inputs
-        return minibatch_step(learner, minibatch, coefficients, shape, key=minibatch_key)
-
-    state, metrics = jax.lax.scan(step, state, (minibatches, keys))
-    return state, metrics.mean(0)
+    if shape.normalize_advantages:
+        advantage = jax.vmap(normalize_advantage)(minibatches.advantage, minibatches.valid)
+        minibatches = replace(minibatches, advantage=advantage)
+    return minibatches, jax.random.split(noise_key, shape.num_minibatches)
 
 
 def minibatch_step(
-    state: LearnerState, batch: Batch, coefficients: Coefficients, shape: Shape, *, key: Array
-) -> tuple[LearnerState, Float32[Array, " M"]]:
+    learner: FlatLearner,
+    unravel: Callable[[Array], AgentParams],
+    batch: Batch,
+    coefficients: Coefficients,
+    shape: Shape,
+    *,
+    key: Array,
+) -> tuple[FlatLearner, Float32[Array, " M"]]:
     """Take one gradient step; return its metrics in the order of `METRICS`."""
-    gradient, metrics = jax.grad(objective, has_aux=True)(
-        state.params, batch, coefficients, shape, key=key
-    )
+
+    def loss(vector: Array) -> tuple[Array, dict[str, Array]]:
+        return objective(unravel(vector), batch, coefficients, shape, key=key)
+
+    gradient, metrics = jax.grad(loss, has_aux=True)(learner.vector)
     optimizer = make_optimizer(coefficients.max_grad_norm)
-    direction, optimizer_state = optimizer.update(gradient, state.optimizer)
-    params = jax.tree.map(lambda p, d: p - coefficients.learning_rate * d, state.params, direction)
+    update, optimizer_state = optimizer.update(gradient, learner.optimizer)
+    direction = jnp.asarray(update)
+    vector = learner.vector - coefficients.learning_rate * direction
     metrics = metrics | {"grad_norm": optax.tree.norm(gradient)}
     values = jnp.stack([metrics[name] for name in METRICS])
-    return LearnerState(params, optimizer_state), values
+    return FlatLearner(vector, optimizer_state), values
 
 
 def explained_variance(batch: Batch) -> Float32[Array, ""]:

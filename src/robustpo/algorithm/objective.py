@@ -65,7 +65,7 @@ def value_loss(
 def objective(
     params: AgentParams, batch: Batch, coefficients: Coefficients, shape: Shape, *, key: Array
 ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
-    """Return the loss of one minibatch and what is reported of it.
+    """Return the loss of one minibatch, its advantages normalised, and what is reported of it.
 
     The policy's location is shifted by fresh noise before the log-density of the stored actions is
     taken (paper, Algorithm 1, lines 12 to 15); the log-density in the ratio's denominator is the
@@ -75,10 +75,7 @@ def objective(
     policy = DISTRIBUTIONS[shape.distribution](location, params.log_std)
     perturbed = perturb(policy, coefficients.alpha, key=key, noise=shape.noise)
     log_ratio = perturbed.log_prob(batch.action) - batch.log_prob
-    advantage = batch.advantage
-    if shape.normalize_advantages:
-        advantage = normalize_advantage(advantage, batch.valid)
-    surrogate = policy_loss(log_ratio, advantage, coefficients.clip_coef)
+    surrogate = policy_loss(log_ratio, batch.advantage, coefficients.clip_coef)
     value = mlp(params.critic, batch.obs, shape.activation)[..., 0]
     squared = value_loss(
         value,
