@@ -44,8 +44,8 @@ else
 endif
 	@touch $@
 
-demo: $(STAMP)  ## compare PPO and RPO on walker-walk: a table and a picture in runs/demo
-	$(BIN)/robustpo compare dm_control/walker-walk-v0 --methods ppo rpo --seeds 0:3 \
+demo: $(STAMP)  ## compare PPO and RPO on cartpole-swingup: a table and a picture in runs/demo
+	$(BIN)/robustpo compare dm_control/cartpole-swingup-v0 --methods ppo rpo --seeds 0:3 \
 	    --steps 600000 --out runs/demo
 
 test: $(STAMP)  ## run the quick tests, a process per core (PYTEST_ARGS="-x" is passed on)

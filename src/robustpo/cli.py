@@ -12,93 +12,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 import robustpo
-from robustpo.config import METHODS, Settings, Shape
+from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
+from robustpo.config import METHODS
 from robustpo.errors import ConfigError, RobustpoError
-
-Switch = Literal["on", "off"]
-
-
-def _options(name: str, source: type, title: str, skip: tuple[str, ...] = ()) -> type:
-    """Turn a configuration class into command-line options, all unset by default."""
-    hints = get_type_hints(source)
-    fields = []
-    for option in dataclasses.fields(source):
-        if option.name in skip:
-            continue
-        kind = Switch if hints[option.name] is bool else hints[option.name]
-        about = arg(
-            help=option.metadata["help"],
-            metavar=_metavar(kind),
-            help_behavior_hint=f"(default: {_show(option.default)})",
-        )
-        annotated = Annotated[kind | None, about]
-        fields.append((option.name, annotated, field(default=None)))
-    made = dataclasses.make_dataclass(name, fields, frozen=True)
-    made.__doc__ = title
-    return made
-
-
-def _metavar(kind: Any) -> str:
-    """Name the values of a type for people, without the None that stands for unset."""
-    words = {int: "INT", float: "FLOAT", str: "TEXT", tuple[int, ...]: "INT [INT ...]"}
-    if kind in words:
-        return words[kind]
-    choices = [c for c in get_args(kind) if c is not type(None)]
-    return words.get(choices[0]) or "{" + ",".join(choices) + "}"
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return " ".join(map(str, value))
-    return "off" if value is None else str(value)
-
-
-if TYPE_CHECKING:
-    # The same fields, but optional, in classes that are only made when the program runs.
-    from robustpo.config import Settings as AgentOptions
-    from robustpo.config import Shape as ShapeOptions
-else:
-    AgentOptions = _options(
-        "AgentOptions", Settings, "Numbers of each agent; the defaults are rpo's.", skip=("seed",)
-    )
-    ShapeOptions = _options("ShapeOptions", Shape, "What all agents of a population share.")
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Length, place and processes."""
-
-    steps: int = 8_000_000
-    """Simulator steps of each run."""
-    out: Path = Path("runs")
-    """Directory that holds all runs."""
-    workers: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all)")] = None
-    """Processes; by default one per core."""
-    pin: bool = True
-    """Let each process claim a core for itself."""
-    fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Train again what is recorded already; the old record is moved aside."""
-    eval_every: int = 0
-    """Steps between evaluations during training, which keep the best policy; 0 for none."""
-    eval_episodes: int = 10
-    """Episodes of each of those evaluations."""
-    init_policy: Annotated[
-        str | None, arg(metavar="PATH", help_behavior_hint="(default: none)")
-    ] = None
-    """Policy file or run directory to start from."""
-    track: Annotated[
-        Literal["tensorboard"] | None,
-        arg(metavar="{tensorboard}", help_behavior_hint="(default: nothing)"),
-    ] = None
-    """Write scalars beside each run (extra `tensorboard`)."""
 
 
 @dataclass(frozen=True)

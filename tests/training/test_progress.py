@@ -6,12 +6,11 @@ import math
 import pytest
 from rich.console import Console
 
-from robustpo.training.progress import (
-    Progress,
+from robustpo.training.progress import Progress, variant_table
+from robustpo.training.progress_state import (
     ProgressState,
     format_count,
     format_duration,
-    variant_table,
 )
 
 TOTAL = 100_000

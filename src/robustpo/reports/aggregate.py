@@ -21,7 +21,7 @@ from robustpo.reports.statistics import (
 from robustpo.reports.verdict import count_seeds, decimals, verdict
 from robustpo.studies.grid import short_labels
 from robustpo.studies.store import COMPLETED
-from robustpo.training.progress import format_count
+from robustpo.training.progress_state import format_count
 
 
 @dataclass(frozen=True)

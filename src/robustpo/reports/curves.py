@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from robustpo.reports.alignment import Band, Curve, curves_of, mean_band
 from robustpo.reports.verdict import count_seeds
-from robustpo.training.progress import format_count
+from robustpo.training.progress_state import format_count
 
 AXIS_TITLES = {
     "return_mean": "episodic return (training)",

@@ -12,7 +12,7 @@ from rich.text import Text
 from robustpo.reports.aggregate import Comparison, VariantRow
 from robustpo.reports.statistics import MIN_SEEDS
 from robustpo.reports.verdict import format_p, format_value
-from robustpo.training.progress import format_count
+from robustpo.training.progress_state import format_count
 
 _WIDE = 110
 _NARROW = 72

@@ -21,7 +21,8 @@ from robustpo.policy import Policy, load_policy
 from robustpo.studies.grid import pack, short_labels
 from robustpo.studies.local import Event, Shard, run_shards
 from robustpo.training.cores import available_cores
-from robustpo.training.progress import Progress, format_duration
+from robustpo.training.progress import Progress
+from robustpo.training.progress_state import format_duration
 from robustpo.training.record import existing_state, run_directory, set_aside
 from robustpo.training.tracking import make_tracker
 

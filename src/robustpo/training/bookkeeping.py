@@ -23,6 +23,17 @@ AVERAGED = (
     "clip_fraction",
     "explained_variance",
 )
+# The columns of a run's metrics: counts are whole numbers, all others are real.
+COUNTS = ("step", "transitions", "episodes")
+COLUMNS = (
+    "step",
+    "transitions",
+    "seconds",
+    "episodes",
+    "return_mean",
+    "length_mean",
+    *AVERAGED,
+)
 
 
 class AgentLog:

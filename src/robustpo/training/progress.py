@@ -11,12 +11,9 @@ import math
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from statistics import fmean, stdev
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -24,8 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-Clock = Callable[[], float]
-Event = Mapping[str, Any]
+from robustpo.training.progress_state import Clock, Event, ProgressState
 
 REFRESH_PER_SECOND = 4
 # Lines outside a terminal: never closer than the first, at the latest after the second, and in
@@ -33,167 +29,6 @@ REFRESH_PER_SECOND = 4
 LINE_GAP_SECONDS = 10.0
 LINE_SILENCE_SECONDS = 120.0
 LINE_SHARE = 0.05
-# Speed is measured over this long, since agents report in bursts.
-SPEED_WINDOW_SECONDS = 30.0
-
-
-def format_duration(seconds: float) -> str:
-    """Write a duration as people say it: `45 s`, `2 min 10 s`, `1 h 5 min`, `2 d 3 h`."""
-    if not math.isfinite(seconds):
-        return "unknown"
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(whole / 60)
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    hours = round(minutes / 60)
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def format_count(count: float) -> str:
-    """Write a count with three significant digits: `950`, `10.6k`, `1.5M`, `2B`."""
-    if not math.isfinite(count):
-        return "unknown"
-    size, rounded = abs(count), float(f"{count:.3g}")
-    if size < 999.5:
-        return f"{rounded:g}"
-    for unit, letter in ((1e3, "k"), (1e6, "M"), (1e9, "B")):
-        if abs(rounded) < 1000 * unit or unit == 1e9:
-            return f"{rounded / unit:g}{letter}"
-    raise AssertionError("unreachable: the last unit takes every size")
-
-
-@dataclass
-class _Agent:
-    """What the events have said about one seed of one variant."""
-
-    first_step: int
-    step: int
-    total_steps: int
-    state: str = "running"
-    return_mean: float | None = None
-    entropy: float | None = None
-
-
-class ProgressState:
-    """The numbers behind a display, kept up to date by events.
-
-    Args:
-        seeds: seeds to be trained per variant; variants and seeds not named are added when they
-            first report.
-        total_steps: steps of one run, for those that have not reported yet.
-        clock: seconds from any origin.
-    """
-
-    def __init__(self, seeds: Mapping[str, int], total_steps: int, clock: Clock) -> None:
-        self.clock = clock
-        self.started = clock()
-        self._total_steps = total_steps
-        self._expected = dict(seeds)
-        self._agents: dict[str, dict[int, _Agent]] = {name: {} for name in seeds}
-        self._samples: deque[tuple[float, int]] = deque()
-
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """Names of the variants, as expected and then as they first reported."""
-        return tuple(self._agents)
-
-    def progress(self, event: Event) -> None:
-        """Take in that a seed has trained on."""
-        agents = self._agents.setdefault(event["variant"], {})
-        step, total = int(event["step"]), int(event["total_steps"])
-        agent = agents.setdefault(event["seed"], _Agent(step, step, total))
-        self._total_steps = max(self._total_steps, total)
-        agent.step, agent.total_steps, agent.state = step, total, "running"
-        agent.return_mean = _finite(event.get("return_mean"), agent.return_mean)
-        agent.entropy = _finite(event.get("entropy"), agent.entropy)
-        self._sample()
-
-    def ended(self, event: Event, state: str) -> None:
-        """Take in that a seed has `finished` or `failed`."""
-        agents = self._agents.setdefault(event["variant"], {})
-        step = int(event.get("step") or 0)
-        agent = agents.setdefault(event["seed"], _Agent(step, step, self._total_steps))
-        agent.state = state
-        if state == "finished":
-            # The steps up to the end are not new: a run found complete on disk took no time now.
-            agent.first_step += agent.total_steps - agent.step
-            agent.step = agent.total_steps
-            agent.return_mean = _finite(event.get("final_return"), agent.return_mean)
-
-    def _sample(self) -> None:
-        now = self.clock()
-        made = sum(a.step - a.first_step for a in self._all_agents())
-        if len(self._samples) > 1 and now - self._samples[-2][0] < 0.5:
-            self._samples.pop()
-        self._samples.append((now, made))
-        while len(self._samples) > 2 and now - self._samples[1][0] > SPEED_WINDOW_SECONDS:
-            self._samples.popleft()
-
-    def _all_agents(self) -> list[_Agent]:
-        return [agent for agents in self._agents.values() for agent in agents.values()]
-
-    def seeds(self, variant: str) -> str:
-        """Say how many seeds of a variant are running (or all done), out of how many."""
-        states = [agent.state for agent in self._agents[variant].values()]
-        total = max(self._expected.get(variant, 0), len(states))
-        failed, done = states.count("failed"), states.count("finished")
-        text = f"{states.count('running')}/{total} running"
-        if done and done + failed == total:
-            text = f"{done}/{total} done"
-        return text if not failed else f"{text}, {failed} failed"
-
-    def value(self, variant: str, name: str) -> tuple[float, float] | None:
-        """Return mean and standard deviation over the seeds that have not failed."""
-        agents = [a for a in self._agents[variant].values() if a.state != "failed"]
-        values = [getattr(a, name) for a in agents if getattr(a, name) is not None]
-        if not values:
-            return None
-        return fmean(values), stdev(values) if len(values) > 1 else math.nan
-
-    def share(self, variant: str | None = None) -> float:
-        """Return the share of the steps that is made, of a variant or of all."""
-        made, total = 0, 0
-        for name in (variant,) if variant is not None else self.variants:
-            agents = self._agents[name].values()
-            waiting = max(0, self._expected.get(name, 0) - len(agents))
-            # A failed run makes no more steps, so it must not hold the bar back for ever.
-            made += sum(agent.step for agent in agents)
-            total += waiting * self._total_steps
-            total += sum(a.step if a.state == "failed" else a.total_steps for a in agents)
-        return min(1.0, made / total) if total else 0.0
-
-    def remaining_steps(self) -> int:
-        """Return the steps that all seeds together have yet to make."""
-        agents = self._all_agents()
-        known = {name: len(agents) for name, agents in self._agents.items()}
-        waiting = sum(max(0, n - known[name]) for name, n in self._expected.items())
-        left = sum(max(0, a.total_steps - a.step) for a in agents if a.state == "running")
-        return waiting * self._total_steps + left
-
-    def steps_per_second(self) -> float | None:
-        """Return the recent speed of all seeds together, None until it can be measured."""
-        if len(self._samples) < 2:
-            return None
-        (start, before), (end, after) = self._samples[0], self._samples[-1]
-        return (after - before) / (end - start) if end > start and after > before else None
-
-    def overall(self) -> str:
-        """Return one line on all seeds together: share, speed, time passed and time left."""
-        speed, left = self.steps_per_second(), self.remaining_steps()
-        parts = [f"{self.share():.0%}"]
-        parts.append(f"{format_count(speed)} steps/s" if speed else "measuring speed")
-        parts.append(f"elapsed {format_duration(self.clock() - self.started)}")
-        if speed and left:
-            parts.append(f"time left {format_duration(left / speed)}")
-        return " | ".join(parts)
-
-
-def _finite(value: float | None, otherwise: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else otherwise
 
 
 class Progress:

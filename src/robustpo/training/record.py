@@ -17,26 +17,12 @@ from typing import Any
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.policy import Policy, save_policy
+from robustpo.training.bookkeeping import COLUMNS, COUNTS
 
 CONFIG_FILE, RESULT_FILE = "config.json", "result.json"
 METRICS_LINES, METRICS_TABLE = "metrics.jsonl", "metrics.parquet"
 EVALUATIONS_FILE = "evaluations.jsonl"
 
-FLOAT_COLUMNS = (
-    "seconds",
-    "return_mean",
-    "length_mean",
-    "entropy",
-    "action_std",
-    "alpha",
-    "learning_rate",
-    "policy_loss",
-    "value_loss",
-    "approx_kl",
-    "clip_fraction",
-    "explained_variance",
-)
-COLUMNS = ("step", "transitions", "seconds", "episodes", *FLOAT_COLUMNS[1:])
 VERSIONED = ("robustpo", "jax", "jaxlib", "optax", "envpool", "gymnasium", "numpy")
 
 
@@ -147,7 +133,7 @@ class RunRecord:
         """Rewrite the table of all rows so far, atomically."""
         import polars as pl
 
-        schema = {name: pl.Float64 if name in FLOAT_COLUMNS else pl.Int64 for name in COLUMNS}
+        schema = {name: pl.Int64 if name in COUNTS else pl.Float64 for name in COLUMNS}
         partial = self.directory / (METRICS_TABLE + ".partial")
         pl.DataFrame(self._rows, schema=schema).write_parquet(partial)
         os.replace(partial, self.directory / METRICS_TABLE)
