@@ -6,9 +6,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
-from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+import torch  # pyright: ignore[reportMissingImports]
+from stable_baselines3 import PPO  # pyright: ignore[reportMissingImports]
+from stable_baselines3.common.vec_env import (  # pyright: ignore[reportMissingImports]
+    DummyVecEnv,
+    VecNormalize,
+)
 
 from robustpo.environments.envpool import HostEnvPool
 

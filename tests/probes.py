@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
-from robustpo.environments.base import Step, TaskSpec, TracedEnvironment
+from robustpo.environments.base import Autoreset, Step, TaskSpec, TracedEnvironment
 
 POISON = 1e3
 
@@ -29,16 +29,16 @@ class Probe(TracedEnvironment):
     length = 1
     truncates = False
 
-    def __init__(self, num_envs, autoreset="same_step", poison=POISON):
+    def __init__(self, num_envs, autoreset: Autoreset = "same_step", poison=POISON):
         self.num_envs, self.autoreset, self.poison = num_envs, autoreset, poison
         self.spec = TaskSpec("probe", "Probes", 1, (-10.0,), (10.0,), self.length, "jax")
 
     @abc.abstractmethod
-    def observe(self, t, context):
+    def observe(self, t, context) -> jax.Array | float:
         """Return what is seen after `t` steps of an episode, one number per environment."""
 
     @abc.abstractmethod
-    def pay(self, t, context, action):
+    def pay(self, t, context, action) -> jax.Array | float:
         """Return the reward of the step from `t` to `t + 1`."""
 
     def _context(self, episode):
@@ -129,7 +129,7 @@ class TimeLimited(Probe):
     length = 4
     truncates = True
 
-    def observe(self, t, context):
+    def observe(self, t, context) -> jax.Array | float:
         return 1.0
 
     def pay(self, t, context, action):
@@ -139,7 +139,7 @@ class TimeLimited(Probe):
 class MarkedEnd(TimeLimited):
     """Like `TimeLimited`, with steps to see; the final observation is chosen by who makes it."""
 
-    def __init__(self, num_envs, autoreset="next_step", poison=POISON, mark=4.0):
+    def __init__(self, num_envs, autoreset: Autoreset = "next_step", poison=POISON, mark=4.0):
         super().__init__(num_envs, autoreset, poison)
         self.mark = mark
 
@@ -168,7 +168,7 @@ def terminal_value(gamma, gae_lambda, length=TimeLimited.length):
         return np.mean([np.dot(weights[: length - t], deltas[t:]) for t in range(length)])
 
     at_zero, at_one = mean_advantage(0.0), mean_advantage(1.0)
-    return at_zero / (at_zero - at_one)
+    return float(at_zero / (at_zero - at_one))
 
 
 @contextlib.contextmanager

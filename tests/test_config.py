@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -133,7 +134,7 @@ def test_configurations_are_frozen_and_hashable():
     assert config == make_config(TASK, hidden_sizes=(32, 32))
     assert hash(config) == hash(make_config(TASK, hidden_sizes=(32, 32)))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config.settings.alpha = 1.0
+        config.settings.alpha = 1.0  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_steps_are_floored_to_whole_iterations():
@@ -195,7 +196,8 @@ def test_different_experiments_never_share_a_directory(one, other):
 @given(positive)
 def test_numbers_that_differ_in_the_last_bit_have_different_variants(name, number):
     following = math.nextafter(number, math.inf)
-    variants = [make_config(TASK, **{name: x}).variant for x in (number, following)]
+    options: list[dict[str, Any]] = [{name: number}, {name: following}]
+    variants = [make_config(TASK, **chosen).variant for chosen in options]
     assert variants[0] != variants[1]
 
 

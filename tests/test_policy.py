@@ -71,7 +71,7 @@ def test_a_policy_acts_as_the_trained_network_does(activation, normalize):
     if normalize:
         assert (np.abs(seen) == 10).any()
     raw = np.asarray(mlp(params.actor, seen, activation))
-    expected = np.clip(raw, np.float32(LOW), np.float32(HIGH))
+    expected = np.clip(raw, np.asarray(LOW, np.float32), np.asarray(HIGH, np.float32))
     assert (raw != expected).any()
     np.testing.assert_allclose(policy(obs), expected, rtol=1e-5, atol=1e-5)
 
@@ -96,7 +96,8 @@ def test_samples_spread_around_the_mode_with_the_policys_deviation():
     deviation = noisy[:, free] - policy(obs[0])[free]
     assert abs(deviation.mean()) < 4.5 * std / np.sqrt(50_000)
     assert abs(deviation.std() / std - 1) < 4.5 / np.sqrt(2 * 50_000)
-    assert (noisy >= np.float32(LOW)).all() and (noisy <= np.float32(HIGH)).all()
+    low, high = np.asarray(LOW, np.float32), np.asarray(HIGH, np.float32)
+    assert (noisy >= low).all() and (noisy <= high).all()
     assert noisy.dtype == np.float32
     again = policy(obs, deterministic=False, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(noisy, again)
@@ -109,7 +110,7 @@ def test_acting_knows_no_perturbation():
             policy(observations(), deterministic=deterministic, rng=np.random.default_rng(1))
             for policy in (calm, wild)
         ]
-        np.testing.assert_array_equal(*actions)
+        np.testing.assert_array_equal(actions[0], actions[1])
 
 
 @pytest.mark.parametrize("shape", [(), (OBS + 1,), (2, OBS - 1), (1, 2, OBS)])

@@ -53,7 +53,7 @@ def random_params(observation_size, action_size, hidden_sizes, *, seed):
     )
 
 
-def random_batch(params, rows, *, seed, invalid=0):
+def random_batch(params, rows, *, seed, invalid=0) -> dict[str, np.ndarray]:
     """Return rows near the policy's own: ratios and value changes lie on both sides of a clip."""
     rng = np.random.default_rng(seed)
     leaves = to_leaves(params)
@@ -132,7 +132,7 @@ def loss(leaves, batch, z, numbers, *, clip_value_loss=True, normalize_advantage
     """Return the loss of one minibatch, row by row, and its parts."""
     location, log_std, value = evaluate(leaves, batch["obs"])
     valid, clip = batch["valid"], float(numbers.clip_coef)
-    rows = {name: np.float64(x) for name, x in batch.items()}
+    rows = {name: np.asarray(x, np.float64) for name, x in batch.items()}
     advantage = rows["advantage"]
     if normalize_advantages:
         advantage = normalized(advantage, valid)
@@ -165,7 +165,7 @@ def loss_gradient(leaves, batch, z, numbers):
     actor_inputs, location = network(actor, batch["obs"])
     critic_inputs, value = network(critic, batch["obs"])
     value, valid, clip = value[:, 0], batch["valid"], float(numbers.clip_coef)
-    rows = {name: np.float64(x) for name, x in batch.items()}
+    rows = {name: np.asarray(x, np.float64) for name, x in batch.items()}
     share = valid / valid.sum()
     advantage = normalized(rows["advantage"], valid)
 
@@ -224,6 +224,7 @@ def update(leaves, batch, orders, noises, numbers):
         numbers: coefficients.
     """
     adam = Adam(leaves, float(numbers.learning_rate), float(numbers.max_grad_norm))
+    metrics = {}
     for order, epoch_noises in zip(orders, noises, strict=True):
         reported = []
         for chosen, z in zip(order.reshape(len(epoch_noises), -1), epoch_noises, strict=True):

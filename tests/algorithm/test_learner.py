@@ -1,6 +1,7 @@
 """A whole update against a second implementation, and what an update promises."""
 
 from dataclasses import replace
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,7 @@ class Recorder:
         patch.setitem(perturbation.NOISES, "uniform", recorded_uniform)
         # A function of its own, as `jax.jit` remembers what it compiled by the function.
         self._update = jax.jit(
-            lambda *arguments, key: update(*arguments, SHAPE, key=key),
+            lambda *arguments, key: update(*arguments, shape=SHAPE, key=key),
             compiler_options=compiler_options(),
         )
 
@@ -154,7 +155,7 @@ def test_the_optimizer_is_clipping_and_adam_on_one_flat_vector():
     rng = np.random.default_rng(0)
     leaves = to_leaves(PARAMS)
     ours = make_optimizer(0.5)
-    state = ours.init(PARAMS)
+    state = ours.init(cast(optax.Params, PARAMS))
     flat_adam = optax.adam(3e-3, eps=1e-5)
     flat = jnp.concatenate([jnp.float32(x).ravel() for x in leaves])
     flat_state = flat_adam.init(flat)
@@ -168,7 +169,7 @@ def test_the_optimizer_is_clipping_and_adam_on_one_flat_vector():
         vector = np.concatenate([g.ravel() for g in gradient])
         vector *= min(1.0, 0.5 / np.linalg.norm(vector))
         step, flat_state = flat_adam.update(jnp.float32(vector), flat_state)
-        flat = flat + step
+        flat = flat + cast(jax.Array, step)
         leaves, _ = by_hand.step(leaves, gradient)
     found = np.concatenate([x.ravel() for x in to_leaves(params)])
     np.testing.assert_allclose(found, flat, rtol=1e-5, atol=1e-6)

@@ -35,7 +35,7 @@ def test_weights_are_orthogonal_with_their_gain(seed):
     for layers, head_gain in ((params.actor, 0.01), (params.critic, 1.0)):
         for i, layer in enumerate(layers):
             gain = head_gain if i == len(layers) - 1 else np.sqrt(2)
-            weight = np.float64(layer.weight)
+            weight = np.asarray(layer.weight, np.float64)
             small = weight if weight.shape[0] < weight.shape[1] else weight.T
             product = small @ small.T
             expected = gain**2 * np.eye(len(small))

@@ -33,7 +33,7 @@ def take_in_all(moments, samples):
 
 def at_once(samples):
     """Mean and variance of all samples and a prior of mean 0 and variance 1 that weighs 1e-4."""
-    samples = np.float64(samples)
+    samples = np.asarray(samples, np.float64)
     count = len(samples) + PRIOR
     mean = samples.sum(0) / count
     square = ((samples - mean) ** 2).sum(0) + PRIOR * (1 + mean**2)
@@ -107,7 +107,7 @@ def test_small_increments_are_not_lost_after_millions_of_samples():
     found = take_in_all(start, samples)
     exact = RunningMeanStd(epsilon=before + PRIOR)
     exact.mean = np.float64(100)
-    for sample in np.float64(samples):
+    for sample in np.asarray(samples, np.float64):
         exact.update(sample)
     # One increment to the mean is 2e-7 and the last bit of a float32 near 100 is 8e-6: a plain
     # sum stays at 100, where the true mean moves by 0.0033.

@@ -163,7 +163,7 @@ def test_policy_loss_by_hand(ratio, advantage, expected):
 )
 def test_value_loss_by_hand(value, old_value, target, clipped, expected):
     numbers = (jnp.array([x]) for x in (value, old_value, target))
-    found = value_loss(*numbers, jnp.float32(0.2), clipped=clipped)
+    found = value_loss(*numbers, clip_coef=jnp.float32(0.2), clipped=clipped)
     np.testing.assert_allclose(found, [expected], rtol=1e-6)
 
 
@@ -183,7 +183,7 @@ def test_noise_shifts_the_new_policy_and_not_the_old_one():
     location, log_std, _ = reference.evaluate(to_leaves(PARAMS), batch["obs"])
     plain = reference.log_density(location, log_std, np.float64(batch["action"]))
     shifted = reference.log_density(location + noise(), log_std, np.float64(batch["action"]))
-    batch["log_prob"] = np.float32(plain)
+    batch["log_prob"] = np.asarray(plain, np.float32)
     (_, means), _ = value_and_gradient(batch)
     log_ratio = shifted - plain
     expected = (np.exp(log_ratio) - 1 - log_ratio).mean()

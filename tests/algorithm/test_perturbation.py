@@ -33,10 +33,10 @@ def test_uniform_noise_fills_the_interval_evenly(alpha):
 
 
 def test_noise_is_independent_per_dimension_and_per_sample():
-    z = np.float64(uniform((SAMPLES, 4), jnp.float32(1.0), key=make_key(6)))
+    z = np.asarray(uniform((SAMPLES, 4), jnp.float32(1.0), key=make_key(6)), np.float64)
     following = np.concatenate([z[:-1], z[1:]], axis=1)
     for values in (following, following**2):
-        correlation = np.corrcoef(values.T)[:4]
+        correlation = np.asarray(np.corrcoef(values.T))[:4]
         off_diagonal = correlation[~np.eye(4, 8, dtype=bool)]
         assert np.abs(off_diagonal).max() < 4.5 / np.sqrt(SAMPLES)
 

@@ -1,6 +1,7 @@
 """Evaluation on environments whose every return can be said in advance."""
 
 import functools
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -18,7 +19,7 @@ class Drawn(gymnasium.Env):
 
     observation_space = spaces.Box(-np.inf, np.inf, (2,))
     action_space = spaces.Box(-1, 1, (1,))
-    made = []
+    made: ClassVar[list["Drawn"]] = []
 
     def __init__(self, lengths=(5,), reward=1.0):
         self.lengths, self.reward = lengths, reward

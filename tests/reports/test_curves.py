@@ -1,9 +1,11 @@
 """Figures: what they say, that they are whole, and that they come out the same twice."""
 
+from typing import cast
 from xml.etree import ElementTree
 
 import polars as pl
 import pytest
+from matplotlib.lines import Line2D
 
 from reports.runs import write_run
 from robustpo.reports.curves import PPO_COLOUR, RPO_COLOUR, plot_curves, save_figure
@@ -29,6 +31,10 @@ def texts(path):
     return ["".join(e.itertext()) for e in ElementTree.parse(path).iter() if "text" in e.tag]
 
 
+def lines(legend):
+    return cast(list[Line2D], legend.legend_handles)
+
+
 def test_files_are_valid_say_what_they_show_and_come_out_the_same_twice(results, tmp_path):
     labels = {"ppo": "ppo", "rpo": "rpo"}
     first = save_figure(draw(results, labels), tmp_path / "one")
@@ -52,7 +58,7 @@ def test_ppo_is_orange_and_rpo_blue_whatever_their_order(results):
     for labels in ({"ppo": "ppo", "rpo": "rpo"}, {"rpo": "rpo", "ppo": "ppo"}):
         legend = draw(results, labels).legends[0]
         names = [text.get_text().split("\n")[0] for text in legend.get_texts()]
-        colours = [handle.get_color() for handle in legend.legend_handles]
+        colours = [handle.get_color() for handle in lines(legend)]
         assert dict(zip(names, colours, strict=True)) == {"ppo": PPO_COLOUR, "rpo": RPO_COLOUR}
         # The legend follows the order in which the curves end.
         assert names == ["rpo", "ppo"]
@@ -69,7 +75,7 @@ def test_many_variants_are_all_named_inside_the_figure(tmp_path):
     box = legend.get_window_extent()
     assert box.y0 >= 0
     assert box.y1 <= figure.bbox.height
-    styles = {(h.get_color(), str(h.get_linestyle())) for h in legend.legend_handles}
+    styles = {(h.get_color(), str(h.get_linestyle())) for h in lines(legend)}
     assert len(styles) == len(names)
 
 

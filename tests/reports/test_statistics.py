@@ -35,7 +35,7 @@ def test_mean_interval_of_too_few_values_is_unknown():
 
 def test_mean_interval_covers_the_mean_as_often_as_it_says():
     rng, trials = np.random.default_rng(1), 2000
-    intervals = [mean_interval(rng.normal(3.0, 2.0, size=5)) for _ in range(trials)]
+    intervals = [mean_interval(rng.normal(3.0, 2.0, size=5).tolist()) for _ in range(trials)]
     covered = np.mean([i.low <= 3.0 <= i.high for i in intervals])
     # Four standard deviations of a binomial share.
     assert abs(covered - 0.95) < 4 * math.sqrt(0.95 * 0.05 / trials)
@@ -66,7 +66,9 @@ def test_welch_by_hand_with_unequal_variances():
 
 def test_welch_covers_the_difference_about_as_often_as_it_says():
     rng, trials = np.random.default_rng(2), 1000
-    pairs = [welch(rng.normal(5, 1, 5), rng.normal(2, 4, 5)) for _ in range(trials)]
+    pairs = [
+        welch(rng.normal(5, 1, 5).tolist(), rng.normal(2, 4, 5).tolist()) for _ in range(trials)
+    ]
     covered = np.mean([d.low <= 3.0 <= d.high for d in pairs])
     # Welch's interval is approximate: a share of 1% beyond the binomial's four deviations.
     assert abs(covered - 0.95) < 4 * math.sqrt(0.95 * 0.05 / trials) + 0.01

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,7 +17,9 @@ from robustpo.studies.store import (
 )
 
 
-def config(task="dm_control/walker-walk-v0", variant="rpo", method="rpo", seed=0):
+def config(
+    task: Any = "dm_control/walker-walk-v0", variant: Any = "rpo", method="rpo", seed: Any = 0
+):
     settings = {"seed": seed, "alpha": 0.5, "time_limit": "terminal"}
     identity = {"task": task, "method": method, "settings": settings, "shape": {}, "steps": 9000}
     return {"identity": identity, "variant": variant, "total_steps": 8192}

@@ -167,7 +167,7 @@ def test_a_gradient_that_overflows_stops_its_agent(tmp_path, tiny, capfd):
 
 
 def test_nothing_but_failures_is_an_error(tmp_path, tiny):
-    with pytest.raises(TrainingError, match="every run failed.*seed 1: reward"):
+    with pytest.raises(TrainingError, match=r"every run failed.*seed 1: reward"):
         robustpo.train(
             functools.partial(Walk, nan_reward),
             seeds=1,

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -27,7 +28,7 @@ class Reach(gymnasium.Env):
     )
     action_space = spaces.Box(-2, 2, (1,))
     length = 20
-    seen = []
+    seen: ClassVar[list[list[float]]] = []
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)

@@ -9,6 +9,7 @@ import probes
 from robustpo.algorithm.experience import make_batch
 from robustpo.algorithm.networks import mlp
 from robustpo.config import make_config
+from robustpo.environments.base import Autoreset
 from robustpo.training import trainer as trainer_module
 from robustpo.training.collector import make_collector
 from robustpo.training.population import coefficients_at, init_population
@@ -94,8 +95,10 @@ def test_the_best_action_is_learned_with_and_without_perturbation(
     # 0.01, a twenty-fifth of what doing nothing costs.
     found = outputs(trainer, "actor", observations)
     np.testing.assert_allclose(found, np.tile(actions, (4, 1)), atol=0.1)
-    policies = [agent.policy for agent in trainer.agents]
-    acted = [[float(policy(np.float32([x]))[0]) for x in observations] for policy in policies]
+    acted = []
+    for agent in trainer.agents:
+        assert agent.policy is not None
+        acted.append([float(agent.policy(np.array([x], np.float32))[0]) for x in observations])
     np.testing.assert_allclose(acted, found, atol=1e-5)
 
 
@@ -158,13 +161,14 @@ def _collect(probe, num_steps, **options):
     state = collector.start(population.collector)
     state, rollout = collector.collect(params, state, population.keys, coefficients.gamma, 0)
     one = jax.tree.map(lambda x: x[0], (params, rollout, coefficients))
-    return state, probes.rows_of_agent(rollout), make_batch(*one, configs[0].shape)
+    return state, probes.rows_of_agent(rollout), make_batch(*one, shape=configs[0].shape)
 
 
 @pytest.mark.parametrize("time_limit", ["terminal", "bootstrap"])
 def test_both_ways_to_reset_give_the_same_experience(time_limit):
     columns, moments = [], []
-    for autoreset, rows_per_episode in (("same_step", 4), ("next_step", 5)):
+    ways: list[tuple[Autoreset, int]] = [("same_step", 4), ("next_step", 5)]
+    for autoreset, rows_per_episode in ways:
         state, rows, batch = _collect(
             probes.MarkedEnd(2, autoreset),
             4 * rows_per_episode,

@@ -35,6 +35,7 @@ def train(configs):
     trainer.run()
     results = []
     for index, agent in enumerate(trainer.agents):
+        assert agent.policy is not None
         learner = jax.tree.map(lambda x, i=index: np.asarray(x[i]), trainer.population.learners)
         results.append(
             {

@@ -108,25 +108,28 @@ class TracedCollector(Collector):
         self._environment = environment
         self._simulator: Any = None
         self._run: Any = jax.jit(self._steps, donate_argnums=(1,))
-        self._digest: Any = _jit(digest, static_argnums=3)
+        self._digest: Any = _jit(partial(digest, shape=shape))
 
     def start(self, state: CollectorState) -> CollectorState:
+        """Reset the simulators inside JAX and keep their state for the first rollout."""
         self._simulator, obs = self._environment.init()
         return _jit(self.observe_first)(state, obs)
 
     def compile(self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array) -> Any:
+        """Compile the scan anew, simulator and all; the digest may come from the cache."""
         noise = self.draw(keys, 0)
         with uncached():
             lowered = self._run.lower(params, state, self._simulator, noise)
             self._run = lowered.compile(compiler_options())
         # By itself, because unlike the simulator's program this one comes from the cache.
-        lowered = self._digest.lower(state, lowered.out_info[2], gamma, self.shape)
+        lowered = self._digest.lower(state, lowered.out_info[2], gamma)
         self._digest = lowered.compile()
         return lowered.out_info[1]
 
     def collect(
         self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array, iteration: int
     ) -> tuple[CollectorState, Rollout]:
+        """Run the whole scan as one program, from where the simulators stopped last time."""
         noise = self.draw(keys, iteration)
         state, self._simulator, rows = self._run(params, state, self._simulator, noise)
         return self._digest(state, rows, gamma)
@@ -157,12 +160,14 @@ class HostCollector(Collector):
         self._environment = environment
         self._first = _jit(self._first_action)
         self._between = _jit(self._observe_and_act, donate_argnums=(1,))
-        self._digest = _jit(digest, static_argnums=3)
+        self._digest = _jit(partial(digest, shape=shape))
 
     def start(self, state: CollectorState) -> CollectorState:
+        """Reset the simulators on the host and hand their observations to JAX."""
         return _jit(self.observe_first)(state, jnp.asarray(self._environment.reset()))
 
     def compile(self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array) -> Any:
+        """Run a step's compiled calls once, on zeros and a copied state, without the simulator."""
         noise = np.asarray(self.draw(keys, 0))
         action, clipped = self._first(params, state, noise[0])
         count, size = clipped.shape[0], self.spec.observation_size
@@ -172,11 +177,12 @@ class HostCollector(Collector):
         copied = jax.tree.map(jnp.array, state)
         _, row, _, _ = self._between(params, copied, action, step, noise[0])
         rows = jax.tree.map(lambda x: np.stack([x] * self.shape.num_steps), row)
-        return jax.eval_shape(partial(digest, shape=self.shape), state, rows, gamma)[1]
+        return jax.eval_shape(self._digest, state, rows, gamma)[1]
 
     def collect(
         self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array, iteration: int
     ) -> tuple[CollectorState, Rollout]:
+        """Step the simulators from Python; keep the rows on the host and digest them together."""
         noise = np.asarray(self.draw(keys, iteration))
         action, clipped = self._first(params, state, noise[0])
         rows = []
@@ -186,7 +192,7 @@ class HostCollector(Collector):
             state, row, action, clipped = self._between(params, state, action, step, following)
             rows.append(jax.tree.map(np.asarray, row))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
-        return self._digest(state, stacked, gamma, self.shape)
+        return self._digest(state, stacked, gamma)
 
     def _first_action(
         self, params: AgentParams, state: CollectorState, noise: Array
