@@ -20,7 +20,7 @@ TEST_EXTRAS := dev,tensorboard,mujoco,box2d
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench build lock clean clean-all
+.PHONY: help setup demo test test-slow soak lint format bench build lock clean clean-all
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,10 +49,13 @@ demo: $(STAMP)  ## compare PPO and RPO on cartpole-swingup: a table and a pictur
 	    --steps 600000 --out runs/demo
 
 test: $(STAMP)  ## run the quick tests, a process per core (PYTEST_ARGS="-x" is passed on)
-	$(BIN)/pytest -m "not slow" -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not slow and not soak" -n auto --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(STAMP)  ## run the tests that take minutes
 	$(BIN)/pytest -m slow $(PYTEST_ARGS)
+
+soak: $(STAMP)  ## kill, corrupt and fuzz for long, and train 50M steps (about 40 minutes)
+	ROBUSTPO_KILLS=50 ROBUSTPO_FUZZ_EXAMPLES=100000 $(BIN)/pytest -s -m "not slow" tests/faults $(PYTEST_ARGS)
 
 # Without this, pyright's wrapper asks the package index for a newer version at every run.
 lint: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1

@@ -1,6 +1,9 @@
 """Policy files: acting without JAX, saving and loading, and files that are no policies."""
 
+import hashlib
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from safetensors.numpy import save_file
 
 import robustpo
 from robustpo.algorithm.networks import ACTIVATIONS, AgentParams, Dense, mlp
@@ -17,6 +19,7 @@ from robustpo.algorithm.normalization import RunningMoments, normalize_observati
 from robustpo.config import make_config
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
+from robustpo.evaluation.evaluate import recorded_task
 from robustpo.policy import ACTIVATIONS as NUMPY_ACTIVATIONS
 from robustpo.policy import POLICY_FILE, Policy, load_policy, save_policy
 from robustpo.training.snapshot import make_policy
@@ -165,13 +168,30 @@ def _parts():
     return dict(policy.tensors), metadata
 
 
+def _digest(tensors, text):
+    """The digest of a file, from its description: the text, then every array by its name."""
+    parts = [text.encode()]
+    for name in sorted(tensors):
+        array = tensors[name]
+        parts += [f"\n{name} {array.dtype} {array.shape}\n".encode(), array.tobytes()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
 def _write(file, tensors, metadata):
-    save_file(tensors, file, {"robustpo": json.dumps(metadata)})
+    """Write a file by the library alone; `metadata` is data, or a text in its place."""
+    text = metadata if isinstance(metadata, str) else json.dumps(metadata)
+    tensors = {name: np.array(array, order="C") for name, array in tensors.items()}
+    header = {"robustpo": f"{_digest(tensors, text)} {text}"}
+    file.write_bytes(safetensors.numpy.save(tensors, header))
 
 
 def test_the_parts_of_a_policy_make_a_policy(tmp_path):
-    _write(tmp_path / "policy", *_parts())
-    load_policy(tmp_path / "policy")
+    tensors, metadata = _parts()
+    # No network but the actor is needed to act, and no normaliser.
+    actor = {k: v for k, v in tensors.items() if not k.startswith(("critic", "observation"))}
+    for parts in (tensors, actor):
+        _write(tmp_path / "policy", parts, metadata)
+        assert load_policy(tmp_path / "policy").tensors.keys() == parts.keys()
 
 
 @pytest.mark.parametrize(
@@ -179,14 +199,26 @@ def test_the_parts_of_a_policy_make_a_policy(tmp_path):
     [
         {"format": 2},
         {"format": None},
+        {"format": True},
+        {"format": 1.0},
         {"activation": "gelu"},
         {"activation": None},
         {"activation": []},
         {"activation": {}},
         {"distribution": "beta"},
         {"distribution": []},
+        {"task": 3},
+        {"task": ["Pendulum-v1"]},
+        {"task": "P" * 1001},
+        {"method": None},
+        {"variant": {}},
+        {"seed": "0"},
+        {"seed": True},
+        {"seed": 1.0},
+        {"seed": -1},
+        {"seed": 10**400},
     ],
-    ids=str,
+    ids=lambda change: str(change)[:40],
 )
 def test_files_with_unknown_metadata_are_refused(tmp_path, change):
     tensors, metadata = _parts()
@@ -195,17 +227,47 @@ def test_files_with_unknown_metadata_are_refused(tmp_path, change):
         load_policy(tmp_path / "policy")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "1", '"text"', "null", "[" * 100_000], ids=len)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "1",
+        '"text"',
+        "null",
+        "[" * 100_000,
+        # Two readers may see two formats in it.
+        '{"format": 1, "activation": "tanh", "distribution": "gaussian", "format": 1}',
+    ],
+    ids=len,
+)
 def test_files_with_other_metadata_are_refused(tmp_path, text):
-    save_file(_parts()[0], tmp_path / "policy", {"robustpo": text})
-    with pytest.raises(ConfigError, match="policy"):
+    _write(tmp_path / "policy", _parts()[0], text)
+    with pytest.raises(ConfigError, match="not a readable file"):
         load_policy(tmp_path / "policy")
 
 
 def test_files_without_metadata_are_refused(tmp_path):
-    save_file(_parts()[0], tmp_path / "policy")
-    with pytest.raises(ConfigError, match="not a policy of robustpo"):
+    safetensors.numpy.save_file(_parts()[0], tmp_path / "policy")
+    with pytest.raises(ConfigError, match="not a readable file"):
         load_policy(tmp_path / "policy")
+
+
+def test_files_without_their_own_digest_are_refused(tmp_path):
+    tensors, metadata = _parts()
+    text = json.dumps(metadata)
+    whole = safetensors.numpy.save(tensors, {"robustpo": f"{_digest(tensors, text)} {text}"})
+    changed = whole[:-1] + bytes([whole[-1] ^ 1])
+    other = safetensors.numpy.save(tensors, {"robustpo": f"{'0' * 64} {text}"})
+    none = safetensors.numpy.save(tensors, {"robustpo": f" {text}"})
+    for content in (changed, other, none):
+        (tmp_path / "policy").write_bytes(content)
+        with pytest.raises(ConfigError, match="damaged"):
+            load_policy(tmp_path / "policy")
+
+
+NAN, INF = np.float32("nan"), np.float32("inf")
 
 
 @pytest.mark.parametrize(
@@ -214,16 +276,37 @@ def test_files_without_metadata_are_refused(tmp_path):
         ("actor.0.weight", None),
         ("actor.0.weight", np.zeros((OBS,), np.float32)),
         ("actor.0.weight", np.zeros((OBS, 4), np.float32)),
+        ("actor.0.weight", np.zeros((0, 8), np.float32)),
         ("actor.1.weight", None),
+        ("actor.1.weight", np.zeros((8, 0), np.float32)),
         ("actor.1.bias", None),
         ("actor.1.bias", np.zeros((8,), np.float32)),
         ("actor.4.weight", np.zeros((ACTIONS, ACTIONS), np.float32)),
+        ("actor.00.weight", np.zeros((OBS, 8), np.float32)),
+        ("critic.0.weight", None),
+        ("critic.0.weight", np.zeros((OBS + 1, 8), np.float32)),
+        ("critic.1.bias", np.zeros((8,), np.float32)),
+        ("critic.2.bias", None),
+        ("critic.3.weight", np.zeros((1, 2), np.float32)),
         ("log_std", None),
         ("log_std", np.zeros((ACTIONS + 1,), np.float32)),
         ("action.low", None),
+        ("action.low", np.full(ACTIONS, NAN)),
+        ("action.high", np.array([1, 2, NAN], np.float32)),
+        ("action.low", np.full(ACTIONS, 1.5, np.float32)),
         ("action.high", np.zeros((1,), np.float32)),
+        ("action.high", np.full(ACTIONS, -2, np.float32)),
         ("observation.mean", None),
         ("observation.variance", np.ones((OBS + 1,), np.float32)),
+        ("observation.variance", np.array([1, 1, -1e-9, 1, 1], np.float32)),
+        ("observation.variance", np.full(OBS, NAN)),
+        ("observation.count", np.zeros((1,), np.float32)),
+        ("observation.count", np.float32(-1)),
+        ("observation.count", NAN),
+        ("observation.count", INF),
+        ("observation.deviation", np.ones((OBS,), np.float32)),
+        ("noise", np.zeros((), np.float32)),
+        ("", np.zeros((), np.float32)),
         ("log_std", np.zeros((ACTIONS,), np.float64)),
         ("log_std", np.zeros((ACTIONS,), np.int32)),
     ],
@@ -232,7 +315,7 @@ def test_files_with_missing_or_misfitting_tensors_are_refused(tmp_path, name, te
     tensors, metadata = _parts()
     tensors.pop(name, None)
     if tensor is not None:
-        tensors[name] = tensor
+        tensors[name] = np.asarray(tensor)
     _write(tmp_path / "policy", tensors, metadata)
     with pytest.raises(ConfigError, match="not a policy of robustpo"):
         load_policy(tmp_path / "policy")
@@ -251,12 +334,59 @@ def test_tensors_of_types_that_numpy_lacks_are_refused(tmp_path):
 
 
 def test_files_that_are_cut_or_something_else_are_refused(tmp_path):
-    whole = safetensors.numpy.save(_parts()[0], {"robustpo": json.dumps(_parts()[1])})
-    for number, content in enumerate([b"", b"no policy", whole[:7], whole[:100], whole[:-1]]):
+    save_policy(tmp_path / "whole", make_agent()[2])
+    whole = (tmp_path / "whole").read_bytes()
+    endless = bytes([255] * 8) + whole[8:]
+    parts = [b"", b"no policy", whole[:7], whole[:100], whole[:-1], whole + b"\0", endless]
+    for number, content in enumerate(parts):
         file = tmp_path / str(number)
         file.write_bytes(content)
-        with pytest.raises(ConfigError, match="not a readable policy file"):
+        with pytest.raises(ConfigError, match=f"{re.escape(str(file))} is not a readable file"):
             load_policy(file)
+
+
+def test_files_that_are_too_large_are_refused_unread(tmp_path):
+    file = tmp_path / "policy"
+    with open(file, "wb") as sparse:
+        sparse.truncate(256 * 2**20 + 1)
+    with pytest.raises(ConfigError, match="larger than 256 MiB"):
+        load_policy(file)
+    # A header of 2 MiB: the state is a text that long.
+    tensors, metadata = _parts()
+    _write(file, tensors, metadata | {"note": " " * 2**21})
+    with pytest.raises(ConfigError, match="a header of 2"):
+        load_policy(file)
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for place in (tmp_path / "pipe", tmp_path / "loop", "/dev/zero"):
+        with pytest.raises(ConfigError, match="no policy at"):
+            load_policy(place)
+
+
+@pytest.mark.parametrize("task", ["os:getcwd", "gymnasium/os:x", "ale_py:ALE/Pong-v5", ":", "a:"])
+def test_a_file_does_not_decide_what_is_imported(tmp_path, task, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tensors, metadata = _parts()
+    Path("trap.py").write_text("raise SystemExit('imported')\n")
+    for name in (task, "trap:make", "gymnasium/trap:make"):
+        _write(Path("policy"), tensors, metadata | {"task": name})
+        with pytest.raises(ConfigError, match="give it again as --task"):
+            robustpo.evaluate("policy", episodes=1)
+    # Whoever names it wants it; that the trap springs shows that it was one.
+    with pytest.raises(SystemExit, match="imported"):
+        robustpo.evaluate("policy", episodes=1, task="trap:make")
+    assert recorded_task(Policy(tensors, {"task": "gymnasium/Pendulum-v1"})) == (
+        "gymnasium/Pendulum-v1"
+    )
+
+
+def test_a_policy_without_a_task_needs_one_to_be_evaluated(tmp_path):
+    _write(tmp_path / "policy", *_parts())
+    with pytest.raises(ConfigError, match="--task"):
+        robustpo.evaluate(tmp_path / "policy", episodes=1)
 
 
 def test_a_place_without_a_policy_is_refused(tmp_path):

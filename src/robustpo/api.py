@@ -36,6 +36,8 @@ def train(
     track: str | None = None,
     callback: Callback | None = None,
     progress: bool = True,
+    checkpoint_every: int = 0,
+    step_timeout: float = 60.0,
     **options: Any,
 ) -> list[Path]:
     """Train one method on a task, all seeds at once, and record every run.
@@ -54,6 +56,10 @@ def train(
         callback: called with an event (a dictionary with `variant`, `seed`, `step` and the
             metrics) after every iteration of every agent. An exception raised in it ends training.
         progress: whether to show progress on standard error.
+        checkpoint_every: steps between checkpoints, from which a run that was stopped goes on
+            when it is asked for again; 0 for one every two minutes.
+        step_timeout: seconds that a step of a simulator outside the compiled program may take in
+            a worker process; 0 for no limit.
         **options: any field of `Settings` and `Shape`, `eval_every`, `eval_episodes` and
             `init_policy`.
 
@@ -73,7 +79,7 @@ def train(
     return _train(
         make_grid(_name(task), [method], _seeds(seeds), steps=steps, **options),
         task,
-        Execution(Path(out), workers, pin, fresh, track, progress),
+        Execution(Path(out), workers, pin, fresh, track, progress, checkpoint_every, step_timeout),
         callback,
     )
 
@@ -94,6 +100,8 @@ def compare(
     track: str | None = None,
     callback: Callback | None = None,
     progress: bool = True,
+    checkpoint_every: int = 0,
+    step_timeout: float = 60.0,
     **options: Any,
 ) -> ComparisonReport:
     """Train several methods or values on a task and say which is better, with what certainty.
@@ -113,6 +121,8 @@ def compare(
         track: `"tensorboard"` or None.
         callback: called after every iteration of every agent.
         progress: whether to show progress.
+        checkpoint_every: steps between checkpoints.
+        step_timeout: seconds a step of a host simulator may take.
         **options: as in `train`, shared by all variants.
 
     Returns:
@@ -123,7 +133,10 @@ def compare(
     """
     sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
     configs = make_grid(_name(task), methods, _seeds(seeds), sweeps=sweeps, steps=steps, **options)
-    _train(configs, task, Execution(Path(out), workers, pin, fresh, track, progress), callback)
+    execution = Execution(
+        Path(out), workers, pin, fresh, track, progress, checkpoint_every, step_timeout
+    )
+    _train(configs, task, execution, callback)
     return report(configs, Path(out))
 
 
@@ -173,11 +186,14 @@ def evaluate(
         best: the best policy of the evaluations made during training, instead of the last.
         seed: seed of simulators and samples; never a training run's.
         task: another task than the one it was trained on, or the constructor it was trained with.
+            What would import a module (`module:callable`, `package:Id`) is never taken from the
+            policy's file, whoever wrote that; give it here.
 
     Raises:
-        ConfigError: if there is no such policy, or it does not fit the task.
+        ConfigError: if there is no such policy, it does not fit the task, or its task has to be
+            given.
     """
-    from robustpo.evaluation.evaluate import evaluate_policy
+    from robustpo.evaluation.evaluate import evaluate_policy, recorded_task
 
     path = Path(run)
     if path.is_dir():
@@ -185,7 +201,7 @@ def evaluate(
     policy = load_policy(path)
     return evaluate_policy(
         policy,
-        task or policy.metadata["task"],
+        task or recorded_task(policy),
         episodes=episodes,
         deterministic=not stochastic,
         seed=seed,

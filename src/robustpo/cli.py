@@ -1,4 +1,7 @@
-"""The command line: `robustpo train | compare | evaluate | envs`, the words of the Python API."""
+"""The command line: `robustpo train | compare | evaluate | envs | doctor`.
+
+Its words are those of the Python API.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +106,7 @@ class Evaluate:
     seed: int = 0
     """Seed of simulators and samples; never a training run's."""
     task: str | None = None
-    """Another task than the one it was trained on."""
+    """Another task than the one it was trained on; module:callable has to be given again."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print one JSON object."""
 
@@ -164,6 +167,20 @@ class Envs:
         return 0
 
 
+@dataclass(frozen=True)
+class Doctor:
+    """Check what works on this machine and say what to do about what does not."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object."""
+
+    def __call__(self) -> int:
+        """Check and print; the exit code is 1 if anything fails."""
+        from robustpo.doctor import diagnose
+
+        return diagnose(as_json=self.json)
+
+
 def _print_tasks(tasks: Sequence[dict[str, Any]]) -> None:
     suite = None
     for task in tasks:
@@ -192,7 +209,7 @@ def _keywords(command: Train | Compare) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit code (0 done, 1 failed, 2 bad request, 130 stopped)."""
+    """Run the command line; return 0 if done, 1 if failed, 2 if refused, 128 + n after signal n."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if arguments in (["--version"], ["-V"]):
@@ -205,9 +222,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RobustpoError as error:
         print(f"robustpo: failed: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as signalled:
+        from robustpo.studies.interruption import Terminated
+
         print("robustpo: stopped; what was recorded is kept", file=sys.stderr)
-        return 130
+        return 143 if isinstance(signalled, Terminated) else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -223,7 +242,13 @@ def _parse(arguments: list[str]) -> Any:
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.extras.subcommand_cli_from_dict(
-                {"train": Train, "compare": Compare, "evaluate": Evaluate, "envs": Envs},
+                {
+                    "train": Train,
+                    "compare": Compare,
+                    "evaluate": Evaluate,
+                    "envs": Envs,
+                    "doctor": Doctor,
+                },
                 prog="robustpo",
                 description=__doc__,
                 args=arguments,

@@ -77,6 +77,10 @@ class RunOptions:
     """Let each process claim a core for itself."""
     fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Train again what is recorded already; the old record is moved aside."""
+    checkpoint_every: int = 0
+    """Steps between checkpoints, from which a stopped run goes on; 0 for one every two minutes."""
+    step_timeout: float = 60.0
+    """Seconds that a step of a simulator outside the compiled program may take; 0 for no limit."""
     eval_every: int = 0
     """Steps between evaluations during training, which keep the best policy; 0 for none."""
     eval_episodes: int = 10

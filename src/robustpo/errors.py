@@ -15,3 +15,22 @@ class ConfigError(RobustpoError, ValueError):
 
 class TrainingError(RobustpoError, RuntimeError):
     """Training started and could not go on (a simulator died, every agent diverged)."""
+
+
+class StorageError(RobustpoError):
+    """A file of a record could not be written; what was there before is untouched.
+
+    Args:
+        path: the file.
+        error: what the system said.
+    """
+
+    def __init__(self, path: object, error: OSError) -> None:
+        super().__init__(
+            f"{path} could not be written ({error.strerror or error}); nothing recorded before is "
+            "lost: make room, then give the same command again to go on from the last checkpoint"
+        )
+
+
+class SimulatorError(TrainingError):
+    """A simulator raised an error; the message names the task and the simulator's seed."""

@@ -1,12 +1,11 @@
 """Policies that act anywhere: NumPy alone, one file, no code in it.
 
 A policy file is a safetensors file with the networks, the frozen observation moments and the
-action bounds. Nothing in it can run code.
+action bounds, and a digest of it all. Nothing in it can run code.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from robustpo.errors import ConfigError
+from robustpo.files import one_line, parse_tensors, read_bytes, write_tensors
 
 POLICY_FILE = "policy.safetensors"
 BEST_POLICY_FILE = "policy_best.safetensors"
-METADATA_KEY = "robustpo"
 FORMAT = 1
+MAX_BYTES = 256 * 2**20
+MAX_HEADER_BYTES = 2**20
+MAX_TEXT = 1000
 OBSERVATION_CLIP = 10.0
 EPSILON = 1e-8
 
@@ -121,14 +123,13 @@ class Policy:
 
 
 def save_policy(path: Path, policy: Policy) -> None:
-    """Write a policy file atomically."""
-    from safetensors.numpy import save
+    """Write a policy file atomically.
 
-    metadata = {METADATA_KEY: json.dumps({"format": FORMAT, **policy.metadata}, sort_keys=True)}
-    tensors = {k: np.asarray(v, np.float32, order="C") for k, v in policy.tensors.items()}
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(save(tensors, metadata))
-    os.replace(partial, path)
+    Raises:
+        StorageError: if it could not be written.
+    """
+    tensors = {name: np.asarray(tensor, np.float32) for name, tensor in policy.tensors.items()}
+    write_tensors(path, tensors, {"format": FORMAT, **policy.metadata})
 
 
 def load_policy(path: str | os.PathLike[str]) -> Policy:
@@ -137,56 +138,91 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     Raises:
         ConfigError: if there is no such file, or it is not a whole policy of this format.
     """
-    from safetensors import SafetensorError, safe_open
-
     file = Path(path)
-    file = file / POLICY_FILE if file.is_dir() else file
-    if not file.is_file():
+    file = file / POLICY_FILE if os.path.isdir(file) else file
+    if not os.path.isfile(file):
         raise ConfigError(f"no policy at {file}; give a run directory or a .safetensors file")
+    return parse_policy(read_bytes(file, MAX_BYTES), file)
+
+
+def parse_policy(content: bytes, name: object) -> Policy:
+    """Read a policy from the content of its file; `name` is what errors call it.
+
+    Raises:
+        ConfigError: if it is not a whole policy of this format.
+    """
+    tensors, metadata = parse_tensors(content, name, max_header_bytes=MAX_HEADER_BYTES)
     try:
-        with safe_open(file, framework="numpy") as stored:
-            metadata = json.loads((stored.metadata() or {}).get(METADATA_KEY, "{}"))
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{file} is not a readable policy file ({error})") from error
-    problem = _problem(tensors, metadata)
-    if problem:
-        raise ConfigError(f"{file} is not a policy of robustpo: {problem}")
+        _require_metadata(metadata)
+        _require_shapes(tensors)
+        _require_values(tensors)
+    except ConfigError as error:
+        raise ConfigError(f"{name} is not a policy of robustpo: {error}") from error
     return Policy(tensors, metadata)
 
 
-def _problem(tensors: dict[str, Array], metadata: Any) -> str | None:
-    """Say what is wrong with the content of a policy file, if anything."""
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        return f"its metadata does not name format {FORMAT}"
+def _require_metadata(metadata: dict[str, Any]) -> None:
+    form = metadata.get("format")
+    if type(form) is not int or form != FORMAT:
+        raise ConfigError(f"its metadata does not name format {FORMAT}")
     activation = metadata.get("activation")
     known = isinstance(activation, str) and activation in ACTIVATIONS
     if not known or metadata.get("distribution") != "gaussian":
-        return "its activation or distribution is unknown"
-    if any(tensor.dtype != np.float32 for tensor in tensors.values()):
-        return "a tensor is not float32"
-    return _shape_problem(tensors)
+        raise ConfigError("its activation or distribution is unknown")
+    for name in ("task", "method", "variant"):
+        text = metadata.get(name, "")
+        if not isinstance(text, str) or len(text) > MAX_TEXT:
+            raise ConfigError(f"its {name} is not text of at most {MAX_TEXT} signs")
+    seed = metadata.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise ConfigError("its seed is not a whole number from 0 to 2⁶³")
 
 
-def _shape_problem(tensors: dict[str, Array]) -> str | None:
+def _require_shapes(tensors: dict[str, Array]) -> None:
+    """Raise `ConfigError` unless the tensors are those of a policy, no more and no fewer."""
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     first = shapes.get("actor.0.weight", ())
-    width = first[0] if len(first) == 2 else -1
-    observation, layer = (width,), 0
-    while f"actor.{layer}.weight" in shapes:
-        weight = shapes[f"actor.{layer}.weight"]
-        if len(weight) != 2 or weight[0] != width:
-            return f"actor.{layer}.weight has shape {weight}"
-        width = weight[1]
-        if shapes.get(f"actor.{layer}.bias") != (width,):
-            return f"actor.{layer}.bias does not fit its weight"
-        layer += 1
-    if sum(name.startswith("actor.") for name in shapes) != 2 * layer:
-        return f"its actor has other tensors than the weights and biases of {layer} layers"
-    wanted = dict.fromkeys(("log_std", "action.low", "action.high"), (width,))
-    if "observation.mean" in shapes or "observation.variance" in shapes:
-        wanted |= dict.fromkeys(("observation.mean", "observation.variance"), observation)
+    observation = first[0] if len(first) == 2 else 0
+    wanted, action = _network_shapes("actor", shapes, observation)
+    wanted |= dict.fromkeys(("log_std", "action.low", "action.high"), (action,))
+    if any(name.startswith("critic.") for name in shapes):
+        critic, outputs = _network_shapes("critic", shapes, observation)
+        wanted |= critic
+        if outputs != 1:
+            raise ConfigError(f"its critic has {outputs} outputs, expected 1")
+    if any(name.startswith("observation.") for name in shapes):
+        wanted |= dict.fromkeys(("observation.mean", "observation.variance"), (observation,))
+        wanted |= {"observation.count": ()} if "observation.count" in shapes else {}
     for name, shape in wanted.items():
         if shapes.get(name) != shape:
-            return f"{name} has shape {shapes.get(name)}, expected {shape}"
-    return None
+            raise ConfigError(f"{name} has shape {shapes.get(name)}, expected {shape}")
+    if unknown := sorted(shapes.keys() - wanted.keys()):
+        raise ConfigError(f"it holds a tensor {one_line(repr(unknown[0]), 60)}, which none has")
+
+
+def _network_shapes(
+    name: str, shapes: dict[str, tuple[int, ...]], width: int
+) -> tuple[dict[str, tuple[int, ...]], int]:
+    """Follow a network's layers; return the shapes of its tensors and the width it ends with."""
+    wanted: dict[str, tuple[int, ...]] = {}
+    layer = 0
+    while not layer or f"{name}.{layer}.weight" in shapes:
+        weight = shapes.get(f"{name}.{layer}.weight")
+        if weight is None or len(weight) != 2 or weight[0] != width or 0 in weight:
+            raise ConfigError(f"{name}.{layer}.weight has shape {weight}")
+        width = weight[1]
+        wanted |= {f"{name}.{layer}.weight": weight, f"{name}.{layer}.bias": (width,)}
+        layer += 1
+    return wanted, width
+
+
+def _require_values(tensors: dict[str, Array]) -> None:
+    if other := [name for name, tensor in tensors.items() if tensor.dtype != np.float32]:
+        raise ConfigError(f"{other[0]} is {tensors[other[0]].dtype}, expected float32")
+    # Comparisons with NaN are false, so these refuse it as well.
+    if not (tensors["action.low"] <= tensors["action.high"]).all():
+        raise ConfigError("action.low is not at most action.high everywhere")
+    if not (tensors.get("observation.variance", np.zeros(1)) >= 0).all():
+        raise ConfigError("observation.variance is not at least 0 everywhere")
+    if not 0 <= float(tensors.get("observation.count", 0)) < 2**31:
+        raise ConfigError("observation.count is not a number from 0 to 2³¹")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from typing import Any
 
 import polars as pl
@@ -147,7 +148,13 @@ def test_steps_written_twice_by_a_resumed_run_count_once(tmp_path):
         json.dumps(config(task="")),
         json.dumps(config(variant=["rpo"])),
         json.dumps({"identity": "rpo", "variant": "rpo"}),
+        json.dumps(config())[:-1] + ', "variant": "ppo"}',
+        json.dumps(config(task="half a sign \ud800")),
+        json.dumps(config(variant="long" * 1025)),
+        json.dumps(config() | {"deep": 0}).replace("0}", "[" * 100_000),
+        json.dumps(config()) + " " * 2**22,
     ],
+    ids=lambda text: text[:40],
 )
 def test_a_run_without_a_readable_config_is_skipped_with_a_warning(tmp_path, content, caplog):
     write(tmp_path, content, [row(2048)])
@@ -213,6 +220,99 @@ def test_an_empty_directory_gives_empty_frames_and_a_missing_one_an_error(tmp_pa
     for load in (load_results, load_summary):
         with pytest.raises(ConfigError, match=r"nowhere.*does not exist"):
             load(tmp_path / "nowhere")
+
+
+def test_text_that_is_not_utf_8_is_not_read(tmp_path, caplog):
+    path = write(tmp_path, config(), [row(2048)])
+    log = path / "metrics.jsonl"
+    log.write_bytes(log.read_bytes() + json.dumps(row(4096)).encode("utf-16") + b"\n")
+    assert load_results(tmp_path)["step"].to_list() == [2048]
+    (path / "config.json").write_bytes(json.dumps(config()).encode("utf-16"))
+    assert load_results(tmp_path).is_empty()
+    assert "its config.json cannot be read" in caplog.text
+
+
+def irregular(path, kind):
+    """Put something in the place of a file that could make a reader wait for ever."""
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to({"loop": path, "device": "/dev/zero", "nowhere": "nowhere"}[kind])
+
+
+@pytest.mark.parametrize("kind", ["pipe", "loop", "device", "nowhere", "directory"])
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "metrics.parquet", "result.json"])
+def test_what_is_no_regular_file_is_not_read(tmp_path, name, kind, caplog):
+    write(tmp_path, config(seed=1), [row(2048)], name="seed-1")
+    path = write(tmp_path, config(), [row(2048)], {"status": "completed"})
+    irregular(path / name, kind)
+    left_out = name == "config.json"
+    assert load_summary(tmp_path)["seed"].to_list() == ([1] if left_out else [0, 1])
+    without_metrics = left_out or name == "metrics.jsonl"
+    assert load_results(tmp_path)["seed"].to_list() == ([1] if without_metrics else [0, 1])
+    # What is called config.json and is a directory is no run, and nothing to warn of.
+    assert "seed-0" in caplog.text or (left_out and kind == "directory")
+
+
+def test_a_log_beyond_any_size_is_not_read(tmp_path, caplog):
+    path = write(tmp_path, config(), [row(2048)])
+    log = path / "metrics.jsonl"
+    os.truncate(log, 64 * 2**20 + 1)
+    assert load_results(tmp_path).is_empty()
+    assert "larger than 64 MiB" in caplog.text
+    log.write_text("".join(f'{{"step": {step}}}\n' for step in range(10_000)))
+    assert len(load_results(tmp_path)) == 10_000
+    log.write_text("".join(f'{{"step": {step}}}\n' for step in range(10_001)))
+    assert load_results(tmp_path).is_empty()
+    assert "more than 10000 lines" in caplog.text
+    pl.DataFrame({"step": [7]}).write_parquet(path / "metrics.parquet")
+    assert load_results(tmp_path)["step"].to_list() == [7]
+
+
+def test_a_line_beyond_any_length_is_left_out(tmp_path, caplog):
+    write(tmp_path, config(), [row(2048), row(4096, note="x" * 2**16), row(6144)])
+    assert load_results(tmp_path)["step"].to_list() == [2048, 6144]
+    assert "1 lines cannot be read" in caplog.text
+
+
+def test_a_table_of_anything_but_numbers_is_not_read(tmp_path, caplog):
+    path = write(tmp_path, config(), [row(2048)])
+    for values in (["text"], [b"bytes"], [[1.0]], [{"a": 1}], [True]):
+        frame = pl.DataFrame({"step": [4096], "entropy": values})
+        frame.write_parquet(path / "metrics.parquet")
+        assert load_results(tmp_path)["step"].to_list() == [2048]
+    assert caplog.text.count("metrics.parquet cannot be read") == 5
+
+
+def test_names_of_directories_are_taken_as_they_are(tmp_path, caplog):
+    path = write(tmp_path / "[a-z]*", config(), name="seed-?")
+    pl.DataFrame({"step": [2048]}).write_parquet(path / "metrics.parquet")
+    assert load_results(tmp_path)["step"].to_list() == [2048]
+    os.rename(path, os.fsencode(path) + b"\xff")
+    assert load_results(tmp_path).is_empty()
+    assert load_summary(tmp_path).is_empty()
+    assert "not UTF-8" in caplog.text
+
+
+def test_directories_of_any_depth_end(tmp_path, monkeypatch):
+    write(tmp_path, config(), [row(2048)])
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1200):
+        os.mkdir("d")
+        os.chdir("d")
+    os.symlink(tmp_path, "up")
+    try:
+        assert load_summary(tmp_path)["seed"].to_list() == [0]
+    finally:
+        # What pytest removes directories with is recursive as well.
+        for _ in range(1200):
+            os.chdir("..")
+            if os.path.lexists("d/up"):
+                os.unlink("d/up")
+            os.rmdir("d")
 
 
 def test_every_column_of_the_log_is_kept(tmp_path):

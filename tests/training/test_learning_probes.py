@@ -155,11 +155,11 @@ def _collect(probe, num_steps, **options):
     """Collect one rollout of one agent and turn it into a batch."""
     configs = configs_of([{}], 1, num_steps=num_steps, num_envs=2, num_minibatches=1, **options)
     population = init_population(configs, 1, 1)
-    coefficients = coefficients_at(configs, 0)
+    coefficients = coefficients_at(configs, [0])
     params = jax.tree.map(lambda x: x + 0.1, population.learners.params)  # values that differ
     collector = make_collector(probe, configs[0].shape, 1)
     state = collector.start(population.collector)
-    state, rollout = collector.collect(params, state, population.keys, coefficients.gamma, 0)
+    state, rollout = collector.collect(params, state, population.keys, coefficients.gamma, [0])
     one = jax.tree.map(lambda x: x[0], (params, rollout, coefficients))
     return state, probes.rows_of_agent(rollout), make_batch(*one, shape=configs[0].shape)
 

@@ -13,12 +13,18 @@ first, then agent 1's. An environment resets itself when an episode has ended, i
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 Autoreset = Literal["next_step", "same_step"]
+# How a simulator is brought back to where it stood. `replay`: reset as often as it was, then given
+# the actions since the last reset, because a reset depends on the number of resets before it and
+# not on the steps between. `state`: its state is a pytree that can be saved. `restart`: `step`
+# itself draws random numbers, so a new episode begins.
+Resume = Literal["replay", "state", "restart"]
 
 
 class Step(NamedTuple):
@@ -81,6 +87,37 @@ class Environment(abc.ABC):
     spec: TaskSpec
     num_envs: int
     autoreset: Autoreset = "next_step"
+    resume: Resume = "replay"
+
+    def replay(self, resets: np.ndarray, actions: Sequence[np.ndarray]) -> np.ndarray:
+        """Reset and step each environment by itself, to bring back where another pool stood.
+
+        Args:
+            resets: further resets of each environment, `[N]` whole numbers.
+            actions: what each environment executes after them, `N` arrays `[L, A]` float32.
+
+        Returns:
+            The observation of each, `[N, O]` float32; zeros where nothing was reset or stepped.
+        """
+        obs = np.zeros((self.num_envs, self.spec.observation_size), np.float32)
+        for count in range(int(max(resets, default=0))):
+            which = np.flatnonzero(resets > count)
+            obs[which] = self._reset_some(which)
+        lengths = np.array([len(tail) for tail in actions])
+        for t in range(int(max(lengths, default=0))):
+            which = np.flatnonzero(lengths > t)
+            obs[which] = self._step_some(
+                which, np.stack([tail[t] for tail in actions if len(tail) > t])
+            )
+        return obs
+
+    def _reset_some(self, which: np.ndarray) -> np.ndarray:
+        """Reset the environments named, `[n]`; return their observations `[n, O]`."""
+        raise NotImplementedError(f"{type(self).__name__} saves its state and is not replayed")
+
+    def _step_some(self, which: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Step the environments named, `[n]`, with actions `[n, A]`; return observations."""
+        raise NotImplementedError(f"{type(self).__name__} saves its state and is not replayed")
 
 
 class HostEnvironment(Environment):
@@ -100,7 +137,12 @@ class HostEnvironment(Environment):
 
 
 class TracedEnvironment(Environment):
-    """Environments stepped inside a compiled program; the state is a pytree that is threaded."""
+    """Environments stepped inside a compiled program; the state is a pytree that is threaded.
+
+    Where `resume` is `state`, every leaf of it has a leading axis `N`.
+    """
+
+    resume: Resume = "state"
 
     @abc.abstractmethod
     def init(self) -> tuple[Any, Any]:

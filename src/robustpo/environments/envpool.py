@@ -59,6 +59,7 @@ class EnvPoolEnvironment(TracedEnvironment):
         self._entry = _entry(task)
         self.spec = catalog.spec(self._entry)
         self.num_envs = len(env_seeds)
+        self.resume = "restart" if self._entry.random_step else "replay"
         with jax.enable_x64(True):
             self._pool = _make_pool(self._entry, env_seeds, num_threads)
             self._handle, _, _, self._step = self._pool.xla()
@@ -82,6 +83,13 @@ class EnvPoolEnvironment(TracedEnvironment):
         with jax.enable_x64(True):
             state, result = self._step(state, action.astype(self._action_dtype))
             return state, _to_step(jnp, self._entry, result)
+
+    def _reset_some(self, which: np.ndarray) -> np.ndarray:
+        return _in_order(self._entry, which, *self._pool.reset(which.astype(np.int32)))
+
+    def _step_some(self, which: np.ndarray, action: np.ndarray) -> np.ndarray:
+        result = self._pool.step(action.astype(self._action_dtype), which.astype(np.int32))
+        return _in_order(self._entry, which, result[0], result[-1])
 
 
 class HostEnvPool(HostEnvironment):
@@ -158,6 +166,12 @@ def _select(xp: Any, entry: catalog.Entry, raw: Any) -> Any:
         raw = {"obs": raw}
     parts = [raw[key].reshape(raw[key].shape[0], -1) for key, _ in entry.observation]
     return xp.concatenate(parts, axis=1).astype(xp.float32)
+
+
+def _in_order(entry: catalog.Entry, which: np.ndarray, raw: Any, info: Any) -> np.ndarray:
+    """Return the observations of some environments in the order in which they were asked for."""
+    returned = list(info["env_id"])
+    return _select(np, entry, raw)[[returned.index(i) for i in which]]
 
 
 def _to_step(xp: Any, entry: catalog.Entry, result: tuple[Any, ...]) -> Step:

@@ -8,13 +8,13 @@ own wrapper; action spaces of any shape are presented as a flat vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from robustpo.environments.base import HostEnvironment, Step, TaskSpec
 from robustpo.environments.constructors import (
@@ -23,7 +23,8 @@ from robustpo.environments.constructors import (
     one_line,
     task_name,
 )
-from robustpo.errors import ConfigError
+from robustpo.environments.watchdog import about_to_call
+from robustpo.errors import ConfigError, SimulatorError
 
 Task = str | Callable[[], gymnasium.Env]
 
@@ -31,8 +32,7 @@ Task = str | Callable[[], gymnasium.Env]
 class GymnasiumEnvironment(HostEnvironment):
     """`N` copies of a Gymnasium environment, stepped one after another.
 
-    An episode's end is followed by a step that only resets (`AutoresetMode.NEXT_STEP`), as in
-    EnvPool; that row is not `valid`.
+    An episode's end is followed by a step that only resets, as in EnvPool; that row is not `valid`.
 
     Args:
         task: id, `module:callable` or constructor.
@@ -50,60 +50,106 @@ class GymnasiumEnvironment(HostEnvironment):
             raise ConfigError(
                 f"env_seeds={self._seeds} is not valid; give one whole number or more from 0 on"
             )
-        name, constructor = task_name(task), find_constructor(task)
-        try:
-            self._vector = SyncVectorEnv(
-                [lambda: _build(name, constructor)] * len(self._seeds),
-                observation_mode="different",
-                autoreset_mode=AutoresetMode.NEXT_STEP,
-            )
-        except RuntimeError as error:
-            raise ConfigError(
-                f"task {name!r} builds environments that differ: {one_line(error)}; make its "
-                "constructor return equal spaces every time"
-            ) from error
+        self._name, constructor = task_name(task), find_constructor(task)
+        self._envs = [_build(self._name, constructor) for _ in self._seeds]
+        self._require_alike()
         self.num_envs = len(self._seeds)
-        self.spec = _describe(name, task, self._vector.envs[0])
-        self._action_space = _action_space(self._vector.envs[0])
-        self._seeded = False
+        self.spec = _describe(self._name, task, self._envs[0])
+        self._action_space = _action_space(self._envs[0])
+        self._seeded = np.zeros(self.num_envs, dtype=bool)
         self._ended = np.zeros(self.num_envs, dtype=bool)
 
     def reset(self) -> np.ndarray:
-        """Reset all environments; a second call begins the next episodes of the same streams."""
-        obs, _ = self._vector.reset(seed=None if self._seeded else list(self._seeds))
-        self._seeded = True
-        self._ended = np.zeros(self.num_envs, dtype=bool)
-        return self._flat(obs)
+        """Reset all environments; a second call begins the next episodes of the same streams.
+
+        Raises:
+            SimulatorError: if an environment raises, or returns what its spaces do not allow.
+        """
+        return self._reset_some(np.arange(self.num_envs))
 
     def step(self, action: np.ndarray) -> Step:
-        """Step all environments with actions `[N, A]` float32 inside the bounds."""
-        raw, reward, terminated, truncated, _ = self._vector.step(self._native(action))
-        obs, valid = self._flat(raw), ~self._ended
+        """Step all environments with actions `[N, A]` float32 inside the bounds.
+
+        Raises:
+            SimulatorError: as `reset`.
+        """
+        valid = ~self._ended
+        obs = np.empty((self.num_envs, self.spec.observation_size), np.float32)
+        reward = np.zeros(self.num_envs, np.float32)
+        terminated, truncated = np.zeros((2, self.num_envs), bool)
+        for i, native in enumerate(self._native(action)):
+            if self._ended[i]:
+                obs[i] = self._reset_one(i)
+            else:
+                obs[i], reward[i], terminated[i], truncated[i] = self._step_one(i, native)
         self._ended = terminated | truncated
-        return Step(
-            obs=obs,
-            reward=reward.astype(np.float32),
-            terminated=terminated.copy(),
-            truncated=truncated.copy(),
-            final_obs=obs,
-            valid=valid,
-        )
+        return Step(obs, reward, terminated, truncated, obs, valid)
+
+    def _reset_some(self, which: np.ndarray) -> np.ndarray:
+        self._ended[which] = False
+        return np.stack([self._reset_one(i) for i in which])
+
+    def _step_some(self, which: np.ndarray, action: np.ndarray) -> np.ndarray:
+        results = [self._step_one(i, a) for i, a in zip(which, self._native(action), strict=True)]
+        self._ended[which] = [terminated or truncated for _, _, terminated, truncated in results]
+        return np.stack([obs for obs, *_ in results])
+
+    def _reset_one(self, index: int) -> np.ndarray:
+        seed = None if self._seeded[index] else self._seeds[index]
+        self._seeded[index] = True
+        with self._named(index, "reset"):
+            obs, _ = self._envs[index].reset(seed=seed)
+            return self._flat(obs)
+
+    def _step_one(self, index: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        with self._named(index, "step"):
+            obs, reward, terminated, truncated, _ = self._envs[index].step(action)
+            return self._flat(obs), float(reward), bool(terminated), bool(truncated)
+
+    @contextlib.contextmanager
+    def _named(self, index: int, call: str) -> Iterator[None]:
+        """Say which environment it was that raised, and do not wait for ever."""
+        about_to_call()
+        try:
+            yield
+        except Exception as error:
+            raise SimulatorError(
+                f"task {self._name!r}, simulator seed {self._seeds[index]}: {call} raised "
+                f"{type(error).__name__}: {one_line(error)}"
+            ) from error
+
+    def _require_alike(self) -> None:
+        for env in self._envs[1:]:
+            for kind in ("observation_space", "action_space"):
+                first, other = getattr(self._envs[0], kind), getattr(env, kind)
+                same_type = getattr(first, "dtype", None) == getattr(other, "dtype", None)
+                if (
+                    first.shape != other.shape
+                    or not same_type
+                    or (kind == "action_space" and first != other)
+                ):
+                    raise ConfigError(
+                        f"task {self._name!r} builds environments that differ: {kind} "
+                        f"{one_line(first)} and {one_line(other)}; make its constructor return "
+                        "equal spaces every time"
+                    )
 
     def close(self) -> None:
         """Close every environment."""
-        self._vector.close()
+        for env in self._envs:
+            env.close()
 
     def _flat(self, obs: np.ndarray) -> np.ndarray:
-        return np.array(obs, dtype=np.float32).reshape(self.num_envs, -1)
+        return np.asarray(obs, dtype=np.float32).reshape(self.spec.observation_size)
 
     def _native(self, action: np.ndarray) -> np.ndarray:
-        """Give actions the space's shape and type.
+        """Give actions `[n, A]` the space's shape and type.
 
         Clipped once more, because a float64 bound such as 0.1 lies below its float32 neighbour and
         some environments assert that their space contains the action.
         """
         space = self._action_space
-        native = np.asarray(action).reshape(self.num_envs, *space.shape).astype(space.dtype)
+        native = np.asarray(action).reshape(len(action), *space.shape).astype(space.dtype)
         return np.clip(native, space.low, space.high)
 
 

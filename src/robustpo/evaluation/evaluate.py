@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from robustpo.environments.make import make_host_environment
+from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError
 from robustpo.policy import Policy
 
@@ -66,6 +67,23 @@ class Evaluation:
         }
 
 
+def recorded_task(policy: Policy) -> str:
+    """Return the task that a policy's file names, unless making it would run what the file chose.
+
+    Raises:
+        ConfigError: if the file names no task, or one for which a module has to be imported.
+    """
+    task = policy.metadata.get("task")
+    if not task:
+        raise ConfigError("the policy does not say which task it was trained on; give it as --task")
+    if ":" in task:
+        raise ConfigError(
+            f"the policy was trained on {task!r}, and a file does not decide which module is "
+            "imported; if you know that task, give it again as --task"
+        )
+    return task
+
+
 def evaluate_policy(
     policy: Policy,
     task: str | Callable[[], Any],
@@ -106,7 +124,8 @@ def evaluate_policy(
         )
     quota = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
     try:
-        return _run_episodes(policy, environment, quota, deterministic, seed)
+        with watching():
+            return _run_episodes(policy, environment, quota, deterministic, seed)
     finally:
         environment.close()
 

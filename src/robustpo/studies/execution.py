@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,11 +17,14 @@ from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, TrainingError
 from robustpo.policy import Policy, load_policy
 from robustpo.studies.grid import pack, short_labels
+from robustpo.studies.interruption import interruptible, stopping
 from robustpo.studies.local import Event, Shard, run_shards
+from robustpo.studies.locks import RunLocks
+from robustpo.studies.standing import State, check_writable, examine
 from robustpo.training.cores import available_cores
 from robustpo.training.progress import Progress
 from robustpo.training.progress_state import format_duration
-from robustpo.training.record import existing_state, run_directory, set_aside
+from robustpo.training.record import run_directory, set_aside
 from robustpo.training.tracking import make_tracker
 
 
@@ -38,6 +39,8 @@ class Execution:
         fresh: whether recorded runs are moved aside and trained again.
         track: name of a tracker, or None.
         progress: whether progress is shown.
+        checkpoint_every: steps between checkpoints; 0 for one every two minutes.
+        step_timeout: seconds a host simulator may take for a step in a worker; 0 is no limit.
     """
 
     out: Path
@@ -46,6 +49,23 @@ class Execution:
     fresh: bool = False
     track: str | None = None
     progress: bool = True
+    checkpoint_every: int = 0
+    step_timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
+            raise ConfigError(
+                f"workers={self.workers!r} is not valid; expected a whole number of at least 1"
+            )
+        if not isinstance(self.checkpoint_every, int) or self.checkpoint_every < 0:
+            raise ConfigError(
+                f"checkpoint_every={self.checkpoint_every!r} is not valid; expected a number of "
+                "steps, or 0 for a checkpoint every two minutes"
+            )
+        if not 0 <= self.step_timeout < 1e9:
+            raise ConfigError(
+                f"step_timeout={self.step_timeout!r} is not valid; expected seconds, or 0 for none"
+            )
 
 
 def execute(
@@ -55,7 +75,7 @@ def execute(
     constructor: Callable[[], Any] | None = None,
     callback: Callable[[Event], None] | None = None,
 ) -> list[Path]:
-    """Train what is not yet recorded.
+    """Train what is not yet recorded; runs that were stopped go on from their checkpoints.
 
     Args:
         configs: the runs, all of one task.
@@ -69,41 +89,52 @@ def execute(
     Raises:
         ConfigError: before anything is compiled or written.
         KeyboardInterrupt: after an orderly stop; what was recorded is kept.
-        TrainingError: if every run failed.
+        TrainingError: if every run failed, or a worker died before its runs were finished.
     """
-    workers = execution.workers
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise ConfigError(
-            f"workers={workers!r} is not valid; expected a whole number of at least 1"
-        )
     spec = resolve(constructor or configs[0].task)
     tracker = make_tracker(execution.track)
     _check_policies(configs, spec)
     directories = {config: run_directory(execution.out, config) for config in configs}
-    states = _check_directories(directories, execution)
-    pending = [config for config in configs if states[config] != "finished"]
-    workers = workers or available_cores()
-    shards = [
-        Shard(group, [directories[c] for c in group])
-        for group in pack(pending, 1 if constructor else workers)
-    ]
-    watch = _Watch(pending, len(shards), workers, execution, tracker, callback)
-    with watch:
-        for text in _notes(configs, spec, states, execution, workers):
-            watch.note(text)
-        for config in pending:
-            if states[config] == "incomplete" or (execution.fresh and states[config] != "absent"):
-                set_aside(directories[config])
-        if constructor is not None:
-            interrupted = _run_here(shards, watch.on_event, constructor)
-        else:
-            interrupted = run_shards(
-                shards, workers=workers, pin=execution.pin, on_event=watch.on_event
-            )
+    check_writable(execution.out)
+    states = examine(directories, fresh=execution.fresh)
+    workers = execution.workers or available_cores()
+    with interruptible(), RunLocks(_say if execution.progress else _nothing) as locks:
+        pending = [config for config in configs if not states[config].finished]
+        locks.acquire(directories[config] for config in pending)
+        # Again: whoever held a lock may have finished the run meanwhile.
+        states = examine(directories, fresh=execution.fresh)
+        pending = [config for config in configs if not states[config].finished]
+        shards = [
+            Shard(group, places, locks.descriptors(places))
+            for group in pack(pending, 1 if constructor else workers)
+            for places in [[directories[config] for config in group]]
+        ]
+        watch = _Watch(pending, len(shards), workers, execution, tracker, callback)
+        with watch:
+            for text in _notes(configs, spec, states, execution, workers):
+                watch.note(text)
+            for config in pending:
+                if states[config].stale:
+                    set_aside(directories[config])
+            if constructor is not None:
+                interrupted = _run_here(shards, watch.on_event, constructor, execution)
+            else:
+                options = {
+                    "pin": execution.pin,
+                    "checkpoint_every": execution.checkpoint_every,
+                    "step_timeout": execution.step_timeout,
+                }
+                interrupted = run_shards(
+                    shards, workers=workers, options=options, on_event=watch.on_event
+                )
     if interrupted:
-        raise KeyboardInterrupt
+        raise interrupted
     if pending and len(watch.failed) == len(pending):
         raise TrainingError(f"every run failed; the first: {watch.failed[0]}")
+    if watch.lost:
+        raise TrainingError(
+            f"{watch.lost} of {len(configs)} runs did not finish; the same command goes on"
+        )
     return list(directories.values())
 
 
@@ -120,6 +151,7 @@ class _Watch:
         callback: Callable[[Event], None] | None,
     ) -> None:
         self.failed: list[str] = []
+        self.lost = 0
         self._steps = sum(config.total_steps for config in pending)
         self._busy = max(1, min(shards, workers))
         self._tracker, self._callback = tracker, callback
@@ -151,9 +183,8 @@ class _Watch:
         if kind == "estimate":
             self._estimate(event["seconds_per_step"])
         elif kind == "failed":
-            self.failed.append(event["text"])
-        elif kind == "error":
-            self.note(event["text"])
+            self.failed.append(event["text"] or "")
+            self.lost += bool(event.get("lost"))
         if self._tracker and directory is not None:
             self._tracker.update(event, directory)
         if self._callback and kind == "iteration":
@@ -205,47 +236,30 @@ def _check_network(path: str, policy: Policy, shape: Shape) -> None:
             )
 
 
-def _check_directories(
-    directories: dict[RunConfig, Path], execution: Execution
-) -> dict[RunConfig, str]:
-    """Return each run's state on disk; nothing is written."""
-    ancestor = execution.out.absolute()
-    while not ancestor.exists():
-        ancestor = ancestor.parent
-    if not ancestor.is_dir():
-        raise ConfigError(f"out={str(execution.out)!r} is below {ancestor}, which is a file")
-    try:
-        # Trying is the only honest test: access rights say nothing about read-only file systems.
-        tempfile.TemporaryDirectory(dir=ancestor).cleanup()
-    except OSError as error:
-        raise ConfigError(
-            f"out={str(execution.out)!r} cannot be written ({error.strerror} in {ancestor}); "
-            "choose another --out"
-        ) from error
-    states = {}
-    for config, directory in directories.items():
-        if execution.fresh:
-            states[config] = "old" if directory.exists() else "absent"
-        else:
-            states[config] = existing_state(directory, config)
-    return states
-
-
 def _notes(
     configs: Sequence[RunConfig],
     spec: TaskSpec,
-    states: dict[RunConfig, str],
+    states: dict[RunConfig, State],
     execution: Execution,
     workers: int,
 ) -> list[str]:
     """Return what a person should know before it starts."""
-    notes = []
-    finished = sum(state == "finished" for state in states.values())
-    incomplete = sum(state == "incomplete" for state in states.values())
+    notes = [problem for state in states.values() for problem in state.problems]
+    finished = sum(state.finished for state in states.values())
     if finished:
         notes.append(f"{finished} of {len(configs)} runs are recorded already and are kept")
-    if incomplete:
-        notes.append(f"{incomplete} incomplete runs start again; their records are moved aside")
+    steps = [state.step for state in states.values() if state.step is not None]
+    if steps:
+        where = " to ".join(f"{step:,}" for step in sorted({min(steps), max(steps)}))
+        notes.append(f"{len(steps)} of {len(configs)} runs go on from step {where}")
+    for change in dict.fromkeys(state.inexact for state in states.values() if state.inexact):
+        notes.append(f"runs that go on are no longer exact to the bit: now with {change}")
+    lost = sum(state.stale and not execution.fresh for state in states.values())
+    if lost:
+        notes.append(
+            f"{lost} of {len(configs)} runs have no checkpoint and start again; their records are "
+            "moved aside"
+        )
     if not spec.bounded:
         notes.append(f"the actions of {spec.id} are unbounded; they go unclipped")
     cores = available_cores()
@@ -261,14 +275,13 @@ def _run_here(
     shards: Sequence[Shard],
     on_event: Callable[[Event, Path | None], None],
     constructor: Callable[[], Any],
-) -> bool:
-    """Train in this process; the first Ctrl-C stops after the running iteration."""
+    execution: Execution,
+) -> KeyboardInterrupt | None:
+    """Train in this process; the first Ctrl-C or SIGTERM stops after the running iteration."""
     from robustpo.training.worker import train_shard
 
     stop = threading.Event()
-    main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, lambda *_: stop.set()) if main_thread else None
-    try:
+    with stopping(stop) as reason:
         for shard in shards:
             if stop.is_set():
                 break
@@ -278,8 +291,14 @@ def _run_here(
                 emit=lambda event, shard=shard: on_event(event, shard.directory_of(event)),
                 should_stop=stop.is_set,
                 constructor=constructor,
+                checkpoint_every=execution.checkpoint_every,
             )
-    finally:
-        if main_thread:
-            signal.signal(signal.SIGINT, before)
-    return stop.is_set()
+    return reason()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _nothing(text: str) -> None:
+    del text

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import queue
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -20,15 +22,23 @@ from robustpo.config import RunConfig
 Event = dict[str, Any]
 
 GRACE_SECONDS = 60.0
-LAST_WORDS = 2000
+LAST_WORDS = 20_000
 
 
 @dataclass
 class Shard:
-    """The runs of one population and where each is recorded."""
+    """The runs of one population and where each is recorded.
+
+    Attributes:
+        configs: what is trained.
+        directories: where, in the same order.
+        locks: open files whose locks the worker inherits.
+        finished: directories whose runs have ended.
+    """
 
     configs: list[RunConfig]
     directories: list[Path]
+    locks: list[int] = field(default_factory=list)
     finished: set[Path] = field(default_factory=set)
 
     def directory_of(self, event: Event) -> Path | None:
@@ -42,8 +52,9 @@ class Shard:
 class _Worker:
     """A worker process and the two threads that read what it says."""
 
-    def __init__(self, shard: Shard, events: queue.Queue, *, pin: bool) -> None:
+    def __init__(self, shard: Shard, events: queue.Queue, options: dict[str, Any]) -> None:
         self.shard = shard
+        self.error: str | None = None
         self._events = events
         self._stderr = ""
         self.process = subprocess.Popen(
@@ -57,13 +68,14 @@ class _Worker:
             env=_environment(),
             # Ctrl-C in the terminal is for the parent, which then stops its workers in order.
             start_new_session=True,
+            pass_fds=shard.locks,
         )
         self._say(
             json.dumps(
                 {
                     "configs": [config.identity() for config in shard.configs],
                     "directories": [str(directory) for directory in shard.directories],
-                    "pin": pin,
+                    **options,
                 }
             )
         )
@@ -123,9 +135,9 @@ def run_shards(
     shards: Sequence[Shard],
     *,
     workers: int,
-    pin: bool = True,
+    options: dict[str, Any],
     on_event: Callable[[Event, Path | None], None] = lambda event, directory: None,
-) -> bool:
+) -> KeyboardInterrupt | None:
     """Train every shard, `workers` at a time.
 
     On Ctrl-C the workers end after their running iteration and keep what they have; a second one
@@ -134,27 +146,27 @@ def run_shards(
     Args:
         shards: what to train.
         workers: how many processes run at once.
-        pin: whether each process claims a core.
+        options: how a worker trains: `pin`, `checkpoint_every`, `step_timeout`.
         on_event: called with every event and the directory of the run it is about.
 
     Returns:
-        Whether it was interrupted.
+        What interrupted it, if anything.
     """
     pending = list(shards)
     running: list[_Worker] = []
     events: queue.Queue = queue.Queue()
-    interrupted = False
+    interrupted: KeyboardInterrupt | None = None
     try:
         while pending or running:
             while pending and len(running) < workers and not interrupted:
-                running.append(_Worker(pending.pop(0), events, pin=pin))
+                running.append(_Worker(pending.pop(0), events, options))
             try:
                 for worker, event in _next_events(events):
                     _handle(worker, event, running, on_event)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as signalled:
                 if interrupted:
                     raise
-                interrupted = True
+                interrupted = signalled
                 pending.clear()
                 on_event({"kind": "note", "text": "stopping; what was recorded is kept"}, None)
                 for worker in running:
@@ -184,28 +196,56 @@ def _handle(
     directory = shard.directory_of(event)
     if event["kind"] in ("finished", "failed") and directory is not None:
         shard.finished.add(directory)
-    if event["kind"] != "exit":
+    if event["kind"] == "error":
+        worker.error = event["text"]
+    elif event["kind"] != "exit":
         on_event(event, directory)
+    if event["kind"] != "exit":
         return
     running.remove(worker)
     if event["code"] == 0:
         return
-    reason = _reason(event)
-    for config, directory in zip(shard.configs, shard.directories, strict=True):
-        if directory not in shard.finished:
-            text = (
-                f"{config.task}, {config.variant}, seed {config.settings.seed}: the worker died "
-                f"({reason}); what it recorded is kept"
-            )
-            failed = {"kind": "failed", "variant": config.variant, "seed": config.settings.seed}
-            on_event({**failed, "step": 0, "text": text}, directory)
+    reason = worker.error or _reason(event)
+    lost = [
+        (config, directory)
+        for config, directory in zip(shard.configs, shard.directories, strict=True)
+        if directory not in shard.finished
+    ]
+    # Said once, however many runs the worker trained.
+    first, _ = lost[0] if lost else (shard.configs[0], None)
+    others = f" and {len(lost) - 1} runs beside it" if len(lost) > 1 else ""
+    text: str | None = (
+        f"{first.task}, {first.variant}, seed {first.settings.seed}{others}: {reason}; what was "
+        "recorded is kept, the same command goes on from there"
+    )
+    for config, directory in lost:
+        failed = {
+            "kind": "failed",
+            "lost": True,
+            "variant": config.variant,
+            "seed": config.settings.seed,
+        }
+        on_event({**failed, "step": 0, "text": text}, directory)
+        text = None
 
 
 def _reason(event: Event) -> str:
-    code = event["code"]
-    lines = [line for line in event["stderr"].strip().splitlines() if line.strip()]
+    """Say why a worker ended that did not say so itself."""
+    code, stderr = event["code"], event["stderr"]
+    if timeout := re.search(r"^Timeout \((\S+)\)!$", stderr, re.MULTILINE):
+        # Of all the threads that are listed, the main one is the last.
+        main_thread = re.split(r"^.*\(most recent call first\):$", stderr, flags=re.MULTILINE)[-1]
+        place = re.search(r'^  (File ".*", line \d+ in \S+)$', main_thread, re.MULTILINE)
+        seen = f", last seen in {place[1]}" if place else ""
+        return f"the simulator did not return within {timeout[1]}{seen} (--step-timeout)"
+    if code == -signal.SIGKILL:
+        return (
+            "the worker was killed by signal 9, which is what the system does when memory runs "
+            "out (fewer --workers need less)"
+        )
+    lines = [line for line in stderr.strip().splitlines() if line.strip()]
     status = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return f"{status}: {lines[-1].strip()}" if lines else status
+    return f"the worker died ({status}{': ' + lines[-1].strip() if lines else ''})"
 
 
 def _kill(running: list[_Worker]) -> None:

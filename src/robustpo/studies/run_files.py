@@ -1,11 +1,12 @@
-"""Reads the files of one run, whatever state they are in.
+"""Reads the files of one run, whatever state they are in and whoever wrote them.
 
-Values that are not finite are read as null, in whichever way they were written.
+Values that are not finite are read as null, in whichever way they were written. A file that is
+larger than a run's could be, packed or unpacked, counts as one that cannot be read.
 """
 
 from __future__ import annotations
 
-import json
+import io
 import logging
 import math
 import os
@@ -15,6 +16,9 @@ from typing import Any
 
 import polars as pl
 
+from robustpo.errors import ConfigError
+from robustpo.files import one_line, parse_json, read_bytes
+from robustpo.studies.parquet_bounds import require_modest
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.training.record import METRICS_LINES, METRICS_TABLE
 
@@ -24,39 +28,55 @@ METRICS_SCHEMA: dict[str, pl.DataType] = {
     name: pl.Int64() if name in COUNTS else pl.Float64() for name in COLUMNS
 }
 
-# Enough for several lines of metrics, so that the last whole one is found without reading all.
-_TAIL_BYTES = 65_536
+# Read, JSON takes up to 25 times its length.
+MAX_OBJECT_BYTES = 4 * 2**20
+MAX_METRICS_BYTES = 64 * 2**20
+MAX_LINE_BYTES = 2**16
+MAX_UNPACKED_BYTES = 16 * 2**20
+# Twenty times what a run writes.
+MAX_ROWS = 10_000
+MAX_TEXT = 4096
 # A damaged Parquet file can make the reader panic, which is not an ordinary exception.
 _PARQUET_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
 def read_metrics(path: Path) -> pl.DataFrame:
     """Read the metrics of a run from whichever of its two files reaches further."""
-    log, table = path / METRICS_LINES, path / METRICS_TABLE
-    stored = _read_parquet(table) if table.exists() else None
-    if stored is not None and not stored.is_empty() and stored["step"][-1] >= _last_step(log):
+    table, log = path / METRICS_TABLE, path / METRICS_LINES
+    stored, lines = _read_parquet(table), _read_lines(log)
+    if stored is not None and not stored.is_empty() and stored["step"][-1] >= _last_step(lines):
         return stored
-    rows = _read_lines(log)
+    rows = _parse_rows(lines, log)
     if not rows and stored is not None:
         return stored
     return _in_order(pl.DataFrame(rows, schema=METRICS_SCHEMA, orient="row"))
 
 
 def _read_parquet(path: Path) -> pl.DataFrame | None:
+    if not os.path.lexists(path):
+        return None
     try:
-        frame = pl.read_parquet(path)
-        columns = [
-            (pl.col(name) if name in frame.columns else pl.lit(None))
-            .cast(dtype, strict=False)
-            .alias(name)
-            for name, dtype in METRICS_SCHEMA.items()
-        ]
-        frame = frame.select(columns)
+        content = read_bytes(path, MAX_METRICS_BYTES)
+        require_modest(content, MAX_ROWS, MAX_UNPACKED_BYTES)
+        frame = _read_numbers(content)
     except _PARQUET_ERRORS as error:
-        logger.warning("%s cannot be read (%s); using %s", path, error, METRICS_LINES)
+        logger.warning("%s cannot be read (%s); using %s", path, one_line(error), METRICS_LINES)
         return None
     floats = pl.col(pl.Float64)
     return _in_order(frame.with_columns(pl.when(floats.is_finite()).then(floats)))
+
+
+def _read_numbers(content: bytes) -> pl.DataFrame:
+    # Text or lists of a few rows can be as long as they like; only numbers are ever read.
+    types = pl.read_parquet_schema(io.BytesIO(content))
+    stored = {name: types[name] for name in METRICS_SCHEMA if name in types}
+    if other := [name for name, dtype in stored.items() if not dtype.is_numeric()]:
+        raise ValueError(f"{other[0]} is {types[other[0]]}, expected numbers")
+    frame = pl.read_parquet(io.BytesIO(content), columns=list(stored))
+    return frame.select(
+        (pl.col(name) if name in stored else pl.lit(None)).cast(dtype, strict=False).alias(name)
+        for name, dtype in METRICS_SCHEMA.items()
+    )
 
 
 def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
@@ -65,38 +85,42 @@ def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
     return known.sort("step")
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = path.read_bytes()
-    except OSError:
+def _read_lines(path: Path) -> list[bytes]:
+    """Return the lines of a file that are not blank; the last may be cut."""
+    if not os.path.lexists(path):
         return []
-    lines = [line for line in content.split(b"\n") if line.strip()]
+    try:
+        content = io.BytesIO(read_bytes(path, MAX_METRICS_BYTES))
+    except ConfigError as error:
+        logger.warning("%s", error)
+        return []
+    lines = []
+    for number, line in enumerate(content):
+        if number >= MAX_ROWS:
+            logger.warning("%s has more than %d lines; it is not ours", path, MAX_ROWS)
+            return []
+        if line.strip():
+            lines.append(line)
+    return lines
+
+
+def _parse_rows(lines: list[bytes], path: Path) -> list[dict[str, Any]]:
     rows = [row for row in map(_parse_row, lines) if row is not None]
     # The last line of a running or killed run is expected to be cut, so it is no cause to warn.
-    whole_lines = len(lines) - (not content.endswith(b"\n"))
+    whole_lines = len(lines) - (bool(lines) and not lines[-1].endswith(b"\n"))
     if len(rows) < whole_lines:
         logger.warning("%s: %d lines cannot be read", path, whole_lines - len(rows))
     return rows
 
 
-def _last_step(path: Path) -> int:
-    """Return the step of the last whole line, or -1, reading only the file's end."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            tail = file.read()
-    except OSError:
-        return -1
-    for line in reversed(tail.split(b"\n")):
-        row = _parse_row(line)
-        if row is not None:
-            return row["step"]
-    return -1
+def _last_step(lines: list[bytes]) -> int:
+    """Return the step of the last whole line, or -1."""
+    rows = (_parse_row(line) for line in reversed(lines))
+    return next((row["step"] for row in rows if row is not None), -1)
 
 
 def _parse_row(line: bytes) -> dict[str, Any] | None:
-    row = _parse_object(line)
+    row = _parse_object(line) if len(line) <= MAX_LINE_BYTES else None
     if row is None or as_int(row.get("step")) is None:
         return None
     return {name: read(row.get(name)) for name, read in _METRICS_READERS.items()}
@@ -105,15 +129,15 @@ def _parse_row(line: bytes) -> dict[str, Any] | None:
 def read_object(path: Path) -> dict[str, Any] | None:
     """Return the JSON object in a file; None if there is none that can be read."""
     try:
-        return _parse_object(path.read_bytes())
-    except OSError:
+        return _parse_object(read_bytes(path, MAX_OBJECT_BYTES))
+    except ConfigError:
         return None
 
 
 def _parse_object(text: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
@@ -124,8 +148,11 @@ def as_dict(value: Any) -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str | None:
-    """Return the value if it is text."""
-    return value if isinstance(value, str) else None
+    """Return the value if it is text of at most 4,096 signs that can be written as UTF-8."""
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        return None
+    # JSON can name halves of signs ("\\ud800"), which no file or data frame takes.
+    return None if any("\ud800" <= sign <= "\udfff" for sign in value) else value
 
 
 def as_float(value: Any) -> float | None:

@@ -31,6 +31,9 @@ from robustpo.training.record import CONFIG_FILE, RESULT_FILE
 
 logger = logging.getLogger(__name__)
 
+# A task's id may have slashes, so runs lie at different depths; no deeper than this below `root`.
+MAX_DEPTH = 32
+
 COMPLETED = "completed"
 INCOMPLETE = "incomplete"
 
@@ -127,19 +130,22 @@ def load_summary(directory: str | os.PathLike[str]) -> pl.DataFrame:
 def find_runs(directory: str | os.PathLike[str]) -> Iterator[Run]:
     """Yield every readable run at or below a directory, in the order of their paths.
 
-    Directories whose name begins with a dot are not entered.
+    Directories whose name begins with a dot, links to directories, and what lies more than
+    `MAX_DEPTH` directories deep are not entered.
 
     Raises:
         ConfigError: if the directory does not exist.
     """
     root = Path(directory)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise ConfigError(
             f"results directory {str(root)!r} does not exist or is not a directory; give the "
             f"directory that runs were written to (their --out)"
         )
     for here, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if len(Path(here).relative_to(root).parts) >= MAX_DEPTH:
+            folders.clear()
         if CONFIG_FILE not in files:
             continue
         # A run holds no other runs; its checkpoints need not be searched.
@@ -150,6 +156,9 @@ def find_runs(directory: str | os.PathLike[str]) -> Iterator[Run]:
 
 
 def _read_run(path: Path) -> Run | None:
+    if as_text(str(path)) is None:
+        logger.warning("left out %r: the name of a directory is not UTF-8", path)
+        return None
     config = read_object(path / CONFIG_FILE)
     if config is None:
         logger.warning("left out %s: its %s cannot be read", path, CONFIG_FILE)
@@ -176,7 +185,7 @@ def _read_run(path: Path) -> Run | None:
 
 def _summarize(run: Run) -> dict[str, Any]:
     result = None
-    if (run.path / RESULT_FILE).exists():
+    if os.path.lexists(run.path / RESULT_FILE):
         result = read_object(run.path / RESULT_FILE)
         if result is None:
             logger.warning("%s cannot be read; the run counts as incomplete", run.path)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robustpo.config import RunConfig
+from robustpo.errors import ConfigError
 
 MAX_ROWS = 500
 RECENT_EPISODES = 100
@@ -102,10 +103,54 @@ class AgentLog:
         self._start_row()
         return row
 
+    def state(self) -> dict[str, Any]:
+        """Return everything that is remembered, as JSON has it."""
+        return {
+            "step": self.step,
+            "transitions": self.transitions,
+            "episodes": self.episodes,
+            "recent_returns": list(self.recent_returns),
+            "iterations": self._iterations,
+            "sums": self._sums,
+            "counts": self._counts,
+            "returns": self._returns,
+            "lengths": self._lengths,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned.
+
+        Raises:
+            ConfigError: if it is not that.
+        """
+        try:
+            step, transitions, episodes, iterations = (
+                _count(state[name]) for name in ("step", "transitions", "episodes", "iterations")
+            )
+            recent, returns, lengths = (
+                [float(x) for x in state[name]] for name in ("recent_returns", "returns", "lengths")
+            )
+            sums = {name: float(state["sums"][name]) for name in AVERAGED}
+            counts = {name: _count(state["counts"][name]) for name in AVERAGED}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(f"its log of the agent is not complete ({error!r})") from error
+        if step % self.config.shape.batch_size or step > self.config.total_steps:
+            raise ConfigError(f"it stands at step {step:,}, which is no end of an iteration")
+        self.step, self.transitions, self.episodes = step, transitions, episodes
+        self.recent_returns = deque(recent, maxlen=RECENT_EPISODES)
+        self._iterations, self._sums, self._counts = iterations, sums, counts
+        self._returns, self._lengths = returns, lengths
+
     @property
     def final_return(self) -> float:
         """Mean over the last 100 training episodes; NaN if none has ended."""
         return _mean(self.recent_returns)
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
 
 
 def _mean(values: Sequence[float] | deque[float]) -> float:

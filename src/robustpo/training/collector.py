@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,8 +18,10 @@ from robustpo.algorithm.networks import AgentParams
 from robustpo.algorithm.normalization import normalize_observation
 from robustpo.config import Shape
 from robustpo.environments.base import Environment, HostEnvironment, Step, TracedEnvironment
+from robustpo.environments.watchdog import watching
 from robustpo.training.compilation import compiler_options, uncached
 from robustpo.training.population import CollectorState, pad_agents
+from robustpo.training.restore import put_agents
 from robustpo.training.rollout import Flags, RawRow, act, digest, observe, rollout_noise
 
 
@@ -37,6 +39,7 @@ class Collector(abc.ABC):
     """
 
     def __init__(self, environment: Environment, shape: Shape, num_agents: int) -> None:
+        self.environment: Any = environment
         self.spec = environment.spec
         self.shape = shape
         self.num_agents = num_agents
@@ -54,14 +57,27 @@ class Collector(abc.ABC):
 
     @abc.abstractmethod
     def collect(
-        self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array, iteration: int
+        self,
+        params: AgentParams,
+        state: CollectorState,
+        keys: Array,
+        gamma: Array,
+        iterations: Sequence[int],
     ) -> tuple[CollectorState, Rollout]:
         """Collect `T` steps of every agent; the state given is used up."""
 
-    def draw(self, keys: Array, iteration: int) -> Array:
+    def simulator_state(self, index: int) -> Any:
+        """Return the state of one agent's simulators on the host; None if they are replayed."""
+        del index
+
+    def load_simulators(self, saved: Sequence[Any]) -> None:
+        """Replace the states of the simulators of those agents that are given, `[E, ...]` each."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no state of simulators")
+
+    def draw(self, keys: Array, iterations: Sequence[int]) -> Array:
         """Draw the action noise of a rollout, `[T, Q, E, A]`."""
-        number = jnp.asarray(iteration, jnp.int32)
-        return self._draw(keys, number, self.shape, self.spec.action_size)
+        numbers = jnp.asarray(iterations, jnp.int32)
+        return self._draw(keys, numbers, self.shape, self.spec.action_size)
 
     def to_environment(self, action: Array) -> Array:
         """Turn `[Q, E, A]` into `[P·E, A]` inside the bounds; a broken agent's actions become 0."""
@@ -105,19 +121,18 @@ class TracedCollector(Collector):
 
     def __init__(self, environment: TracedEnvironment, shape: Shape, num_agents: int) -> None:
         super().__init__(environment, shape, num_agents)
-        self._environment = environment
         self._simulator: Any = None
         self._run: Any = jax.jit(self._steps, donate_argnums=(1,))
         self._digest: Any = _jit(partial(digest, shape=shape))
 
     def start(self, state: CollectorState) -> CollectorState:
         """Reset the simulators inside JAX and keep their state for the first rollout."""
-        self._simulator, obs = self._environment.init()
+        self._simulator, obs = self.environment.init()
         return _jit(self.observe_first)(state, obs)
 
     def compile(self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array) -> Any:
         """Compile the scan anew, simulator and all; the digest may come from the cache."""
-        noise = self.draw(keys, 0)
+        noise = self.draw(keys, [0] * self.num_agents)
         with uncached():
             lowered = self._run.lower(params, state, self._simulator, noise)
             self._run = lowered.compile(compiler_options())
@@ -127,12 +142,31 @@ class TracedCollector(Collector):
         return lowered.out_info[1]
 
     def collect(
-        self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array, iteration: int
+        self,
+        params: AgentParams,
+        state: CollectorState,
+        keys: Array,
+        gamma: Array,
+        iterations: Sequence[int],
     ) -> tuple[CollectorState, Rollout]:
         """Run the whole scan as one program, from where the simulators stopped last time."""
-        noise = self.draw(keys, iteration)
+        noise = self.draw(keys, iterations)
         state, self._simulator, rows = self._run(params, state, self._simulator, noise)
         return self._digest(state, rows, gamma)
+
+    def simulator_state(self, index: int) -> Any:
+        """Return the slices `[E, ...]` of the threaded state that belong to one agent."""
+        if self.environment.resume != "state":
+            return None
+        own = slice(index * self.shape.num_envs, (index + 1) * self.shape.num_envs)
+        return jax.tree.map(lambda x: np.array(x[own]), self._simulator)
+
+    def load_simulators(self, saved: Sequence[Any]) -> None:
+        """Put the given slices into the threaded state."""
+        folded = (self.num_agents, self.shape.num_envs)
+        agents = jax.tree.map(lambda x: jnp.reshape(x, (*folded, *x.shape[1:])), self._simulator)
+        agents = put_agents(agents, saved)
+        self._simulator = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), agents)
 
     def _steps(
         self, params: AgentParams, state: CollectorState, simulator: Any, noise: Array
@@ -146,8 +180,8 @@ class TracedCollector(Collector):
     ) -> tuple[tuple[CollectorState, Any], RawRow]:
         state, simulator = carry
         action = act(params, state.obs, noise, self.shape)
-        simulator, step = self._environment.step(simulator, self.to_environment(action))
-        same_step = self._environment.autoreset == "same_step"
+        simulator, step = self.environment.step(simulator, self.to_environment(action))
+        same_step = self.environment.autoreset == "same_step"
         state, row = self.observe_step(state, action, step, same_step=same_step)
         return (state, simulator), row
 
@@ -157,18 +191,19 @@ class HostCollector(Collector):
 
     def __init__(self, environment: HostEnvironment, shape: Shape, num_agents: int) -> None:
         super().__init__(environment, shape, num_agents)
-        self._environment = environment
         self._first = _jit(self._first_action)
         self._between = _jit(self._observe_and_act, donate_argnums=(1,))
         self._digest = _jit(partial(digest, shape=shape))
 
     def start(self, state: CollectorState) -> CollectorState:
         """Reset the simulators on the host and hand their observations to JAX."""
-        return _jit(self.observe_first)(state, jnp.asarray(self._environment.reset()))
+        with watching():
+            obs = self.environment.reset()
+        return _jit(self.observe_first)(state, jnp.asarray(obs))
 
     def compile(self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array) -> Any:
         """Run a step's compiled calls once, on zeros and a copied state, without the simulator."""
-        noise = np.asarray(self.draw(keys, 0))
+        noise = np.asarray(self.draw(keys, [0] * self.num_agents))
         action, clipped = self._first(params, state, noise[0])
         count, size = clipped.shape[0], self.spec.observation_size
         no = np.zeros(count, bool)
@@ -180,17 +215,23 @@ class HostCollector(Collector):
         return jax.eval_shape(self._digest, state, rows, gamma)[1]
 
     def collect(
-        self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array, iteration: int
+        self,
+        params: AgentParams,
+        state: CollectorState,
+        keys: Array,
+        gamma: Array,
+        iterations: Sequence[int],
     ) -> tuple[CollectorState, Rollout]:
         """Step the simulators from Python; keep the rows on the host and digest them together."""
-        noise = np.asarray(self.draw(keys, iteration))
+        noise = np.asarray(self.draw(keys, iterations))
         action, clipped = self._first(params, state, noise[0])
         rows = []
-        for t in range(self.shape.num_steps):
-            step = self._environment.step(np.asarray(clipped))._replace(final_obs=None)
-            following = noise[min(t + 1, self.shape.num_steps - 1)]
-            state, row, action, clipped = self._between(params, state, action, step, following)
-            rows.append(jax.tree.map(np.asarray, row))
+        with watching():
+            for t in range(self.shape.num_steps):
+                step = self.environment.step(np.asarray(clipped))._replace(final_obs=None)
+                following = noise[min(t + 1, self.shape.num_steps - 1)]
+                state, row, action, clipped = self._between(params, state, action, step, following)
+                rows.append(jax.tree.map(np.asarray, row))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
         return self._digest(state, stacked, gamma)
 

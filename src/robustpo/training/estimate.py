@@ -17,6 +17,7 @@ from robustpo.config import RunConfig, Shape
 from robustpo.environments.base import HostEnvironment, TaskSpec
 from robustpo.environments.envpool import HostEnvPool
 from robustpo.environments.make import make_host_environment
+from robustpo.environments.watchdog import watching
 
 MEASURED_SECONDS = 0.1
 # Making a simulator takes longer than measuring it, and more of them cost little less per step.
@@ -32,7 +33,8 @@ def seconds_per_step(config: RunConfig, num_agents: int, task: str | Callable[[]
     count = min(num_agents * config.shape.num_envs, MEASURED_ENVIRONMENTS)
     environment = make_host_environment(task, list(range(1, count + 1)))
     try:
-        simulator = _simulator_seconds(environment, count)
+        with watching():
+            simulator = _simulator_seconds(environment, count)
         spec = environment.spec
     finally:
         environment.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, Int32, PyTree
 
-from robustpo.algorithm.experience import Coefficients
-from robustpo.algorithm.learner import LearnerState, init_learner
+from robustpo.algorithm.experience import Coefficients, Rollout
+from robustpo.algorithm.learner import LearnerState, Metrics, init_learner, learn
 from robustpo.algorithm.networks import init_params
 from robustpo.algorithm.normalization import RunningMoments
 from robustpo.algorithm.random import THREEFRY, make_key
-from robustpo.config import RunConfig, Settings
+from robustpo.config import RunConfig, Settings, Shape
 from robustpo.training.compilation import compiler_options
 
 LANES = 8
@@ -163,9 +164,12 @@ def simulator_seeds(config: RunConfig) -> list[int]:
     return [int(word) & 0x7FFFFFFF for word in words]
 
 
-def coefficients_at(configs: Sequence[RunConfig], iteration: int) -> Coefficients:
-    """Evaluate every agent's schedules for one iteration (0-based) into numbers `[P]`."""
-    rows = [_coefficients(c.settings, min(iteration / c.num_iterations, 1.0)) for c in configs]
+def coefficients_at(configs: Sequence[RunConfig], iterations: Sequence[int]) -> Coefficients:
+    """Evaluate every agent's schedules for its own iteration (0-based) into numbers `[P]`."""
+    rows = [
+        _coefficients(config.settings, min(iteration / config.num_iterations, 1.0))
+        for config, iteration in zip(configs, iterations, strict=True)
+    ]
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return Coefficients(
         **{
@@ -189,3 +193,26 @@ def _coefficients(settings: Settings, progress: float) -> dict[str, float]:
         "target_kl": np.inf if settings.target_kl is None else settings.target_kl,
         "bootstrap": settings.time_limit == "bootstrap",
     }
+
+
+def make_learn(shape: Shape) -> Any:
+    """Return the compiled-on-demand update of a whole population, one agent after the other."""
+
+    @partial(jax.jit, donate_argnums=(0,))
+    def learn_population(
+        learners: LearnerState,
+        rollout: Rollout,
+        coefficients: Coefficients,
+        keys: Array,
+        iterations: Array,
+        num_agents: Array,
+    ) -> tuple[LearnerState, Metrics]:
+        def one_agent(inputs: tuple) -> tuple[LearnerState, Metrics]:
+            learner, experience, numbers, key, iteration = inputs
+            key = jax.random.fold_in(jax.random.fold_in(key, LEARN_STREAM), iteration)
+            return learn(learner, experience, numbers, shape, key=key)
+
+        inputs = (learners, rollout, coefficients, keys, iterations)
+        return map_agents(one_agent, inputs, num_agents)
+
+    return learn_population

@@ -90,7 +90,7 @@ class Progress:
                 self.state.ended(event, "finished")
             elif kind == "failed":
                 self.state.ended(event, "failed")
-                note = str(event["text"])
+                note = event["text"]
             elif kind == "note":
                 note = str(event["text"])
             else:

@@ -1,7 +1,14 @@
-"""The record of one run on disk; see "On disk" in the design for what each file is for."""
+"""The record of one run on disk; see "On disk" in the design for what each file is for.
+
+While a run trains, its rows are appended to a text file and kept in memory; every checkpoint holds
+all of them. A run that goes on writes that file anew from the checkpoint, so whatever happened to
+it in between is undone.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -15,9 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.config import RunConfig
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, StorageError
+from robustpo.files import append_line, write_atomically
 from robustpo.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
+from robustpo.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    remove_checkpoints,
+    save_checkpoint,
+)
 
 CONFIG_FILE, RESULT_FILE = "config.json", "result.json"
 METRICS_LINES, METRICS_TABLE = "metrics.jsonl", "metrics.parquet"
@@ -37,9 +51,12 @@ def run_directory(out: Path, config: RunConfig) -> Path:
 
 
 def _write_json(path: Path, data: Any) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(_finite(data), indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_atomically(path, (json.dumps(_finite(data), indent=2) + "\n").encode())
+
+
+def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    if rows or path.exists():
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def _finite(data: Any) -> Any:
@@ -88,42 +105,75 @@ def machine() -> dict[str, Any]:
 
 
 class RunRecord:
-    """Writes one run's directory while it trains.
+    """Writes one run's directory while it trains; goes on from its newest whole checkpoint.
 
     Args:
-        directory: where the run lives; it must be empty or absent.
+        directory: where the run lives; absent, or with an unfinished record of the same run.
         config: what is trained.
+
+    Attributes:
+        checkpoint: what the run goes on from; None if it begins.
+
+    Raises:
+        StorageError: here and in every method, if a file could not be written.
     """
 
     def __init__(self, directory: Path, config: RunConfig) -> None:
         self.directory = directory
         self.config = config
-        self._rows: list[dict[str, Any]] = []
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(directory, error) from error
+        for left_over in directory.glob(".*.partial"):
+            with contextlib.suppress(OSError):
+                left_over.unlink()
+        self.checkpoint, _ = find_checkpoint(directory, config)
+        state = self.checkpoint.state if self.checkpoint else {}
+        self._rows: list[dict[str, Any]] = list(state.get("rows", []))
+        self._evaluations: list[dict[str, Any]] = list(state.get("evaluations", []))
+        self._resumed: list[dict[str, Any]] = list(state.get("resumed", []))
+        self._began = state.get("began") or {"versions": versions(), "machine": machine()}
+        if self.checkpoint:
+            self._resumed.append({"step": self.checkpoint.step, **environment_of_bits()})
         _write_json(
             directory / CONFIG_FILE,
             {
                 "identity": config.identity(),
                 "variant": config.variant,
                 "total_steps": config.total_steps,
-                "versions": versions(),
-                "machine": machine(),
+                **self._began,
+                "resumed": self._resumed,
             },
         )
+        _write_lines(directory / METRICS_LINES, self._rows)
+        _write_lines(directory / EVALUATIONS_FILE, self._evaluations)
 
     def add_row(self, row: Mapping[str, Any]) -> None:
-        """Append one row of metrics; at most one line is lost if the process dies."""
+        """Append one row of metrics; at most one line is cut if the process dies."""
         clean = _finite({name: row[name] for name in COLUMNS})
         self._rows.append(clean)
-        self._append(METRICS_LINES, clean)
+        append_line(self.directory / METRICS_LINES, json.dumps(clean))
 
     def add_evaluation(self, row: Mapping[str, Any]) -> None:
         """Append one evaluation made during training."""
-        self._append(EVALUATIONS_FILE, _finite(dict(row)))
+        clean = _finite(dict(row))
+        self._evaluations.append(clean)
+        append_line(self.directory / EVALUATIONS_FILE, json.dumps(clean))
 
-    def _append(self, name: str, data: Any) -> None:
-        with open(self.directory / name, "a", encoding="utf-8") as file:
-            file.write(json.dumps(data) + "\n")
+    def save_checkpoint(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
+        """Save the whole state of the agent, with all rows so far, and rewrite the table."""
+        content = {
+            "identity": _plain(self.config.identity()),
+            "rows": self._rows,
+            "evaluations": self._evaluations,
+            "resumed": self._resumed,
+            "began": self._began,
+            **environment_of_bits(),
+            **state,
+        }
+        save_checkpoint(self.directory, Checkpoint(tensors, content))
+        self.write_table()
 
     def save_policy(self, name: str, policy: Policy) -> None:
         """Write a policy beside the record."""
@@ -134,14 +184,61 @@ class RunRecord:
         import polars as pl
 
         schema = {name: pl.Int64 if name in COUNTS else pl.Float64 for name in COLUMNS}
-        partial = self.directory / (METRICS_TABLE + ".partial")
-        pl.DataFrame(self._rows, schema=schema).write_parquet(partial)
-        os.replace(partial, self.directory / METRICS_TABLE)
+        content = io.BytesIO()
+        pl.DataFrame(self._rows, schema=schema).write_parquet(content)
+        write_atomically(self.directory / METRICS_TABLE, content.getvalue())
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the table and the result, whose presence says that nothing more will come."""
         self.write_table()
         _write_json(self.directory / RESULT_FILE, dict(result))
+        remove_checkpoints(self.directory)
+
+
+def find_checkpoint(directory: Path, config: RunConfig) -> tuple[Checkpoint | None, list[str]]:
+    """Return a run's newest checkpoint that is whole, and what is wrong with newer ones."""
+    return load_checkpoint(directory, _plain(config.identity()), _check_rows)
+
+
+def _check_rows(state: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` if what a checkpoint holds of the record cannot be written again."""
+    rows, evaluations, resumed = (state.get(n) for n in ("rows", "evaluations", "resumed"))
+    if not all(isinstance(x, list) for x in (rows, evaluations, resumed)):
+        raise ConfigError("its rows of metrics are missing")
+    for row in rows or ():
+        if not isinstance(row, dict) or set(row) != set(COLUMNS):
+            raise ConfigError("a row of its metrics has other columns")
+        for name, value in row.items():
+            kinds = (int,) if name in COUNTS else (int, float, type(None))
+            if type(value) not in kinds or (value is not None and abs(value) > 2**1000):
+                raise ConfigError(f"a row of its metrics has {name} {value!r}")
+
+
+def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return data as it comes back from JSON."""
+    return json.loads(json.dumps(data))
+
+
+def environment_of_bits() -> dict[str, Any]:
+    """Return what a run's bits depend on besides its configuration."""
+    return {"versions": versions(), "instruction_set": machine()["instruction_set"]}
+
+
+def inexact(checkpoint: Checkpoint) -> str | None:
+    """Say what has changed since a checkpoint so that going on is not exact to the bit."""
+    now, then = environment_of_bits(), checkpoint.state
+    old = then.get("versions")
+    old = old if isinstance(old, dict) else {}
+    changed = [
+        f"{name} {version} (was {old.get(name, 'unknown')})"
+        for name, version in now["versions"].items()
+        if old.get(name) != version
+    ]
+    if then.get("instruction_set") != now["instruction_set"]:
+        changed.append(
+            f"instruction set {now['instruction_set']} (was {then.get('instruction_set')})"
+        )
+    return ", ".join(changed) or None
 
 
 def existing_state(directory: Path, config: RunConfig) -> str:
@@ -159,7 +256,7 @@ def existing_state(directory: Path, config: RunConfig) -> str:
         raise ConfigError(
             f"{directory} is not empty and holds no readable {CONFIG_FILE}; choose another --out"
         ) from error
-    wanted = json.loads(json.dumps(config.identity()))
+    wanted = _plain(config.identity())
     if identity != wanted:
         raise ConfigError(
             f"{directory} holds a different experiment ({_difference(identity, wanted)}); "

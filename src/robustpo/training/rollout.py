@@ -57,15 +57,16 @@ class RawRow(NamedTuple):
     final_obs: Float32[Array, "*T Q E O"] | None
 
 
-def rollout_noise(keys: Array, iteration: Array, shape: Shape, action_size: int) -> Array:
+def rollout_noise(keys: Array, iterations: Array, shape: Shape, action_size: int) -> Array:
     """Draw each agent's action noise of a whole rollout, `[T, Q, E, A]`, from its own key."""
 
-    def one_agent(key: Array) -> Array:
+    def one_agent(inputs: tuple[Array, Array]) -> Array:
+        key, iteration = inputs
         key = jax.random.fold_in(jax.random.fold_in(key, COLLECT_STREAM), iteration)
         size = (shape.num_steps, shape.num_envs, action_size)
         return DISTRIBUTIONS[shape.distribution].noise(size, key=key)
 
-    noise = jax.lax.map(one_agent, keys)
+    noise = jax.lax.map(one_agent, (keys, iterations))
     return jnp.moveaxis(pad_agents(noise, len(keys)), 0, 1)
 
 

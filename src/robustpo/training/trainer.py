@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,76 +13,26 @@ import numpy as np
 from jaxtyping import Array
 
 from robustpo.algorithm.experience import FAULTS, Coefficients, Rollout
-from robustpo.algorithm.learner import LearnerState, Metrics, learn
-from robustpo.config import RunConfig, Shape
+from robustpo.config import RunConfig
 from robustpo.environments.make import make_environment
 from robustpo.evaluation.evaluate import evaluate_policy
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy
-from robustpo.training.bookkeeping import AgentLog
+from robustpo.training.agent import Agent, Event
+from robustpo.training.checkpoint import Schedule
 from robustpo.training.collector import make_collector
 from robustpo.training.compilation import compiler_options
 from robustpo.training.population import (
-    LEARN_STREAM,
     Population,
     coefficients_at,
     init_population,
-    map_agents,
+    make_learn,
     simulator_seeds,
 )
 from robustpo.training.record import RunRecord
+from robustpo.training.restore import put_agents, restore_collection, take_agent
 from robustpo.training.snapshot import make_policy, warm_start
 
-Event = dict[str, Any]
 Emit = Callable[[Event], None]
-
-
-@dataclass
-class Agent:
-    """One agent of the population as the host sees it."""
-
-    config: RunConfig
-    record: RunRecord | None
-    log: AgentLog = field(init=False)
-    running: bool = True
-    best_evaluation: float = -np.inf
-    policy: Policy | None = None
-
-    def __post_init__(self) -> None:
-        self.log = AgentLog(self.config)
-
-    def event(self, kind: str, **content: Any) -> Event:
-        """Return an event that names this agent."""
-        return {
-            "kind": kind,
-            "task": self.config.task,
-            "variant": self.config.variant,
-            "seed": self.config.settings.seed,
-            "step": self.log.step,
-            "total_steps": self.config.total_steps,
-            **content,
-        }
-
-
-def make_learn(shape: Shape) -> Any:
-    """Return the compiled-on-demand update of a whole population, one agent after the other."""
-
-    @partial(jax.jit, donate_argnums=(0,))
-    def learn_population(
-        learners: LearnerState,
-        rollout: Rollout,
-        coefficients: Coefficients,
-        keys: Array,
-        iteration: Array,
-        num_agents: Array,
-    ) -> tuple[LearnerState, Metrics]:
-        def one_agent(inputs: tuple) -> tuple[LearnerState, Metrics]:
-            learner, experience, numbers, key = inputs
-            key = jax.random.fold_in(jax.random.fold_in(key, LEARN_STREAM), iteration)
-            return learn(learner, experience, numbers, shape, key=key)
-
-        return map_agents(one_agent, (learners, rollout, coefficients, keys), num_agents)
-
-    return learn_population
 
 
 class Trainer:
@@ -95,6 +44,7 @@ class Trainer:
         emit: receives events as plain dictionaries.
         should_stop: asked once per iteration; True ends training and keeps what is there.
         constructor: makes the environment when the task is not a name.
+        checkpoint_every: steps between checkpoints; 0 for one every two minutes.
     """
 
     def __init__(
@@ -105,13 +55,10 @@ class Trainer:
         emit: Emit = lambda event: None,
         should_stop: Callable[[], bool] = lambda: False,
         constructor: Callable[[], Any] | None = None,
+        checkpoint_every: int = 0,
     ) -> None:
         if len({(c.task, c.shape) for c in configs}) != 1:
             raise ValueError("the agents of a population must share one task and one shape")
-        self.agents = [
-            Agent(config, record)
-            for config, record in zip(configs, records or [None] * len(configs), strict=True)
-        ]
         self._configs = list(configs)
         self._emit = emit
         self._should_stop = should_stop
@@ -120,6 +67,11 @@ class Trainer:
         seeds = [seed for config in configs for seed in simulator_seeds(config)]
         self.environment = make_environment(self.task, seeds)
         self.spec = self.environment.spec
+        self.agents = [
+            Agent(config, record, self.spec)
+            for config, record in zip(configs, records or [None] * len(configs), strict=True)
+        ]
+        self._schedule = Schedule(checkpoint_every)
         self.population = init_population(
             configs, self.spec.observation_size, self.spec.action_size
         )
@@ -128,20 +80,20 @@ class Trainer:
         self._learn = make_learn(self.shape)
 
     def compile(self) -> None:
-        """Start the simulators and compile both halves of an iteration."""
-        population = self.population
-        coefficients = self._coefficients(0)
-        state = self._collector.start(population.collector)
-        self.population = Population(population.learners, state, population.keys)
+        """Start the simulators, restore what goes on, compile both halves of an iteration."""
+        state = self._collector.start(self.population.collector)
+        self.population = replace(self.population, collector=state)
+        self._restore()
+        population, coefficients = self.population, self._coefficients()
         rollout = self._collector.compile(
-            population.learners.params, state, population.keys, coefficients.gamma
+            population.learners.params, population.collector, population.keys, coefficients.gamma
         )
         lowered = self._learn.lower(
             population.learners,
             rollout,
             coefficients,
             population.keys,
-            jnp.int32(0),
+            self._iterations(),
             jnp.int32(len(self.agents)),
         )
         self._learn = lowered.compile(compiler_options())
@@ -151,44 +103,95 @@ class Trainer:
         self.compile()
         self._emit({"kind": "started", "agents": len(self.agents)})
         clock = time.perf_counter()
-        paused = 0.0
-        for iteration in range(max(c.num_iterations for c in self._configs)):
-            metrics, rollout, moments = self._iterate(iteration)
+        paused = seconds = 0.0
+        while any(agent.running for agent in self.agents) and not self._should_stop():
+            metrics, rollout, moments = self._iterate()
             seconds = time.perf_counter() - clock - paused
-            for index, agent in enumerate(self.agents):
-                if agent.running:
-                    own = {name: float(values[index]) for name, values in metrics.items()}
-                    self._take_in(index, own, rollout, moments, seconds)
+            trained = [index for index, agent in enumerate(self.agents) if agent.running]
+            for index in trained:
+                own = {name: float(values[index]) for name, values in metrics.items()}
+                self._take_in(index, own, rollout, moments, seconds)
             before = time.perf_counter()
-            self._evaluate(iteration)
+            for index in trained:
+                self._evaluate(index)
             paused += time.perf_counter() - before
-            if not any(agent.running for agent in self.agents):
-                break
-            if self._should_stop():
-                self._interrupt(seconds)
-                break
+            for index in trained:
+                if self.agents[index].done:
+                    self._finish(index, "completed", seconds)
+            if self._schedule.due(self.shape.batch_size):
+                self._save(seconds)
+        self._save(seconds)
+        for index, agent in enumerate(self.agents):
+            if agent.running:
+                self._finish(index, "interrupted", seconds)
 
-    def _coefficients(self, iteration: int) -> Coefficients:
-        return coefficients_at(self._configs, iteration)
+    def _restore(self) -> None:
+        """Put agents that have a checkpoint back to where they stood."""
+        learners, saved = [], []
+        for index, agent in enumerate(self.agents):
+            found = None
+            if agent.checkpoint is not None:
+                found = agent.load(
+                    take_agent(self.population.learners, index),
+                    take_agent(self.population.collector, index),
+                    self._collector.simulator_state(index),
+                )
+            learners.append(found and found[0])
+            saved.append(found and found[1])
+        state, restarted = restore_collection(self._collector, self.population.collector, saved)
+        self.population = replace(
+            self.population,
+            learners=put_agents(self.population.learners, learners),
+            collector=state,
+        )
+        for agent, which in zip(self.agents, restarted, strict=True):
+            if which.any():
+                agent.replay.restarted(which)
+                self._emit(agent.event("note", text=self._not_exact(agent)))
 
-    def _iterate(self, iteration: int) -> tuple[dict[str, np.ndarray], Rollout, Any]:
+    def _not_exact(self, agent: Agent) -> str:
+        if self.environment.resume == "restart":
+            why = "its simulator draws random numbers in every step and cannot be brought back"
+        else:
+            why = "replaying its simulator did not lead to where it stood"
+        who = f"{agent.config.task}, {agent.config.variant}, seed {agent.config.settings.seed}"
+        return f"{who}: {why}; it goes on with a new episode, no longer exact to the bit"
+
+    def _save(self, seconds: float) -> None:
+        """Write a checkpoint of every agent that still trains."""
+        for index, agent in enumerate(self.agents):
+            if agent.running:
+                agent.save(
+                    take_agent(self.population.learners, index),
+                    take_agent(self.population.collector, index),
+                    self._collector.simulator_state(index),
+                    agent.seconds_before + seconds,
+                )
+
+    def _iterations(self) -> Array:
+        return jnp.array([agent.iteration for agent in self.agents], jnp.int32)
+
+    def _coefficients(self) -> Coefficients:
+        return coefficients_at(self._configs, [agent.iteration for agent in self.agents])
+
+    def _iterate(self) -> tuple[dict[str, np.ndarray], Rollout, Any]:
         """Collect and learn once; return host metrics `[P]`, the rollout, the moments before."""
         population = self.population
-        coefficients = self._coefficients(iteration)
+        coefficients = self._coefficients()
         moments = jax.tree.map(np.array, population.collector.obs_moments)
         state, rollout = self._collector.collect(
             population.learners.params,
             population.collector,
             population.keys,
             coefficients.gamma,
-            iteration,
+            [agent.iteration for agent in self.agents],
         )
         learners, metrics = self._learn(
             population.learners,
             rollout,
             coefficients,
             population.keys,
-            jnp.int32(iteration),
+            self._iterations(),
             jnp.int32(len(self.agents)),
         )
         self.population = Population(learners, state, population.keys)
@@ -221,14 +224,14 @@ class Trainer:
             np.asarray(rows.episode_length)[index][ended].tolist(),
             metrics,
         )
-        done = agent.log.step >= agent.config.total_steps
-        row = agent.log.take_row(seconds, final=done)
+        if self.environment.resume != "state":
+            agent.replay.add(np.asarray(rows.action)[index], valid)
+        so_far = agent.seconds_before + seconds
+        row = agent.log.take_row(so_far, final=agent.done)
         if row and agent.record:
             agent.record.add_row(row)
         recent = agent.log.final_return
-        self._emit(agent.event("iteration", seconds=seconds, return_mean=recent, **metrics))
-        if done:
-            self._finish(index, "completed", seconds)
+        self._emit(agent.event("iteration", seconds=so_far, return_mean=recent, **metrics))
 
     def _find_fault(
         self, agent: Agent, faults: np.ndarray, metrics: Mapping[str, float]
@@ -256,6 +259,7 @@ class Trainer:
     ) -> None:
         """Write an agent's policy and, unless it was interrupted, its result."""
         agent = self.agents[index]
+        seconds += agent.seconds_before
         agent.running = False
         agent.policy = self._policy(index, moments)
         final_return = agent.log.final_return
@@ -280,11 +284,6 @@ class Trainer:
         if status != "failed":
             self._emit(agent.event("finished", status=status, final_return=final_return))
 
-    def _interrupt(self, seconds: float) -> None:
-        for index, agent in enumerate(self.agents):
-            if agent.running:
-                self._finish(index, "interrupted", seconds)
-
     def _policy(self, index: int, moments: Any = None) -> Policy:
         population = self.population
         return make_policy(
@@ -296,23 +295,21 @@ class Trainer:
             ),
         )
 
-    def _evaluate(self, iteration: int) -> None:
-        """Evaluate agents that have passed a multiple of `eval_every`; keep the best policies."""
-        batch = self.shape.batch_size
-        for index, agent in enumerate(self.agents):
-            every = agent.config.eval_every
-            due = every and (iteration + 1) * batch // every > iteration * batch // every
-            trained = (iteration + 1) * batch == agent.log.step
-            if not due or not trained:
-                continue
-            policy = agent.policy or self._policy(index)
-            result = evaluate_policy(
-                policy, self.task, episodes=agent.config.eval_episodes, seed=iteration
-            )
-            best = result.mean > agent.best_evaluation
-            agent.best_evaluation = max(agent.best_evaluation, result.mean)
-            if agent.record:
-                agent.record.add_evaluation({"step": agent.log.step, **result.as_dict()})
-                if best:
-                    agent.record.save_policy(BEST_POLICY_FILE, policy)
-            self._emit(agent.event("evaluation", mean=result.mean, std=result.std, best=best))
+    def _evaluate(self, index: int) -> None:
+        """Evaluate an agent that has just passed a multiple of `eval_every`; keep the best."""
+        agent = self.agents[index]
+        batch, every = self.shape.batch_size, agent.config.eval_every
+        step = agent.log.step
+        if not agent.running or not every or step // every == (step - batch) // every:
+            return
+        policy = self._policy(index)
+        result = evaluate_policy(
+            policy, self.task, episodes=agent.config.eval_episodes, seed=agent.iteration - 1
+        )
+        best = result.mean > agent.best_evaluation
+        agent.best_evaluation = max(agent.best_evaluation, result.mean)
+        if agent.record:
+            agent.record.add_evaluation({"step": step, **result.as_dict()})
+            if best:
+                agent.record.save_policy(BEST_POLICY_FILE, policy)
+        self._emit(agent.event("evaluation", mean=result.mean, std=result.std, best=best))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from robustpo.config import RunConfig
+from robustpo.environments import watchdog
 from robustpo.errors import RobustpoError
 from robustpo.training.cores import claim_core
 from robustpo.training.record import RunRecord, config_from_identity
@@ -29,18 +30,37 @@ def train_shard(
     emit: Callable[[dict[str, Any]], None],
     should_stop: Callable[[], bool],
     constructor: Callable[[], Any] | None = None,
+    checkpoint_every: int = 0,
+    step_timeout: float = 0.0,
 ) -> None:
-    """Train one population in this process and record every agent."""
+    """Train one population in this process and record every agent.
+
+    Args:
+        configs: the agents.
+        directories: where each is recorded.
+        emit: receives events.
+        should_stop: asked once per iteration.
+        constructor: makes the environment when the task is not a name.
+        checkpoint_every: steps between checkpoints; 0 for one every two minutes.
+        step_timeout: seconds after which a host simulator that does not return ends the process;
+            0 waits for ever.
+    """
     from robustpo.training.compilation import use_cache
     from robustpo.training.estimate import seconds_per_step
     from robustpo.training.trainer import Trainer
 
     use_cache()
+    watchdog.limit(step_timeout)
     task = constructor or configs[0].task
     emit({"kind": "estimate", "seconds_per_step": seconds_per_step(configs[0], len(configs), task)})
     records = [RunRecord(d, c) for d, c in zip(directories, configs, strict=True)]
     Trainer(
-        configs, records=records, emit=emit, should_stop=should_stop, constructor=constructor
+        configs,
+        records=records,
+        emit=emit,
+        should_stop=should_stop,
+        constructor=constructor,
+        checkpoint_every=checkpoint_every,
     ).run()
 
 
@@ -49,14 +69,16 @@ def main() -> int:
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     shard = json.loads(sys.stdin.readline())
-    stop = threading.Event()
+    stop, begun = threading.Event(), threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threading.Thread(target=_watch, args=(sys.stdin, stop), daemon=True).start()
+    threading.Thread(target=_watch, args=(sys.stdin, stop, begun), daemon=True).start()
     if shard["pin"]:
         claim_core()
 
     def emit(event: dict[str, Any]) -> None:
+        if event["kind"] == "started":
+            begun.set()
         try:
             events.write(json.dumps(event) + "\n")
         except OSError:
@@ -68,6 +90,8 @@ def main() -> int:
             [Path(directory) for directory in shard["directories"]],
             emit=emit,
             should_stop=stop.is_set,
+            checkpoint_every=shard["checkpoint_every"],
+            step_timeout=shard["step_timeout"],
         )
     except RobustpoError as error:
         emit({"kind": "error", "text": str(error)})
@@ -75,9 +99,12 @@ def main() -> int:
     return 0
 
 
-def _watch(stream: TextIO, stop: threading.Event) -> None:
+def _watch(stream: TextIO, stop: threading.Event, begun: threading.Event) -> None:
     stream.readline()
     stop.set()
+    # A compilation cannot be interrupted and there is nothing yet that would have to be kept.
+    if not begun.is_set():
+        os._exit(0)
 
 
 if __name__ == "__main__":

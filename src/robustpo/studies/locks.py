@@ -1,0 +1,133 @@
+"""One process at a time writes to a run: a lock per run that the system drops with its holders.
+
+The lock belongs to an open file. The parent opens it and its workers inherit it, so that a run is
+free again only when the last process that writes to it has ended, however it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from robustpo.errors import ConfigError, StorageError
+
+# How long to wait for workers whose parent has died and who finish their last iteration.
+ORPHAN_SECONDS = 90.0
+
+
+class RunLocks:
+    """Locks of run directories; leaving the context releases them.
+
+    Args:
+        note: told in one line why it takes a while.
+    """
+
+    def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
+        self._note = note
+        self._held: dict[Path, Any] = {}
+
+    def __enter__(self) -> RunLocks:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        for path, file in self._held.items():
+            # Removed while it is held, so that nobody holds a lock that others cannot see.
+            with contextlib.suppress(OSError):
+                path.unlink()
+            file.close()
+        self._held.clear()
+
+    def acquire(self, directories: Iterable[Path]) -> None:
+        """Lock run directories, which need not exist yet.
+
+        Raises:
+            ConfigError: if another process holds one; it names its owner.
+            StorageError: if a lock could not be written.
+        """
+        for directory in directories:
+            path = directory.with_name(f".{directory.name}.lock")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._held[path] = self._open(path, directory)
+            except OSError as error:
+                raise StorageError(path, error) from error
+
+    def descriptors(self, directories: Iterable[Path]) -> list[int]:
+        """Return the open files that a process inherits to hold the locks too."""
+        paths = [directory.with_name(f".{directory.name}.lock") for directory in directories]
+        return [self._held[path].fileno() for path in paths if path in self._held]
+
+    def _open(self, path: Path, directory: Path) -> Any:
+        deadline = None
+        while True:
+            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held until released
+            if _try_lock(file):
+                # Whoever held it before may have removed the file while this process waited.
+                if _is_at(file, path):
+                    file.truncate(0)
+                    file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+                    file.flush()
+                    return file
+                file.close()
+                continue
+            owner = _owner(file)
+            file.close()
+            if deadline is None:
+                deadline = time.monotonic() + ORPHAN_SECONDS
+                if _is_orphaned(owner):
+                    self._note(f"waiting for workers that still write to {directory} to end")
+            if not _is_orphaned(owner) or time.monotonic() > deadline:
+                raise ConfigError(
+                    f"{directory} is being written by process {owner.get('pid', 'unknown')} on "
+                    f"{owner.get('host', 'an unknown host')}; wait for it or stop it, or choose "
+                    "another --out"
+                )
+            time.sleep(0.1)
+
+
+def _try_lock(file: Any) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(file: Any, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _owner(file: Any) -> dict[str, Any]:
+    try:
+        file.seek(0)
+        owner = json.loads(file.read(1000))
+    except (OSError, ValueError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _is_orphaned(owner: dict[str, Any]) -> bool:
+    """Whether the process that took the lock has died on this machine and left workers."""
+    pid = owner.get("pid")
+    if owner.get("host") != socket.gethostname() or type(pid) is not int or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False

@@ -1,0 +1,151 @@
+"""One agent of a population as the host sees it: its record, its counters, its way back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from robustpo.algorithm.learner import LearnerState
+from robustpo.config import RunConfig
+from robustpo.environments.base import TaskSpec
+from robustpo.errors import ConfigError
+from robustpo.policy import Policy
+from robustpo.training.bookkeeping import AgentLog
+from robustpo.training.checkpoint import Checkpoint
+from robustpo.training.population import CollectorState
+from robustpo.training.record import RunRecord
+from robustpo.training.replay import ReplayLog
+from robustpo.training.restore import SavedCollection, from_tensors, to_tensors
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Agent:
+    """One agent.
+
+    Attributes:
+        config: what it is.
+        record: where it is recorded; None keeps nothing on disk.
+        spec: sizes of its task.
+        log: averages and counters.
+        replay: what brings its simulators back.
+        running: whether it still trains.
+        best_evaluation: the highest mean of the evaluations made during training.
+        seconds_before: training time before this process took it over.
+        saved_step: where it stood at its last checkpoint.
+        policy: what it became, once it has ended.
+    """
+
+    config: RunConfig
+    record: RunRecord | None
+    spec: TaskSpec
+    log: AgentLog = field(init=False)
+    replay: ReplayLog = field(init=False)
+    running: bool = True
+    best_evaluation: float = -np.inf
+    seconds_before: float = 0.0
+    saved_step: int = 0
+    policy: Policy | None = None
+
+    def __post_init__(self) -> None:
+        self.log = AgentLog(self.config)
+        self.replay = ReplayLog(
+            self.config.shape.num_envs, self.spec.action_low, self.spec.action_high
+        )
+
+    @property
+    def iteration(self) -> int:
+        """Iterations that lie behind it."""
+        return self.log.step // self.config.shape.batch_size
+
+    @property
+    def done(self) -> bool:
+        """Whether it still runs and has made all its steps."""
+        return self.running and self.log.step >= self.config.total_steps
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """What it goes on from, or None."""
+        return self.record.checkpoint if self.record else None
+
+    def event(self, kind: str, **content: Any) -> Event:
+        """Return an event that names this agent."""
+        return {
+            "kind": kind,
+            "task": self.config.task,
+            "variant": self.config.variant,
+            "seed": self.config.settings.seed,
+            "step": self.log.step,
+            "total_steps": self.config.total_steps,
+            **content,
+        }
+
+    def save(
+        self, learner: LearnerState, state: CollectorState, simulator: Any, seconds: float
+    ) -> None:
+        """Write a checkpoint of the agent as it stands between two iterations."""
+        if self.record is None or self.log.step == self.saved_step:
+            return
+        tensors = to_tensors("learner", learner) | to_tensors("collector", state)
+        if simulator is None:
+            tensors |= self.replay.to_tensors()
+        else:
+            tensors |= to_tensors("simulator", simulator)
+        best = self.best_evaluation
+        content = {
+            "step": self.log.step,
+            "seconds": seconds,
+            "best_evaluation": best if math.isfinite(best) else None,
+            "log": self.log.state(),
+        }
+        self.record.save_checkpoint(tensors, content)
+        self.saved_step = self.log.step
+
+    def load(
+        self, learner: LearnerState, state: CollectorState, simulator: Any
+    ) -> tuple[LearnerState, SavedCollection]:
+        """Take over the agent's checkpoint; return what belongs into its population.
+
+        Args:
+            learner: a learner of the same sizes.
+            state: one agent's part of a collector's state.
+            simulator: the state of its simulators at their start; None if they are replayed.
+
+        Raises:
+            ConfigError: if the checkpoint does not fit the run.
+        """
+        assert self.checkpoint is not None and self.record is not None
+        tensors, content = self.checkpoint.tensors, self.checkpoint.state
+        try:
+            self.log.restore(content.get("log") or {})
+            if self.log.step != self.checkpoint.step:
+                raise ConfigError("its counters contradict each other")
+            if simulator is None:
+                self.replay.restore(tensors, self.log.step // self.config.shape.num_envs)
+            else:
+                simulator = from_tensors("simulator", simulator, tensors)
+            self.seconds_before = _number(content.get("seconds"))
+            if content.get("best_evaluation") is not None:
+                self.best_evaluation = _number(content["best_evaluation"])
+            learner = from_tensors("learner", learner, tensors)
+            state = from_tensors("collector", state, tensors)
+        except ConfigError as error:
+            raise ConfigError(
+                f"the checkpoint in {self.record.directory} cannot be used: {error}; --fresh "
+                "starts over and moves the old record aside"
+            ) from error
+        self.saved_step = self.log.step
+        replay = self.replay
+        return learner, SavedCollection(
+            state, replay.resets, replay.tails(), replay.kept, simulator
+        )
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ConfigError(f"{value!r} is no number of seconds or return")
+    return float(value)

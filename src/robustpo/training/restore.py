@@ -1,0 +1,169 @@
+"""Between a running population and the checkpoints of its agents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from robustpo.algorithm.normalization import normalize_observation
+from robustpo.environments.watchdog import watching
+from robustpo.errors import ConfigError, SimulatorError
+from robustpo.training.population import CollectorState, padded_size
+
+if TYPE_CHECKING:
+    from robustpo.training.collector import Collector
+
+# Replayed observations, normalised, differ from those saved by rounding at most.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class SavedCollection:
+    """One agent's part of collection, as a checkpoint has it.
+
+    Attributes:
+        state: the collector's state of one agent, without a leading axis.
+        resets: resets of each of its environments so far, `[E]`.
+        tails: actions since the last reset of each, `E` arrays `[L, A]`.
+        kept: whether each of the tails is whole, `[E]`.
+        simulator: the state of its environments, leaves `[E, ...]`; None if they are replayed.
+    """
+
+    state: CollectorState
+    resets: np.ndarray
+    tails: list[np.ndarray]
+    kept: np.ndarray
+    simulator: PyTree
+
+
+def to_tensors(name: str, tree: PyTree) -> dict[str, np.ndarray]:
+    """Name every leaf of a pytree by its place."""
+    return {f"{name}{place}": np.asarray(leaf) for place, leaf in _places(tree)}
+
+
+def from_tensors(name: str, like: PyTree, tensors: dict[str, np.ndarray]) -> PyTree:
+    """Build a pytree like another from named leaves.
+
+    Raises:
+        ConfigError: if a leaf is missing or has another shape or type.
+    """
+    leaves = []
+    for place, leaf in _places(like):
+        found = tensors.get(f"{name}{place}")
+        wanted = np.asarray(leaf)
+        if found is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+            kind = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
+            raise ConfigError(
+                f"it holds {kind} as {name}{place}, expected {wanted.dtype}{list(wanted.shape)}"
+            )
+        leaves.append(found)
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _places(tree: PyTree) -> list[tuple[str, Any]]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+
+
+def take_agent(tree: PyTree, index: int) -> PyTree:
+    """Return one agent's part of a pytree `[P, ...]` on the host."""
+    return jax.tree.map(lambda x: np.asarray(x)[index], tree)
+
+
+def put_agents(tree: PyTree, agents: Sequence[PyTree | None]) -> PyTree:
+    """Replace the parts of those agents that are given, in a pytree `[P, ...]` or longer."""
+
+    def put(all_: Any, *own: Any) -> Any:
+        changed = np.array(all_)
+        for index, value in zip(given, own, strict=True):
+            changed[index] = value
+        return jnp.asarray(changed)
+
+    given = [index for index, agent in enumerate(agents) if agent is not None]
+    return jax.tree.map(put, tree, *(agents[index] for index in given)) if given else tree
+
+
+def restore_collection(
+    collector: Collector, state: CollectorState, saved: Sequence[SavedCollection | None]
+) -> tuple[CollectorState, np.ndarray]:
+    """Bring agents back to where they stood, simulators and all.
+
+    Args:
+        collector: freshly started.
+        state: what its `start` returned.
+        saved: one per agent; None leaves an agent at its start.
+
+    Returns:
+        The state, and which environments begin a new episode because theirs could not be brought
+        back, `[P, E]`.
+    """
+    restarted = np.zeros((collector.num_agents, collector.shape.num_envs), bool)
+    if all(agent is None for agent in saved):
+        return state, restarted
+    state = put_agents(state, [agent and agent.state for agent in saved])
+    if collector.environment.resume == "state":
+        collector.load_simulators([agent and agent.simulator for agent in saved])
+        return state, restarted
+    given = np.array([agent is not None for agent in saved])
+    restarted = ~_replay(collector, state, saved) & given[:, None]
+    if restarted.any():
+        state = _begin_episodes(collector, state, restarted)
+    return state, restarted
+
+
+def _replay(
+    collector: Collector, state: CollectorState, saved: Sequence[SavedCollection | None]
+) -> np.ndarray:
+    """Replay what each environment did; return where it led to what was saved, `[P, E]`."""
+    folded = (collector.num_agents, collector.shape.num_envs)
+    usable = np.zeros(folded, bool)
+    further = np.zeros(folded, int)
+    nothing = np.zeros((0, collector.spec.action_size), np.float32)
+    tails = [nothing] * usable.size
+    for index, agent in enumerate(saved):
+        if agent is None:
+            continue
+        further[index] = agent.resets - 1
+        usable[index] = agent.kept & (collector.environment.resume == "replay")
+        for env in np.flatnonzero(usable[index]):
+            tails[index * folded[1] + env] = agent.tails[env]
+    try:
+        with watching():
+            obs = collector.environment.replay(further.ravel(), tails)
+    except SimulatorError:
+        return np.zeros(folded, bool)
+    found = np.asarray(_normalized(collector, state, obs))
+    close = np.all(np.isclose(found, state.obs, TOLERANCE, TOLERANCE), axis=-1)
+    return usable & close[: collector.num_agents]
+
+
+def _begin_episodes(
+    collector: Collector, state: CollectorState, which: np.ndarray
+) -> CollectorState:
+    """Reset some environments, a mask `[P, E]`, once more."""
+    nothing = np.zeros((0, collector.spec.action_size), np.float32)
+    with watching():
+        obs = collector.environment.replay(which.ravel().astype(int), [nothing] * which.size)
+    mask = np.zeros((padded_size(collector.num_agents), collector.shape.num_envs), bool)
+    mask[: collector.num_agents] = which
+    return replace(
+        state,
+        obs=jnp.where(mask[..., None], _normalized(collector, state, obs), state.obs),
+        discounted_return=jnp.where(mask, 0, state.discounted_return),
+        episode_return=jnp.where(mask, 0, state.episode_return),
+        episode_length=jnp.where(mask, 0, state.episode_length),
+    )
+
+
+def _normalized(collector: Collector, state: CollectorState, obs: np.ndarray) -> Array:
+    """Normalise raw observations `[P·E, O]` by the moments as they are, to `[Q, E, O]`."""
+    folded = collector.from_environment(jnp.asarray(obs))
+    if not collector.shape.normalize_observations:
+        return folded
+    return jax.vmap(normalize_observation)(folded, state.obs_moments)

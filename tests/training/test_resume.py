@@ -1,0 +1,249 @@
+"""A run that is stopped and goes on ends like one that was never touched, to the last bit."""
+
+import json
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import probes
+import robustpo
+from robustpo.config import make_config
+from robustpo.files import read_tensors, write_tensors
+from robustpo.training import trainer as trainer_module
+from robustpo.training.record import RunRecord
+from robustpo.training.trainer import Trainer
+
+TASK = "dm_control/pendulum-swingup-v0"
+ROLLOUT = 384  # episodes of 1,000 steps end in the middle of rollouts
+OPTIONS = {"num_steps": ROLLOUT, "num_minibatches": 4, "update_epochs": 2, "hidden_sizes": (16, 16)}
+ITERATIONS = 8
+AGENTS = ({"seed": 0}, {"seed": 1, "alpha": 0.1}, {"seed": 2, "learning_rate_schedule": "constant"})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
+        yield
+
+
+def configs_of(task, agents, **options):
+    batch = ROLLOUT * options.get("num_envs", 1)
+    return [
+        make_config(task, steps=ITERATIONS * batch, **(OPTIONS | options | agent))
+        for agent in agents
+    ]
+
+
+def place_of(out, config):
+    return out / f"seed-{config.settings.seed}"
+
+
+def run(out, configs, *, iterations=None, constructor=None, every=0):
+    """Train a population in this process, for so many iterations; return its trainer and events."""
+    events, left = [], iterations
+
+    def should_stop():
+        nonlocal left
+        if left is None:
+            return False
+        left -= 1
+        return left < 0
+
+    records = [RunRecord(place_of(out, config), config) for config in configs]
+    trainer = Trainer(
+        configs,
+        records=records,
+        emit=events.append,
+        should_stop=should_stop,
+        constructor=constructor,
+        checkpoint_every=every,
+    )
+    trainer.run()
+    return trainer, events
+
+
+def rows_of(place, name="metrics.jsonl"):
+    rows = [json.loads(line) for line in (place / name).read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def assert_same_run(one, other):
+    first, second = (robustpo.load_policy(place).tensors for place in (one, other))
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    assert rows_of(one) == rows_of(other)
+    results = [json.loads((place / "result.json").read_text()) for place in (one, other)]
+    assert all(result.pop("seconds") > 0 for result in results)
+    assert results[0] == results[1]
+    assert results[0]["status"] == "completed"
+
+
+def assert_same_runs(configs, one, other):
+    for config in configs:
+        assert_same_run(place_of(one, config), place_of(other, config))
+        assert not (place_of(other, config) / "checkpoint").exists()
+
+
+@pytest.fixture(scope="module")
+def configs():
+    return configs_of(TASK, AGENTS)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory, configs):
+    out = tmp_path_factory.mktemp("untouched")
+    run(out, configs)
+    return out
+
+
+@pytest.mark.parametrize("stops", [(1,), (3,), (7,), (2, 1, 3)])
+def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, configs, untouched, stops):
+    for iterations in stops:
+        run(tmp_path, configs, iterations=iterations)
+    made = sum(stops) * ROLLOUT
+    for config in configs:
+        place = place_of(tmp_path, config)
+        assert not (place / "result.json").exists()
+        assert [path.name for path in (place / "checkpoint").iterdir()][-1:] != []
+        newest = max((place / "checkpoint").iterdir()).name
+        assert newest == f"step-{made:012d}.safetensors"
+    run(tmp_path, configs)
+    assert_same_runs(configs, untouched, tmp_path)
+    resumed = json.loads((place_of(tmp_path, configs[0]) / "config.json").read_text())["resumed"]
+    assert [entry["step"] for entry in resumed] == [
+        ROLLOUT * sum(stops[: i + 1]) for i in range(len(stops))
+    ]
+
+
+def test_agents_that_stand_at_different_steps_go_on_in_another_packing(
+    tmp_path, configs, untouched
+):
+    run(tmp_path, configs[:2], iterations=5)
+    run(tmp_path, configs[1:], iterations=1)  # the second goes on, the third begins
+    run(tmp_path, [configs[2], configs[0], configs[1]])
+    assert_same_runs(configs, untouched, tmp_path)
+
+
+def test_the_moment_of_a_checkpoint_changes_nothing(tmp_path, configs, untouched):
+    run(tmp_path, configs, every=ROLLOUT)
+    assert_same_runs(configs, untouched, tmp_path)
+
+
+def test_two_checkpoints_are_kept_and_the_rows_with_them(tmp_path, configs):
+    run(tmp_path, configs[:1], iterations=5, every=ROLLOUT)
+    place = place_of(tmp_path, configs[0])
+    names = sorted(path.name for path in (place / "checkpoint").iterdir())
+    assert names == [f"step-{n * ROLLOUT:012d}.safetensors" for n in (4, 5)]
+    rows = rows_of(place)
+    (place / "metrics.jsonl").write_text("{cut in the midd")
+    record = RunRecord(place, configs[0])
+    assert record.checkpoint is not None and record.checkpoint.step == 5 * ROLLOUT
+    assert rows_of(place) == rows
+
+
+def test_time_goes_on_where_it_stood(tmp_path, configs):
+    run(tmp_path, configs[:1], iterations=4)
+    before = json.loads(
+        (place_of(tmp_path, configs[0]) / "metrics.jsonl").read_text().splitlines()[-1]
+    )
+    run(tmp_path, configs[:1])
+    lines = (place_of(tmp_path, configs[0]) / "metrics.jsonl").read_text().splitlines()
+    seconds = [json.loads(line)["seconds"] for line in lines]
+    assert seconds == sorted(seconds) and seconds[4] > before["seconds"]
+
+
+def test_evaluations_and_the_best_policy_are_the_same(tmp_path):
+    configs = configs_of(TASK, AGENTS[:1], eval_every=2 * ROLLOUT, eval_episodes=2)
+    run(tmp_path / "whole", configs)
+    run(tmp_path / "parts", configs, iterations=5)
+    run(tmp_path / "parts", configs)
+    one, other = (place_of(tmp_path / name, configs[0]) for name in ("whole", "parts"))
+    assert_same_run(one, other)
+    assert rows_of(one, "evaluations.jsonl") == rows_of(other, "evaluations.jsonl")
+    assert len(rows_of(one, "evaluations.jsonl")) == 4
+    name = "policy_best.safetensors"
+    assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_environments_of_gymnasium_go_on_exactly(tmp_path):
+    configs = configs_of("gymnasium/Pendulum-v1", AGENTS[:2], num_envs=2)
+    run(tmp_path / "whole", configs)
+    run(tmp_path / "parts", configs, iterations=3)
+    _, events = run(tmp_path / "parts", configs)
+    assert [event for event in events if event["kind"] == "note"] == []
+    assert_same_runs(configs, tmp_path / "whole", tmp_path / "parts")
+
+
+def test_simulators_written_in_jax_save_their_state(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        trainer_module, "make_environment", lambda task, seeds: probes.MarkedEnd(len(seeds))
+    )
+    configs = configs_of("probe", AGENTS, num_envs=2)
+    run(tmp_path / "whole", configs)
+    run(tmp_path / "parts", configs[:2], iterations=3)
+    run(tmp_path / "parts", configs[2:], iterations=1)
+    run(tmp_path / "parts", configs)
+    assert_same_runs(configs, tmp_path / "whole", tmp_path / "parts")
+
+
+class Noisy(gymnasium.Env):
+    """Draws a random number in every step."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,))
+    action_space = spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.length = 0
+        return self._observe(), {}
+
+    def step(self, action):
+        self.length += 1
+        return self._observe(), 1.0, False, self.length == 250, {}
+
+    def _observe(self):
+        return np.array([self.np_random.normal(), self.length / 250], np.float32)
+
+
+def test_an_environment_that_cannot_be_brought_back_says_so_and_begins_an_episode(tmp_path):
+    configs = configs_of("Noisy", AGENTS[:1])
+    run(tmp_path, configs, iterations=1, constructor=Noisy)
+    _, events = run(tmp_path, configs, constructor=Noisy)
+    notes = [event["text"] for event in events if event["kind"] == "note"]
+    assert notes == [
+        "Noisy, rpo_" + configs[0].variant.split("_", 1)[1] + ", seed 0: replaying its simulator "
+        "did not lead to where it stood; it goes on with a new episode, no longer exact to the bit"
+    ]
+    result = json.loads((place_of(tmp_path, configs[0]) / "result.json").read_text())
+    assert (result["status"], result["steps"]) == ("completed", ITERATIONS * ROLLOUT)
+    # Row 384 was step 133 of an episode that is given up; episodes of 250 steps and a reset each
+    # follow: rows 250, 501, … of the 2,688 that are left.
+    assert result["episodes"] == 1 + (7 * ROLLOUT + 1) // 251
+    rows = rows_of(place_of(tmp_path, configs[0]))
+    assert {row["length_mean"] for row in rows if row["length_mean"]} == {250.0}
+
+
+def test_a_task_flagged_in_the_catalog_begins_an_episode(tmp_path):
+    configs = configs_of("LunarLanderContinuous-v3", AGENTS[:1])
+    run(tmp_path, configs, iterations=2)
+    _, events = run(tmp_path, configs)
+    notes = [event["text"] for event in events if event["kind"] == "note"]
+    assert len(notes) == 1 and "draws random numbers in every step" in notes[0]
+    result = json.loads((place_of(tmp_path, configs[0]) / "result.json").read_text())
+    assert (result["status"], result["steps"]) == ("completed", ITERATIONS * ROLLOUT)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, configs):
+    run(tmp_path, configs[:1], iterations=1)
+    place = place_of(tmp_path, configs[0])
+    (newest,) = (place / "checkpoint").iterdir()
+    tensors, state = read_tensors(newest, 2**30)
+    name = max(tensors, key=lambda name: tensors[name].size if "actor" in name else 0)
+    write_tensors(newest, tensors | {name: tensors[name][:1]}, state)
+    with pytest.raises(robustpo.ConfigError, match=r"cannot be used: .*actor.*--fresh"):
+        run(tmp_path, configs[:1])
+    assert Path(newest).exists()
