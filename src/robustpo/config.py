@@ -11,6 +11,8 @@ import difflib
 import hashlib
 import math
 import re
+import reprlib
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,6 +26,9 @@ Distribution = Literal["gaussian"]
 Noise = Literal["uniform", "none"]
 
 MAX_SEED = 2**31 - 1
+# No count of environments, steps or units is larger; what derives from them stays computable.
+MAX_COUNT = 2**31 - 1
+MAX_STEPS = 2**53
 
 
 def _option(default: Any, text: str) -> Any:
@@ -33,7 +38,14 @@ def _option(default: Any, text: str) -> Any:
 
 def _require(condition: bool, name: str, value: Any, expected: str) -> None:
     if not condition:
-        raise ConfigError(f"{name}={value!r} is not valid; expected {expected}")
+        raise ConfigError(f"{name}={_shown(value)} is not valid; expected {expected}")
+
+
+def _shown(value: Any) -> str:
+    """Write a value that may come from a file and be of any size and depth."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 200
+    return short.repr(value)
 
 
 def _require_number(
@@ -44,26 +56,27 @@ def _require_number(
     if high < math.inf:
         bound += f" and at most {high:g}"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    inside = is_number and math.isfinite(value) and low <= value <= high
+    # Not `isfinite`, which whole numbers beyond the range of a float overflow.
+    inside = is_number and abs(value) <= sys.float_info.max and low <= value <= high
     _require(inside and not (open_low and value == low), name, value, bound)
 
 
-def _require_count(name: str, value: Any, low: int = 1) -> None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= low
-    _require(is_count, name, value, f"a whole number of at least {low}")
+def _require_count(name: str, value: Any, low: int = 1, high: int = MAX_COUNT) -> None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    _require(is_count, name, value, f"a whole number of at least {low} and at most {high}")
 
 
 def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ConfigError(
-            f"{name}={value!r} is unknown; choose one of {', '.join(choices)}"
-            f"{suggest(str(value), choices)}"
+            f"{name}={_shown(value)} is unknown; choose one of {', '.join(choices)}"
+            f"{suggest(value, choices) if isinstance(value, str) else ''}"
         )
 
 
 def suggest(word: str, known: Any) -> str:
     """Return `" (did you mean X?)"` for the nearest of `known`, or an empty string."""
-    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(word[:200], list(known), n=3, cutoff=0.5)
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
@@ -147,10 +160,8 @@ class Shape:
     clip_value_loss: bool = _option(True, "Clip the value loss like the ratio.")
 
     def __post_init__(self) -> None:
-        if not isinstance(self.hidden_sizes, tuple | list):
-            raise ConfigError(
-                f"hidden_sizes={self.hidden_sizes!r} is not valid; expected widths such as (64, 64)"
-            )
+        is_list = isinstance(self.hidden_sizes, tuple | list)
+        _require(is_list, "hidden_sizes", self.hidden_sizes, "widths such as (64, 64)")
         object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
         for width in self.hidden_sizes:
             _require_count("hidden_sizes", width)
@@ -160,8 +171,15 @@ class Shape:
         _require_choice("noise", self.noise, get_args(Noise))
         for name in ("num_envs", "num_steps", "num_minibatches", "update_epochs"):
             _require_count(name, getattr(self, name))
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
+            if isinstance(option.default, bool):
+                _require(isinstance(value, bool), option.name, value, "True or False")
+        expected = f"at most {MAX_COUNT}"
+        _require(self.batch_size <= MAX_COUNT, "num_envs*num_steps", self.batch_size, expected)
         if self.batch_size % self.num_minibatches:
-            divisors = [n for n in range(1, self.batch_size + 1) if self.batch_size % n == 0]
+            low = [n for n in range(1, math.isqrt(self.batch_size) + 1) if self.batch_size % n == 0]
+            divisors = sorted({*low, *(self.batch_size // n for n in low)})
             nearest = min(divisors, key=lambda n: abs(n - self.num_minibatches))
             raise ConfigError(
                 f"num_minibatches={self.num_minibatches} does not divide "
@@ -233,8 +251,13 @@ class RunConfig:
     init_policy: str | None = None
 
     def __post_init__(self) -> None:
-        _require_count("steps", self.steps)
-        _require_count("eval_every", self.eval_every, 0)
+        is_text = isinstance(self.task, str) and self.task != ""
+        _require(is_text, "task", self.task, "the name of a task")
+        _require_choice("method", self.method, tuple(METHODS))
+        is_path = self.init_policy is None or isinstance(self.init_policy, str)
+        _require(is_path, "init_policy", self.init_policy, "the path of a policy, or None")
+        _require_count("steps", self.steps, high=MAX_STEPS)
+        _require_count("eval_every", self.eval_every, 0, high=MAX_STEPS)
         _require_count("eval_episodes", self.eval_episodes)
         if self.steps < self.shape.batch_size:
             raise ConfigError(
@@ -270,8 +293,8 @@ class RunConfig:
             slugs.append(f"steps-{_short_count(self.steps)}")
         if self.init_policy is not None:
             # The whole path could be longer than a file's name may be; a hash stands for it.
-            digest = hashlib.sha256(self.init_policy.encode()).hexdigest()[:8]
-            slugs.append(f"init-{_slug(Path(self.init_policy).stem)[:40]}-{digest}")
+            name = _slug(Path(self.init_policy).stem)[:40]
+            slugs.append(f"init-{name}-{_hash(self.init_policy)}")
         return slugs
 
     def identity(self) -> dict[str, Any]:
@@ -291,7 +314,12 @@ def _slug(value: Any) -> str:
     if plain == text:
         return plain
     # Signs that paths should not have are gone; a hash keeps apart what they told apart.
-    return f"{plain[-40:]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{plain[-40:]}-{_hash(text)}"
+
+
+def _hash(text: str) -> str:
+    # The name of a file need not be UTF-8.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _short_count(count: int) -> str:

@@ -30,7 +30,7 @@ def test_sigterm_while_compiling_ends_at_once(tmp_path):
     finally:
         end(process)
     assert process.returncode == 143, stderr
-    assert took < 5 and "Traceback" not in stderr
+    assert took < 8 and "Traceback" not in stderr
     assert workers_in(tmp_path) == [] and not list(tmp_path.rglob("metrics.jsonl"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,6 +147,6 @@ class Agent:
 
 
 def _number(value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise ConfigError(f"{value!r} is no number of seconds or return")
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+        raise ConfigError("its seconds or its best evaluation are no numbers")
     return float(value)

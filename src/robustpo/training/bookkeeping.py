@@ -9,6 +9,7 @@ from typing import Any
 
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
+from robustpo.files import one_line
 
 MAX_ROWS = 500
 RECENT_EPISODES = 100
@@ -133,9 +134,13 @@ class AgentLog:
             sums = {name: float(state["sums"][name]) for name in AVERAGED}
             counts = {name: _count(state["counts"][name]) for name in AVERAGED}
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ConfigError(f"its log of the agent is not complete ({error!r})") from error
+            raise ConfigError(
+                f"its log of the agent is not complete ({one_line(error)})"
+            ) from error
         if step % self.config.shape.batch_size or step > self.config.total_steps:
-            raise ConfigError(f"it stands at step {step:,}, which is no end of an iteration")
+            raise ConfigError("the step it stands at is no end of an iteration")
+        if max(transitions, episodes, iterations, *counts.values()) > step:
+            raise ConfigError("it counts more than its steps")
         self.step, self.transitions, self.episodes = step, transitions, episodes
         self.recent_returns = deque(recent, maxlen=RECENT_EPISODES)
         self._iterations, self._sums, self._counts = iterations, sums, counts
@@ -149,7 +154,7 @@ class AgentLog:
 
 def _count(value: Any) -> int:
     if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError("a count is not a whole number from 0 on")
     return value
 
 

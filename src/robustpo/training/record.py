@@ -14,6 +14,7 @@ import math
 import os
 import platform
 import re
+import reprlib
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -23,7 +24,7 @@ from typing import Any
 
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError, StorageError
-from robustpo.files import append_line, write_atomically
+from robustpo.files import append_line, one_line, parse_json, read_bytes, write_atomically
 from robustpo.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.training.checkpoint import (
@@ -36,6 +37,7 @@ from robustpo.training.checkpoint import (
 CONFIG_FILE, RESULT_FILE = "config.json", "result.json"
 METRICS_LINES, METRICS_TABLE = "metrics.jsonl", "metrics.parquet"
 EVALUATIONS_FILE = "evaluations.jsonl"
+MAX_CONFIG_BYTES = 4 * 2**20
 
 VERSIONED = ("robustpo", "jax", "jaxlib", "optax", "envpool", "gymnasium", "numpy")
 
@@ -205,13 +207,17 @@ def _check_rows(state: Mapping[str, Any]) -> None:
     rows, evaluations, resumed = (state.get(n) for n in ("rows", "evaluations", "resumed"))
     if not all(isinstance(x, list) for x in (rows, evaluations, resumed)):
         raise ConfigError("its rows of metrics are missing")
+    if not isinstance(state.get("began"), dict):
+        raise ConfigError("it does not say how the run began")
     for row in rows or ():
         if not isinstance(row, dict) or set(row) != set(COLUMNS):
             raise ConfigError("a row of its metrics has other columns")
         for name, value in row.items():
             kinds = (int,) if name in COUNTS else (int, float, type(None))
-            if type(value) not in kinds or (value is not None and abs(value) > 2**1000):
-                raise ConfigError(f"a row of its metrics has {name} {value!r}")
+            if type(value) not in kinds or not abs(value or 0) < (
+                2**63 if name in COUNTS else sys.float_info.max
+            ):
+                raise ConfigError(f"a row of its metrics has {name} {reprlib.repr(value)}")
 
 
 def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,8 +257,8 @@ def existing_state(directory: Path, config: RunConfig) -> str:
         return "absent"
     file = directory / CONFIG_FILE
     try:
-        identity = json.loads(file.read_text(encoding="utf-8"))["identity"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        identity = parse_json(read_bytes(file, MAX_CONFIG_BYTES))["identity"]
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{directory} is not empty and holds no readable {CONFIG_FILE}; choose another --out"
         ) from error
@@ -268,12 +274,16 @@ def existing_state(directory: Path, config: RunConfig) -> str:
 def _difference(old: Any, new: Any) -> str:
     flat_old, flat_new = _flatten(old), _flatten(new)
     names = [n for n in flat_old | flat_new if flat_old.get(n) != flat_new.get(n)]
-    shown = [f"{n} {flat_old.get(n)!r} there, {flat_new.get(n)!r} asked" for n in names[:3]]
+    shown = [
+        f"{one_line(n, 60)} {reprlib.repr(flat_old.get(n))} there, {flat_new.get(n)!r} asked"
+        for n in names[:3]
+    ]
     return "; ".join(shown) + ("; …" if len(names) > 3 else "")
 
 
 def _flatten(data: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(data, dict):
+    # An identity has two levels; what a stranger's file nests deeper is shown as it is.
+    if not isinstance(data, dict) or prefix.count(".") >= 2:
         return {prefix.rstrip("."): data}
     flat: dict[str, Any] = {}
     for key, value in data.items():
@@ -298,10 +308,12 @@ def config_from_identity(identity: Mapping[str, Any]) -> RunConfig:
     """
     from robustpo.config import Settings, Shape
 
-    fields = dict(identity)
     try:
+        fields = dict(identity)
         fields["settings"] = Settings(**fields["settings"])
         fields["shape"] = Shape(**fields["shape"])
         return RunConfig(**fields)
-    except (TypeError, KeyError) as error:
-        raise ConfigError(f"not a configuration of robustpo: {error}") from error
+    except ConfigError:
+        raise
+    except (TypeError, KeyError, ValueError) as error:
+        raise ConfigError(f"not a configuration of robustpo: {one_line(error)}") from error
