@@ -205,7 +205,7 @@ def test_unbounded_actions_and_spare_workers_are_noted(robustpo_command, tmp_pat
 
 BAD_INPUT = {
     "unknown task": (["train", "walker-wlk"], "dm_control/walker-walk-v0"),
-    "empty task": (["train", ""], "unknown task"),
+    "empty task": (["train", ""], "expected the name of a task"),
     "unknown module": (["train", "no_such_module:Env"], "no_such_module"),
     "module without it": (["train", "test_cli:Nothing"], "Unbounded"),
     "constructor raises": (["train", "test_cli:Raising"], "OSError: model.xml is missing"),

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from importlib.metadata import version
 
 import polars as pl
 import pytest
@@ -24,6 +25,7 @@ from faults.killing import (
     wait_for,
     workers_in,
 )
+from robustpo.files import read_tensors, write_tensors
 
 TASK = "dm_control/cartpole-balance-v0"
 # Forty rollouts: forty rows of some 400 bytes, a policy of 37 kB, checkpoints of 120 kB and more.
@@ -145,6 +147,27 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
         assert len(aside) == 2 and all(lines_of(path) for path in aside)
     else:
         assert "2 of 2 runs go on from step" in done.stderr
+
+
+def test_going_on_under_other_versions_is_said_not_to_be_exact(tmp_path, stopped):
+    home = tmp_path / "home"
+    shutil.copytree(stopped, home)
+    for path in checkpoints_in(home):
+        tensors, state = read_tensors(path, 2**20)
+        there = state["versions"] | {"jax": "0.1.2"}
+        write_tensors(path, tensors, state | {"versions": there, "instruction_set": ["avx"]})
+    done = train(cwd=home)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "no longer exact to the bit" in line]
+    # Once for both runs.
+    assert len(said) == 1
+    assert f"jax {version('jax')} (was 0.1.2)" in said[0]
+    assert "instruction set" in said[0] and "(was ['avx'])" in said[0]
+    (began, resumed) = (
+        json.loads((runs_in(home)[0] / "config.json").read_text())[name]
+        for name in ("versions", "resumed")
+    )
+    assert began["jax"] == resumed[-1]["versions"]["jax"] == version("jax")
 
 
 def test_metrics_can_be_read_while_they_are_written(tmp_path):

@@ -125,6 +125,7 @@ def test_ctrl_c_keeps_what_was_recorded(tmp_path, tiny):
     assert stdout == ""
     assert "Traceback" not in stderr
     assert stderr.splitlines()[-1] == "robustpo: stopped; what was recorded is kept"
+    assert "done)" not in stderr and not stderr.splitlines()[-2].startswith("100%")
     runs = sorted(path.parent for path in tmp_path.rglob("config.json"))
     assert [run.name for run in runs] == ["seed-0", "seed-1", "seed-2"]
     for run in runs:

@@ -189,6 +189,8 @@ class _Watch:
             self._tracker.update(event, directory)
         if self._callback and kind == "iteration":
             self._callback(event)
+        if event.get("status") == "interrupted":
+            return
         if self._progress and kind in ("iteration", "failed", "finished", "note"):
             shown = {"kind": "progress"} if kind == "iteration" else {}
             if "variant" in event:
