@@ -16,11 +16,11 @@ from robustpo.config import (
     Settings,
     Shape,
     make_config,
-    parse_seeds,
-    suggest,
 )
 from robustpo.errors import ConfigError
+from robustpo.studies.grid import parse_seeds
 from robustpo.training.record import config_from_identity
+from robustpo.validation import suggest
 
 TASK = "dm_control/walker-walk-v0"
 

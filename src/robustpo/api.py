@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustpo.config import RunConfig, parse_seeds
+from robustpo.config import RunConfig
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, load_policy
 from robustpo.studies.execution import Execution, execute
-from robustpo.studies.grid import make_grid
+from robustpo.studies.grid import make_grid, parse_seeds
 
 if TYPE_CHECKING:
     from robustpo.evaluation.evaluate import Evaluation

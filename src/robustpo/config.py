@@ -7,17 +7,20 @@ must be equal because it changes the compiled program. See `Settings` and `Shape
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import hashlib
 import math
-import re
-import reprlib
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from robustpo.errors import ConfigError
+from robustpo.naming import short_count, short_hash, slug
+from robustpo.validation import (
+    MAX_COUNT,
+    require,
+    require_choice,
+    require_count,
+    require_number,
+)
 
 TimeLimit = Literal["terminal", "bootstrap"]
 LearningRateSchedule = Literal["linear", "constant"]
@@ -26,58 +29,12 @@ Distribution = Literal["gaussian"]
 Noise = Literal["uniform", "none"]
 
 MAX_SEED = 2**31 - 1
-# No count of environments, steps or units is larger; what derives from them stays computable.
-MAX_COUNT = 2**31 - 1
 MAX_STEPS = 2**53
 
 
 def _option(default: Any, text: str) -> Any:
     """Declare a field with its help text, which the command line shows."""
     return field(default=default, metadata={"help": text})
-
-
-def _require(condition: bool, name: str, value: Any, expected: str) -> None:
-    if not condition:
-        raise ConfigError(f"{name}={_shown(value)} is not valid; expected {expected}")
-
-
-def _shown(value: Any) -> str:
-    """Write a value that may come from a file and be of any size and depth."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 200
-    return short.repr(value)
-
-
-def _require_number(
-    name: str, value: Any, low: float, high: float = math.inf, *, open_low: bool = False
-) -> None:
-    """Raise `ConfigError` unless `value` is a finite number in [low, high] (or (low, high])."""
-    bound = f"a finite number {'above' if open_low else 'of at least'} {low:g}"
-    if high < math.inf:
-        bound += f" and at most {high:g}"
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # Not `isfinite`, which whole numbers beyond the range of a float overflow.
-    inside = is_number and abs(value) <= sys.float_info.max and low <= value <= high
-    _require(inside and not (open_low and value == low), name, value, bound)
-
-
-def _require_count(name: str, value: Any, low: int = 1, high: int = MAX_COUNT) -> None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    _require(is_count, name, value, f"a whole number of at least {low} and at most {high}")
-
-
-def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(
-            f"{name}={_shown(value)} is unknown; choose one of {', '.join(choices)}"
-            f"{suggest(value, choices) if isinstance(value, str) else ''}"
-        )
-
-
-def suggest(word: str, known: Any) -> str:
-    """Return `" (did you mean X?)"` for the nearest of `known`, or an empty string."""
-    near = difflib.get_close_matches(word[:200], list(known), n=3, cutoff=0.5)
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 @dataclass(frozen=True)
@@ -116,22 +73,22 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        _require_count("seed", self.seed, 0)
-        _require(self.seed <= MAX_SEED, "seed", self.seed, f"at most {MAX_SEED}")
-        _require_number("alpha", self.alpha, 0.0)
-        _require_number("entropy_coef", self.entropy_coef, 0.0)
-        _require_number("learning_rate", self.learning_rate, 0.0, open_low=True)
-        _require_choice(
+        require_count("seed", self.seed, 0)
+        require(self.seed <= MAX_SEED, "seed", self.seed, f"at most {MAX_SEED}")
+        require_number("alpha", self.alpha, 0.0)
+        require_number("entropy_coef", self.entropy_coef, 0.0)
+        require_number("learning_rate", self.learning_rate, 0.0, open_low=True)
+        require_choice(
             "learning_rate_schedule", self.learning_rate_schedule, get_args(LearningRateSchedule)
         )
-        _require_number("gamma", self.gamma, 0.0, 1.0)
-        _require_number("gae_lambda", self.gae_lambda, 0.0, 1.0)
-        _require_number("clip_coef", self.clip_coef, 0.0, open_low=True)
-        _require_number("value_coef", self.value_coef, 0.0)
-        _require_number("max_grad_norm", self.max_grad_norm, 0.0, open_low=True)
+        require_number("gamma", self.gamma, 0.0, 1.0)
+        require_number("gae_lambda", self.gae_lambda, 0.0, 1.0)
+        require_number("clip_coef", self.clip_coef, 0.0, open_low=True)
+        require_number("value_coef", self.value_coef, 0.0)
+        require_number("max_grad_norm", self.max_grad_norm, 0.0, open_low=True)
         if self.target_kl is not None:
-            _require_number("target_kl", self.target_kl, 0.0, open_low=True)
-        _require_choice("time_limit", self.time_limit, get_args(TimeLimit))
+            require_number("target_kl", self.target_kl, 0.0, open_low=True)
+        require_choice("time_limit", self.time_limit, get_args(TimeLimit))
 
 
 @dataclass(frozen=True)
@@ -161,22 +118,22 @@ class Shape:
 
     def __post_init__(self) -> None:
         is_list = isinstance(self.hidden_sizes, tuple | list)
-        _require(is_list, "hidden_sizes", self.hidden_sizes, "widths such as (64, 64)")
+        require(is_list, "hidden_sizes", self.hidden_sizes, "widths such as (64, 64)")
         object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
         for width in self.hidden_sizes:
-            _require_count("hidden_sizes", width)
-        _require(len(self.hidden_sizes) > 0, "hidden_sizes", self.hidden_sizes, "one width or more")
-        _require_choice("activation", self.activation, get_args(Activation))
-        _require_choice("distribution", self.distribution, get_args(Distribution))
-        _require_choice("noise", self.noise, get_args(Noise))
+            require_count("hidden_sizes", width)
+        require(len(self.hidden_sizes) > 0, "hidden_sizes", self.hidden_sizes, "one width or more")
+        require_choice("activation", self.activation, get_args(Activation))
+        require_choice("distribution", self.distribution, get_args(Distribution))
+        require_choice("noise", self.noise, get_args(Noise))
         for name in ("num_envs", "num_steps", "num_minibatches", "update_epochs"):
-            _require_count(name, getattr(self, name))
+            require_count(name, getattr(self, name))
         for option in dataclasses.fields(self):
             value = getattr(self, option.name)
             if isinstance(option.default, bool):
-                _require(isinstance(value, bool), option.name, value, "True or False")
+                require(isinstance(value, bool), option.name, value, "True or False")
         expected = f"at most {MAX_COUNT}"
-        _require(self.batch_size <= MAX_COUNT, "num_envs*num_steps", self.batch_size, expected)
+        require(self.batch_size <= MAX_COUNT, "num_envs*num_steps", self.batch_size, expected)
         if self.batch_size % self.num_minibatches:
             low = [n for n in range(1, math.isqrt(self.batch_size) + 1) if self.batch_size % n == 0]
             divisors = sorted({*low, *(self.batch_size // n for n in low)})
@@ -252,13 +209,13 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         is_text = isinstance(self.task, str) and self.task != ""
-        _require(is_text, "task", self.task, "the name of a task")
-        _require_choice("method", self.method, tuple(METHODS))
+        require(is_text, "task", self.task, "the name of a task")
+        require_choice("method", self.method, tuple(METHODS))
         is_path = self.init_policy is None or isinstance(self.init_policy, str)
-        _require(is_path, "init_policy", self.init_policy, "the path of a policy, or None")
-        _require_count("steps", self.steps, high=MAX_STEPS)
-        _require_count("eval_every", self.eval_every, 0, high=MAX_STEPS)
-        _require_count("eval_episodes", self.eval_episodes)
+        require(is_path, "init_policy", self.init_policy, "the path of a policy, or None")
+        require_count("steps", self.steps, high=MAX_STEPS)
+        require_count("eval_every", self.eval_every, 0, high=MAX_STEPS)
+        require_count("eval_episodes", self.eval_episodes)
         if self.steps < self.shape.batch_size:
             raise ConfigError(
                 f"steps={self.steps} is smaller than one rollout of "
@@ -288,13 +245,13 @@ class RunConfig:
             for option in dataclasses.fields(mine):
                 value = getattr(mine, option.name)
                 if option.name != "seed" and value != getattr(theirs, option.name):
-                    slugs.append(f"{option.name.replace('_', '-')}-{_slug(value)}")
+                    slugs.append(f"{option.name.replace('_', '-')}-{slug(value)}")
         if self.steps != default.steps:
-            slugs.append(f"steps-{_short_count(self.steps)}")
+            slugs.append(f"steps-{short_count(self.steps)}")
         if self.init_policy is not None:
             # The whole path could be longer than a file's name may be; a hash stands for it.
-            name = _slug(Path(self.init_policy).stem)[:40]
-            slugs.append(f"init-{name}-{_hash(self.init_policy)}")
+            name = slug(Path(self.init_policy).stem)[:40]
+            slugs.append(f"init-{name}-{short_hash(self.init_policy)}")
         return slugs
 
     def identity(self) -> dict[str, Any]:
@@ -302,32 +259,6 @@ class RunConfig:
         data = dataclasses.asdict(self)
         data["shape"]["hidden_sizes"] = list(self.shape.hidden_sizes)
         return data
-
-
-def _slug(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return "x".join(str(item) for item in value)
-    text = str(value)
-    plain = re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-")
-    if plain == text:
-        return plain
-    # Signs that paths should not have are gone; a hash keeps apart what they told apart.
-    return f"{plain[-40:]}-{_hash(text)}"
-
-
-def _hash(text: str) -> str:
-    # The name of a file need not be UTF-8.
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-
-
-def _short_count(count: int) -> str:
-    """Write a count as people do: 8m, 600k, 1.5m, or the digits."""
-    for unit, letter in ((1_000_000, "m"), (1_000, "k")):
-        if count >= unit and (count * 1000) % unit == 0:
-            return f"{count / unit:.3f}".rstrip("0").rstrip(".") + letter
-    return str(count)
 
 
 def make_config(
@@ -345,10 +276,10 @@ def make_config(
     Raises:
         ConfigError: if the method or an option is unknown, or a value is not valid.
     """
-    _require_choice("method", method, tuple(METHODS))
+    require_choice("method", method, tuple(METHODS))
     options = METHODS[method].overrides | overrides
     for name in options:
-        _require_choice("option", name, SETTING_NAMES + SHAPE_NAMES)
+        require_choice("option", name, SETTING_NAMES + SHAPE_NAMES)
     return RunConfig(
         task=task,
         method=method,
@@ -359,30 +290,3 @@ def make_config(
         eval_episodes=eval_episodes,
         init_policy=init_policy,
     )
-
-
-def parse_seeds(text: str | int | list[int] | range) -> tuple[int, ...]:
-    """Read seeds: `3`, `0,4,7`, or the half-open range `0:10`; lists and ranges pass through.
-
-    Raises:
-        ConfigError: if the text is none of these, is empty, or names a seed twice.
-    """
-    if isinstance(text, int):
-        seeds = [text]
-    elif not isinstance(text, str):
-        seeds = list(text)
-    elif match := re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text):
-        first, last = int(match[1]), int(match[2])
-        _require(last - first <= 10_000, "seeds", text, "at most 10000 seeds")
-        seeds = list(range(first, last))
-    elif re.fullmatch(r"\s*\d+(\s*,\s*\d+)*\s*", text):
-        seeds = [int(part) for part in text.split(",")]
-    else:
-        seeds = []
-    _require(
-        bool(seeds) and len(set(seeds)) == len(seeds),
-        "seeds",
-        text,
-        "a number such as 3, a list such as 0,4,7 or a half-open range such as 0:10, none twice",
-    )
-    return tuple(seeds)

@@ -39,8 +39,8 @@ from robustpo.policy import Policy, load_policy, parse_policy, save_policy
 from robustpo.studies.run_files import METRICS_SCHEMA
 from robustpo.studies.store import RESULTS_SCHEMA, SUMMARY_SCHEMA, load_results, load_summary
 from robustpo.training.agent import Agent
+from robustpo.training.population import take_agent
 from robustpo.training.record import RunRecord, config_from_identity, existing_state
-from robustpo.training.restore import take_agent
 from robustpo.training.trainer import Trainer
 
 INPUTS = int(os.environ.get("ROBUSTPO_FUZZ_EXAMPLES", "30000"))

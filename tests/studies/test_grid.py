@@ -2,9 +2,9 @@
 
 import pytest
 
-from robustpo.config import make_config, parse_seeds
+from robustpo.config import make_config
 from robustpo.errors import ConfigError
-from robustpo.studies.grid import make_grid, pack
+from robustpo.studies.grid import make_grid, pack, parse_seeds
 
 TASK = "Pendulum-v1"
 

@@ -10,6 +10,7 @@ import pytest
 import robustpo
 from robustpo.config import make_config
 from robustpo.errors import ConfigError
+from robustpo.studies.standing import State, examine
 from robustpo.training.record import (
     RunRecord,
     config_from_identity,
@@ -184,6 +185,35 @@ def test_states_of_a_directory(tmp_path):
         existing_state(place, make_config("Pendulum-v1", eval_every=4096))
     record.finish({"status": "completed"})
     assert existing_state(place, config) == "finished"
+
+
+def test_a_kill_during_the_first_write_leaves_nothing_in_the_way(tmp_path):
+    config = make_config("Pendulum-v1")
+    place = run_directory(tmp_path, config)
+    place.mkdir(parents=True)
+    (place / ".config.json.partial").write_text('{"ident')
+    assert existing_state(place, config) == "absent"
+    RunRecord(place, config)
+    assert {path.name for path in place.iterdir()} == {"config.json"}
+
+
+def test_a_record_without_rows_is_not_worth_moving_aside(tmp_path):
+    config = make_config("Pendulum-v1")
+    place = run_directory(tmp_path, config)
+    record = RunRecord(place, config)
+    assert examine({config: place}, fresh=False)[config] == State()
+    record.add_row(dict.fromkeys(COLUMNS, 1))
+    assert examine({config: place}, fresh=False)[config] == State(stale=True)
+
+
+def test_checkpoints_that_outlived_the_result_go(tmp_path):
+    config = make_config("Pendulum-v1")
+    place = run_directory(tmp_path, config)
+    RunRecord(place, config).finish({"status": "completed"})
+    (place / "checkpoint").mkdir()
+    (place / "checkpoint" / "step-000000002048.safetensors").write_text("")
+    assert examine({config: place}, fresh=False)[config] == State(finished=True)
+    assert not (place / "checkpoint").exists()
 
 
 def test_records_are_moved_aside_and_never_over_another(tmp_path):

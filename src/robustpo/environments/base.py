@@ -20,11 +20,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 Autoreset = Literal["next_step", "same_step"]
-# How a simulator is brought back to where it stood. `replay`: reset as often as it was, then given
-# the actions since the last reset, because a reset depends on the number of resets before it and
-# not on the steps between. `state`: its state is a pytree that can be saved. `restart`: `step`
-# itself draws random numbers, so a new episode begins.
-Resume = Literal["replay", "state", "restart"]
 
 
 class Step(NamedTuple):
@@ -87,7 +82,50 @@ class Environment(abc.ABC):
     spec: TaskSpec
     num_envs: int
     autoreset: Autoreset = "next_step"
-    resume: Resume = "replay"
+
+
+class HostEnvironment(Environment):
+    """Environments stepped from Python with NumPy arrays."""
+
+    @abc.abstractmethod
+    def reset(self) -> np.ndarray:
+        """Reset all environments; return observations `[N, O]` float32."""
+
+    @abc.abstractmethod
+    def step(self, action: np.ndarray) -> Step:
+        """Step all environments with actions `[N, A]` float32 inside the bounds."""
+
+    def close(self) -> None:
+        """Release the simulators."""
+        return None
+
+
+class TracedEnvironment(Environment):
+    """Environments stepped inside a compiled program; the state is a pytree that is threaded.
+
+    Unless the environments are `Replayed`, it holds all that there is to them, and every leaf of it
+    has a leading axis `N`.
+    """
+
+    @abc.abstractmethod
+    def init(self) -> tuple[Any, Any]:
+        """Reset all environments; return the state to thread and observations `[N, O]` float32."""
+
+    @abc.abstractmethod
+    def step(self, state: Any, action: Any) -> tuple[Any, Step]:
+        """Step all environments with actions `[N, A]` float32 inside the bounds; traceable."""
+
+
+class Replayed(Environment):
+    """Environments that are brought back by resets and actions, each by itself.
+
+    A reset depends on the number of resets before it and not on the steps between.
+
+    Attributes:
+        random_step: whether `step` itself draws random numbers, so that this leads elsewhere.
+    """
+
+    random_step: bool = False
 
     def replay(self, resets: np.ndarray, actions: Sequence[np.ndarray]) -> np.ndarray:
         """Reset and step each environment by itself, to bring back where another pool stood.
@@ -111,43 +149,10 @@ class Environment(abc.ABC):
             )
         return obs
 
+    @abc.abstractmethod
     def _reset_some(self, which: np.ndarray) -> np.ndarray:
         """Reset the environments named, `[n]`; return their observations `[n, O]`."""
-        raise NotImplementedError(f"{type(self).__name__} saves its state and is not replayed")
 
+    @abc.abstractmethod
     def _step_some(self, which: np.ndarray, action: np.ndarray) -> np.ndarray:
         """Step the environments named, `[n]`, with actions `[n, A]`; return observations."""
-        raise NotImplementedError(f"{type(self).__name__} saves its state and is not replayed")
-
-
-class HostEnvironment(Environment):
-    """Environments stepped from Python with NumPy arrays."""
-
-    @abc.abstractmethod
-    def reset(self) -> np.ndarray:
-        """Reset all environments; return observations `[N, O]` float32."""
-
-    @abc.abstractmethod
-    def step(self, action: np.ndarray) -> Step:
-        """Step all environments with actions `[N, A]` float32 inside the bounds."""
-
-    def close(self) -> None:
-        """Release the simulators."""
-        return None
-
-
-class TracedEnvironment(Environment):
-    """Environments stepped inside a compiled program; the state is a pytree that is threaded.
-
-    Where `resume` is `state`, every leaf of it has a leading axis `N`.
-    """
-
-    resume: Resume = "state"
-
-    @abc.abstractmethod
-    def init(self) -> tuple[Any, Any]:
-        """Reset all environments; return the state to thread and observations `[N, O]` float32."""
-
-    @abc.abstractmethod
-    def step(self, state: Any, action: Any) -> tuple[Any, Step]:
-        """Step all environments with actions `[N, A]` float32 inside the bounds; traceable."""

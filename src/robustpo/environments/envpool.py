@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 
 from robustpo.environments import catalog
-from robustpo.environments.base import HostEnvironment, Step, TracedEnvironment
+from robustpo.environments.base import HostEnvironment, Replayed, Step, TracedEnvironment
 from robustpo.errors import ConfigError
 
 MAX_ENV_SEED = 2**31 - 1
 
 
-class EnvPoolEnvironment(TracedEnvironment):
+class EnvPoolEnvironment(TracedEnvironment, Replayed):
     """A pool stepped inside `jit` and `lax.scan`.
 
     The state is the pool's handle: it orders the calls and holds no simulator state, so a program
@@ -59,7 +59,7 @@ class EnvPoolEnvironment(TracedEnvironment):
         self._entry = _entry(task)
         self.spec = catalog.spec(self._entry)
         self.num_envs = len(env_seeds)
-        self.resume = "restart" if self._entry.random_step else "replay"
+        self.random_step = self._entry.random_step
         with jax.enable_x64(True):
             self._pool = _make_pool(self._entry, env_seeds, num_threads)
             self._handle, _, _, self._step = self._pool.xla()

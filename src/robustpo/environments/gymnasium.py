@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from robustpo.environments.base import HostEnvironment, Step, TaskSpec
+from robustpo.environments.base import HostEnvironment, Replayed, Step, TaskSpec
 from robustpo.environments.constructors import (
     find_constructor,
     is_registered,
@@ -29,7 +29,7 @@ from robustpo.errors import ConfigError, SimulatorError
 Task = str | Callable[[], gymnasium.Env]
 
 
-class GymnasiumEnvironment(HostEnvironment):
+class GymnasiumEnvironment(HostEnvironment, Replayed):
     """`N` copies of a Gymnasium environment, stepped one after another.
 
     An episode's end is followed by a step that only resets, as in EnvPool; that row is not `valid`.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,13 @@ from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, TrainingError
 from robustpo.policy import Policy, load_policy
-from robustpo.studies.grid import pack, short_labels
+from robustpo.studies.grid import pack
 from robustpo.studies.interruption import interruptible, stopping
 from robustpo.studies.local import Event, Shard, run_shards
 from robustpo.studies.locks import RunLocks
 from robustpo.studies.standing import State, check_writable, examine
+from robustpo.studies.watch import Watch
 from robustpo.training.cores import available_cores
-from robustpo.training.progress import Progress
-from robustpo.training.progress_state import format_duration
 from robustpo.training.record import run_directory, set_aside
 from robustpo.training.tracking import make_tracker
 
@@ -109,7 +106,14 @@ def execute(
             for group in pack(pending, 1 if constructor else workers)
             for places in [[directories[config] for config in group]]
         ]
-        watch = _Watch(pending, len(shards), workers, execution, tracker, callback)
+        watch = Watch(
+            pending,
+            steps=sum(config.total_steps - (states[config].step or 0) for config in pending),
+            busy=min(len(shards), workers),
+            shown=execution.progress,
+            tracker=tracker,
+            callback=callback,
+        )
         with watch:
             for text in _notes(configs, spec, states, execution, workers):
                 watch.note(text)
@@ -136,73 +140,6 @@ def execute(
             f"{watch.lost} of {len(configs)} runs did not finish; the same command goes on"
         )
     return list(directories.values())
-
-
-class _Watch:
-    """Shows, tracks and hands on what happens."""
-
-    def __init__(
-        self,
-        pending: Sequence[RunConfig],
-        shards: int,
-        workers: int,
-        execution: Execution,
-        tracker: Any,
-        callback: Callable[[Event], None] | None,
-    ) -> None:
-        self.failed: list[str] = []
-        self.lost = 0
-        self._steps = sum(config.total_steps for config in pending)
-        self._busy = max(1, min(shards, workers))
-        self._tracker, self._callback = tracker, callback
-        self._estimated = False
-        self._labels = short_labels(list(dict.fromkeys(config.variant for config in pending)))
-        seeds = Counter(self._labels[config.variant] for config in pending)
-        longest = max((config.total_steps for config in pending), default=0)
-        self._shown = execution.progress
-        # Nothing to train: the notes still say why, but there is nothing to watch.
-        self._progress = Progress(dict(seeds), longest) if self._shown and pending else None
-
-    def __enter__(self) -> _Watch:
-        (self._progress or nullcontext()).__enter__()
-        return self
-
-    def __exit__(self, *details: Any) -> None:
-        (self._progress or nullcontext()).__exit__(*details)
-        if self._tracker:
-            self._tracker.close()
-
-    def note(self, text: str) -> None:
-        if self._progress:
-            self._progress.update({"kind": "note", "text": text})
-        elif self._shown:
-            print(text, file=sys.stderr)
-
-    def on_event(self, event: Event, directory: Path | None) -> None:
-        kind = event["kind"]
-        if kind == "estimate":
-            self._estimate(event["seconds_per_step"])
-        elif kind == "failed":
-            self.failed.append(event["text"] or "")
-            self.lost += bool(event.get("lost"))
-        if self._tracker and directory is not None:
-            self._tracker.update(event, directory)
-        if self._callback and kind == "iteration":
-            self._callback(event)
-        if event.get("status") == "interrupted":
-            return
-        if self._progress and kind in ("iteration", "failed", "finished", "note"):
-            shown = {"kind": "progress"} if kind == "iteration" else {}
-            if "variant" in event:
-                shown["variant"] = self._labels[event["variant"]]
-            self._progress.update(event | shown)
-
-    def _estimate(self, seconds_per_step: float) -> None:
-        if self._estimated:
-            return
-        self._estimated = True
-        seconds = format_duration(self._steps * seconds_per_step / self._busy)
-        self.note(f"estimate: about {seconds} of training after some seconds of compilation")
 
 
 def _check_policies(configs: Sequence[RunConfig], spec: TaskSpec) -> None:

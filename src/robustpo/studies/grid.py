@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from robustpo.config import METHODS, RunConfig, Settings, make_config
 from robustpo.errors import ConfigError
+from robustpo.validation import require
 
 MAX_AGENTS = 5
 
@@ -62,6 +64,33 @@ def _perturbs(method: str) -> bool:
     # An unknown method is left for make_config to refuse.
     overrides = METHODS[method].overrides if method in METHODS else {}
     return overrides.get("alpha", Settings().alpha) > 0
+
+
+def parse_seeds(text: str | int | list[int] | range) -> tuple[int, ...]:
+    """Read seeds: `3`, `0,4,7`, or the half-open range `0:10`; lists and ranges pass through.
+
+    Raises:
+        ConfigError: if the text is none of these, is empty, or names a seed twice.
+    """
+    if isinstance(text, int):
+        seeds = [text]
+    elif not isinstance(text, str):
+        seeds = list(text)
+    elif match := re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text):
+        first, last = int(match[1]), int(match[2])
+        require(last - first <= 10_000, "seeds", text, "at most 10000 seeds")
+        seeds = list(range(first, last))
+    elif re.fullmatch(r"\s*\d+(\s*,\s*\d+)*\s*", text):
+        seeds = [int(part) for part in text.split(",")]
+    else:
+        seeds = []
+    require(
+        bool(seeds) and len(set(seeds)) == len(seeds),
+        "seeds",
+        text,
+        "a number such as 3, a list such as 0,4,7 or a half-open range such as 0:10, none twice",
+    )
+    return tuple(seeds)
 
 
 def pack(

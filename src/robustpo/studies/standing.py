@@ -9,7 +9,9 @@ from pathlib import Path
 
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.training.record import existing_state, find_checkpoint, inexact
+from robustpo.training.checkpoint import CHECKPOINT_DIRECTORY, remove_checkpoints
+from robustpo.training.provenance import inexact
+from robustpo.training.record import METRICS_LINES, existing_state, find_checkpoint
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,18 @@ def _examine(config: RunConfig, directory: Path, fresh: bool) -> State:
     if fresh:
         return State(stale=directory.exists())
     kind = existing_state(directory, config)
-    if kind != "incomplete":
-        return State(finished=kind == "finished")
+    if kind == "finished":
+        # A process that was killed as soon as it had written the result left them.
+        remove_checkpoints(directory)
+        return State(finished=True)
+    if kind == "absent":
+        return State()
     checkpoint, problems = find_checkpoint(directory, config)
     lines = tuple(f"{problem}; an earlier state is used instead" for problem in problems)
     if checkpoint is None:
-        return State(stale=True, problems=lines)
-    return State(step=checkpoint.step, inexact=inexact(checkpoint), problems=lines)
+        holds = [(directory / name).exists() for name in (METRICS_LINES, CHECKPOINT_DIRECTORY)]
+        return State(stale=any(holds), problems=lines)
+    return State(step=checkpoint.step, inexact=inexact(checkpoint.state), problems=lines)
 
 
 def check_writable(out: Path) -> None:

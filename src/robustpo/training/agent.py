@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from robustpo.algorithm.experience import FAULTS
 from robustpo.algorithm.learner import LearnerState
 from robustpo.config import RunConfig
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
-from robustpo.policy import Policy
+from robustpo.policy import POLICY_FILE, Policy
 from robustpo.training.bookkeeping import AgentLog
 from robustpo.training.checkpoint import Checkpoint
 from robustpo.training.population import CollectorState
@@ -84,6 +86,45 @@ class Agent:
             "total_steps": self.config.total_steps,
             **content,
         }
+
+    def find_fault(
+        self, faults: np.ndarray, metrics: Mapping[str, float]
+    ) -> tuple[int, str] | None:
+        """Return the step and the name of the first quantity that was not finite.
+
+        Args:
+            faults: index in `FAULTS` of every row of the rollout, `[T, E]`.
+            metrics: what the update reports.
+        """
+        if faults.any():
+            row = int(np.flatnonzero(faults.reshape(-1))[0])
+            return self.log.step + row + 1, FAULTS[int(faults.reshape(-1)[row])]
+        if metrics["finite"] < 1:
+            return self.log.step + self.config.shape.batch_size, "gradient"
+        return None
+
+    def end(self, status: str, policy: Policy, seconds: float, error: str | None) -> None:
+        """Write the policy and, unless the agent was interrupted, the result."""
+        self.running, self.policy = False, policy
+        if self.record is None:
+            return
+        if row := self.log.take_row(seconds, final=True):
+            self.record.add_row(row)
+        self.record.save_policy(POLICY_FILE, policy)
+        if status == "interrupted":
+            self.record.write_table()
+            return
+        self.record.finish(
+            {
+                "status": status,
+                "final_return": self.log.final_return,
+                "episodes": self.log.episodes,
+                "steps": self.log.step,
+                "transitions": self.log.transitions,
+                "seconds": seconds,
+                "error": error,
+            }
+        )
 
     def save(
         self, learner: LearnerState, state: CollectorState, simulator: Any, seconds: float

@@ -17,11 +17,16 @@ from robustpo.algorithm.experience import Rollout
 from robustpo.algorithm.networks import AgentParams
 from robustpo.algorithm.normalization import normalize_observation
 from robustpo.config import Shape
-from robustpo.environments.base import Environment, HostEnvironment, Step, TracedEnvironment
+from robustpo.environments.base import (
+    Environment,
+    HostEnvironment,
+    Replayed,
+    Step,
+    TracedEnvironment,
+)
 from robustpo.environments.watchdog import watching
 from robustpo.training.compilation import compiler_options, uncached
-from robustpo.training.population import CollectorState, pad_agents
-from robustpo.training.restore import put_agents
+from robustpo.training.population import CollectorState, pad_agents, put_agents
 from robustpo.training.rollout import Flags, RawRow, act, digest, observe, rollout_noise
 
 
@@ -55,7 +60,6 @@ class Collector(abc.ABC):
     def compile(self, params: AgentParams, state: CollectorState, keys: Array, gamma: Array) -> Any:
         """Compile what `collect` runs; return the shapes of the `Rollout` it will return."""
 
-    @abc.abstractmethod
     def collect(
         self,
         params: AgentParams,
@@ -65,14 +69,17 @@ class Collector(abc.ABC):
         iterations: Sequence[int],
     ) -> tuple[CollectorState, Rollout]:
         """Collect `T` steps of every agent; the state given is used up."""
+        return self._collect(params, state, self.draw(keys, iterations), gamma)
+
+    @abc.abstractmethod
+    def _collect(
+        self, params: AgentParams, state: CollectorState, noise: Array, gamma: Array
+    ) -> tuple[CollectorState, Rollout]:
+        """Collect with the action noise `[T, Q, E, A]`."""
 
     def simulator_state(self, index: int) -> Any:
         """Return the state of one agent's simulators on the host; None if they are replayed."""
         del index
-
-    def load_simulators(self, saved: Sequence[Any]) -> None:
-        """Replace the states of the simulators of those agents that are given, `[E, ...]` each."""
-        raise NotImplementedError(f"{type(self).__name__} keeps no state of simulators")
 
     def draw(self, keys: Array, iterations: Sequence[int]) -> Array:
         """Draw the action noise of a rollout, `[T, Q, E, A]`."""
@@ -141,22 +148,16 @@ class TracedCollector(Collector):
         self._digest = lowered.compile()
         return lowered.out_info[1]
 
-    def collect(
-        self,
-        params: AgentParams,
-        state: CollectorState,
-        keys: Array,
-        gamma: Array,
-        iterations: Sequence[int],
+    def _collect(
+        self, params: AgentParams, state: CollectorState, noise: Array, gamma: Array
     ) -> tuple[CollectorState, Rollout]:
         """Run the whole scan as one program, from where the simulators stopped last time."""
-        noise = self.draw(keys, iterations)
         state, self._simulator, rows = self._run(params, state, self._simulator, noise)
         return self._digest(state, rows, gamma)
 
     def simulator_state(self, index: int) -> Any:
         """Return the slices `[E, ...]` of the threaded state that belong to one agent."""
-        if self.environment.resume != "state":
+        if isinstance(self.environment, Replayed):
             return None
         own = slice(index * self.shape.num_envs, (index + 1) * self.shape.num_envs)
         return jax.tree.map(lambda x: np.array(x[own]), self._simulator)
@@ -214,22 +215,17 @@ class HostCollector(Collector):
         rows = jax.tree.map(lambda x: np.stack([x] * self.shape.num_steps), row)
         return jax.eval_shape(self._digest, state, rows, gamma)[1]
 
-    def collect(
-        self,
-        params: AgentParams,
-        state: CollectorState,
-        keys: Array,
-        gamma: Array,
-        iterations: Sequence[int],
+    def _collect(
+        self, params: AgentParams, state: CollectorState, noise: Array, gamma: Array
     ) -> tuple[CollectorState, Rollout]:
         """Step the simulators from Python; keep the rows on the host and digest them together."""
-        noise = np.asarray(self.draw(keys, iterations))
-        action, clipped = self._first(params, state, noise[0])
+        drawn = np.asarray(noise)
+        action, clipped = self._first(params, state, drawn[0])
         rows = []
         with watching():
             for t in range(self.shape.num_steps):
                 step = self.environment.step(np.asarray(clipped))._replace(final_obs=None)
-                following = noise[min(t + 1, self.shape.num_steps - 1)]
+                following = drawn[min(t + 1, self.shape.num_steps - 1)]
                 state, row, action, clipped = self._between(params, state, action, step, following)
                 rows.append(jax.tree.map(np.asarray, row))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)

@@ -79,6 +79,24 @@ def pad_agents(tree: PyTree, num_agents: int) -> PyTree:
     )
 
 
+def take_agent(tree: PyTree, index: int) -> PyTree:
+    """Return one agent's part of a pytree `[P, ...]` on the host."""
+    return jax.tree.map(lambda x: np.asarray(x)[index], tree)
+
+
+def put_agents(tree: PyTree, agents: Sequence[PyTree | None]) -> PyTree:
+    """Replace the parts of those agents that are given, in a pytree `[P, ...]` or longer."""
+
+    def put(all_: Any, *own: Any) -> Any:
+        changed = np.array(all_)
+        for index, value in zip(given, own, strict=True):
+            changed[index] = value
+        return jnp.asarray(changed)
+
+    given = [index for index, agent in enumerate(agents) if agent is not None]
+    return jax.tree.map(put, tree, *(agents[index] for index in given)) if given else tree
+
+
 def map_agents(function: Callable[[Any], Any], inputs: PyTree, num_agents: Int32[Array, ""]) -> Any:
     """Apply a function to one agent after the other, `[P, ...]` to `[P, ...]`.
 

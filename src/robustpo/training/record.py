@@ -12,13 +12,10 @@ import io
 import json
 import math
 import os
-import platform
 import re
 import reprlib
 import sys
 from collections.abc import Mapping
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +30,12 @@ from robustpo.training.checkpoint import (
     remove_checkpoints,
     save_checkpoint,
 )
+from robustpo.training.provenance import environment_of_bits, machine, versions
 
 CONFIG_FILE, RESULT_FILE = "config.json", "result.json"
 METRICS_LINES, METRICS_TABLE = "metrics.jsonl", "metrics.parquet"
 EVALUATIONS_FILE = "evaluations.jsonl"
 MAX_CONFIG_BYTES = 4 * 2**20
-
-VERSIONED = ("robustpo", "jax", "jaxlib", "optax", "envpool", "gymnasium", "numpy")
 
 
 def task_directory(out: Path, task: str) -> Path:
@@ -70,40 +66,6 @@ def _finite(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [_finite(value) for value in data]
     return data
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Return the versions that decide a run's bits."""
-    found = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-@cache
-def machine() -> dict[str, Any]:
-    """Return the instruction set and the kind of machine, without its name."""
-    flags: set[str] = set()
-    model = platform.processor() or platform.machine()
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() in ("flags", "Features"):
-                flags = set(value.split())
-            elif key.strip() == "model name":
-                model = value.strip()
-    known = ("avx512f", "avx2", "fma", "avx", "asimd", "sve")
-    return {
-        "system": platform.system(),
-        "architecture": platform.machine(),
-        "processor": model,
-        "instruction_set": [name for name in known if name in flags],
-        "cores": os.cpu_count(),
-    }
 
 
 class RunRecord:
@@ -225,35 +187,14 @@ def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(data))
 
 
-def environment_of_bits() -> dict[str, Any]:
-    """Return what a run's bits depend on besides its configuration."""
-    return {"versions": versions(), "instruction_set": machine()["instruction_set"]}
-
-
-def inexact(checkpoint: Checkpoint) -> str | None:
-    """Say what has changed since a checkpoint so that going on is not exact to the bit."""
-    now, then = environment_of_bits(), checkpoint.state
-    old = then.get("versions")
-    old = old if isinstance(old, dict) else {}
-    changed = [
-        f"{name} {version} (was {old.get(name, 'unknown')})"
-        for name, version in now["versions"].items()
-        if old.get(name) != version
-    ]
-    if then.get("instruction_set") != now["instruction_set"]:
-        changed.append(
-            f"instruction set {now['instruction_set']} (was {then.get('instruction_set')})"
-        )
-    return ", ".join(changed) or None
-
-
 def existing_state(directory: Path, config: RunConfig) -> str:
     """Say what a directory holds of this run: `absent`, `incomplete` or `finished`.
 
     Raises:
         ConfigError: if it holds another experiment, or something that is no run at all.
     """
-    if not directory.exists() or not any(directory.iterdir()):
+    # A process that was killed while it wrote the first file leaves a part of it.
+    if not directory.exists() or all(path.match(".*.partial") for path in directory.iterdir()):
         return "absent"
     file = directory / CONFIG_FILE
     try:

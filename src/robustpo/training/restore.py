@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,11 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from robustpo.algorithm.normalization import normalize_observation
+from robustpo.environments.base import Replayed
 from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError, SimulatorError
-from robustpo.training.population import CollectorState, padded_size
-
-if TYPE_CHECKING:
-    from robustpo.training.collector import Collector
+from robustpo.training.collector import Collector, TracedCollector
+from robustpo.training.population import CollectorState, padded_size, put_agents
 
 # Replayed observations, normalised, differ from those saved by rounding at most.
 TOLERANCE = 1e-4
@@ -71,24 +70,6 @@ def _places(tree: PyTree) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
 
 
-def take_agent(tree: PyTree, index: int) -> PyTree:
-    """Return one agent's part of a pytree `[P, ...]` on the host."""
-    return jax.tree.map(lambda x: np.asarray(x)[index], tree)
-
-
-def put_agents(tree: PyTree, agents: Sequence[PyTree | None]) -> PyTree:
-    """Replace the parts of those agents that are given, in a pytree `[P, ...]` or longer."""
-
-    def put(all_: Any, *own: Any) -> Any:
-        changed = np.array(all_)
-        for index, value in zip(given, own, strict=True):
-            changed[index] = value
-        return jnp.asarray(changed)
-
-    given = [index for index, agent in enumerate(agents) if agent is not None]
-    return jax.tree.map(put, tree, *(agents[index] for index in given)) if given else tree
-
-
 def restore_collection(
     collector: Collector, state: CollectorState, saved: Sequence[SavedCollection | None]
 ) -> tuple[CollectorState, np.ndarray]:
@@ -107,18 +88,23 @@ def restore_collection(
     if all(agent is None for agent in saved):
         return state, restarted
     state = put_agents(state, [agent and agent.state for agent in saved])
-    if collector.environment.resume == "state":
+    environment = collector.environment
+    if not isinstance(environment, Replayed):
+        assert isinstance(collector, TracedCollector)
         collector.load_simulators([agent and agent.simulator for agent in saved])
         return state, restarted
     given = np.array([agent is not None for agent in saved])
-    restarted = ~_replay(collector, state, saved) & given[:, None]
+    restarted = ~_replay(collector, environment, state, saved) & given[:, None]
     if restarted.any():
-        state = _begin_episodes(collector, state, restarted)
+        state = _begin_episodes(collector, environment, state, restarted)
     return state, restarted
 
 
 def _replay(
-    collector: Collector, state: CollectorState, saved: Sequence[SavedCollection | None]
+    collector: Collector,
+    environment: Replayed,
+    state: CollectorState,
+    saved: Sequence[SavedCollection | None],
 ) -> np.ndarray:
     """Replay what each environment did; return where it led to what was saved, `[P, E]`."""
     folded = (collector.num_agents, collector.shape.num_envs)
@@ -130,12 +116,12 @@ def _replay(
         if agent is None:
             continue
         further[index] = agent.resets - 1
-        usable[index] = agent.kept & (collector.environment.resume == "replay")
+        usable[index] = agent.kept & (not environment.random_step)
         for env in np.flatnonzero(usable[index]):
             tails[index * folded[1] + env] = agent.tails[env]
     try:
         with watching():
-            obs = collector.environment.replay(further.ravel(), tails)
+            obs = environment.replay(further.ravel(), tails)
     except SimulatorError:
         return np.zeros(folded, bool)
     found = np.asarray(_normalized(collector, state, obs))
@@ -144,12 +130,12 @@ def _replay(
 
 
 def _begin_episodes(
-    collector: Collector, state: CollectorState, which: np.ndarray
+    collector: Collector, environment: Replayed, state: CollectorState, which: np.ndarray
 ) -> CollectorState:
     """Reset some environments, a mask `[P, E]`, once more."""
     nothing = np.zeros((0, collector.spec.action_size), np.float32)
     with watching():
-        obs = collector.environment.replay(which.ravel().astype(int), [nothing] * which.size)
+        obs = environment.replay(which.ravel().astype(int), [nothing] * which.size)
     mask = np.zeros((padded_size(collector.num_agents), collector.shape.num_envs), bool)
     mask[: collector.num_agents] = which
     return replace(

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from robustpo.algorithm.experience import FAULTS, Coefficients, Rollout
+from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.config import RunConfig
+from robustpo.environments.base import Replayed
 from robustpo.environments.make import make_environment
 from robustpo.evaluation.evaluate import evaluate_policy
-from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy
+from robustpo.policy import BEST_POLICY_FILE, Policy
 from robustpo.training.agent import Agent, Event
 from robustpo.training.checkpoint import Schedule
 from robustpo.training.collector import make_collector
@@ -26,10 +27,12 @@ from robustpo.training.population import (
     coefficients_at,
     init_population,
     make_learn,
+    put_agents,
     simulator_seeds,
+    take_agent,
 )
 from robustpo.training.record import RunRecord
-from robustpo.training.restore import put_agents, restore_collection, take_agent
+from robustpo.training.restore import restore_collection
 from robustpo.training.snapshot import make_policy, warm_start
 
 Emit = Callable[[Event], None]
@@ -150,7 +153,7 @@ class Trainer:
                 self._emit(agent.event("note", text=self._not_exact(agent)))
 
     def _not_exact(self, agent: Agent) -> str:
-        if self.environment.resume == "restart":
+        if isinstance(self.environment, Replayed) and self.environment.random_step:
             why = "its simulator draws random numbers in every step and cannot be brought back"
         else:
             why = "replaying its simulator did not lead to where it stood"
@@ -211,7 +214,7 @@ class Trainer:
         """Record one agent's iteration; end it if it has failed or is done."""
         agent = self.agents[index]
         rows = rollout.transitions
-        fault = self._find_fault(agent, np.asarray(rows.fault)[index], metrics)
+        fault = agent.find_fault(np.asarray(rows.fault)[index], metrics)
         if fault:
             self._fail(index, fault, moments, seconds)
             return
@@ -224,7 +227,7 @@ class Trainer:
             np.asarray(rows.episode_length)[index][ended].tolist(),
             metrics,
         )
-        if self.environment.resume != "state":
+        if isinstance(self.environment, Replayed):
             agent.replay.add(np.asarray(rows.action)[index], valid)
         so_far = agent.seconds_before + seconds
         row = agent.log.take_row(so_far, final=agent.done)
@@ -232,17 +235,6 @@ class Trainer:
             agent.record.add_row(row)
         recent = agent.log.final_return
         self._emit(agent.event("iteration", seconds=so_far, return_mean=recent, **metrics))
-
-    def _find_fault(
-        self, agent: Agent, faults: np.ndarray, metrics: Mapping[str, float]
-    ) -> tuple[int, str] | None:
-        """Return the step and the name of the first quantity that was not finite."""
-        if faults.any():
-            row = int(np.flatnonzero(faults.reshape(-1))[0])
-            return agent.log.step + row + 1, FAULTS[int(faults.reshape(-1)[row])]
-        if metrics["finite"] < 1:
-            return agent.log.step + agent.config.shape.batch_size, "gradient"
-        return None
 
     def _fail(self, index: int, fault: tuple[int, str], moments: Any, seconds: float) -> None:
         agent = self.agents[index]
@@ -259,29 +251,9 @@ class Trainer:
     ) -> None:
         """Write an agent's policy and, unless it was interrupted, its result."""
         agent = self.agents[index]
-        seconds += agent.seconds_before
-        agent.running = False
-        agent.policy = self._policy(index, moments)
-        final_return = agent.log.final_return
-        if agent.record:
-            row = agent.log.take_row(seconds, final=True)
-            if row:
-                agent.record.add_row(row)
-            agent.record.save_policy(POLICY_FILE, agent.policy)
-            result = {
-                "status": status,
-                "final_return": final_return,
-                "episodes": agent.log.episodes,
-                "steps": agent.log.step,
-                "transitions": agent.log.transitions,
-                "seconds": seconds,
-                "error": error,
-            }
-            if status == "interrupted":
-                agent.record.write_table()
-            else:
-                agent.record.finish(result)
+        agent.end(status, self._policy(index, moments), agent.seconds_before + seconds, error)
         if status != "failed":
+            final_return = agent.log.final_return
             self._emit(agent.event("finished", status=status, final_return=final_return))
 
     def _policy(self, index: int, moments: Any = None) -> Policy:

@@ -1,0 +1,35 @@
+"""Words of a variant's name, which is the name of a directory too."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+
+def slug(value: Any) -> str:
+    """Write a value with signs that paths may have; different values stay different."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return "x".join(str(item) for item in value)
+    text = str(value)
+    plain = re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-")
+    if plain == text:
+        return plain
+    # Signs that paths should not have are gone; a hash keeps apart what they told apart.
+    return f"{plain[-40:]}-{short_hash(text)}"
+
+
+def short_hash(text: str) -> str:
+    """Return eight signs that stand for a text."""
+    # The name of a file need not be UTF-8.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def short_count(count: int) -> str:
+    """Write a count as people do: 8m, 600k, 1.5m, or the digits."""
+    for unit, letter in ((1_000_000, "m"), (1_000, "k")):
+        if count >= unit and (count * 1000) % unit == 0:
+            return f"{count / unit:.3f}".rstrip("0").rstrip(".") + letter
+    return str(count)

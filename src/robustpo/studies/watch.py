@@ -1,0 +1,98 @@
+"""What a person and a program see of runs while they are trained."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from robustpo.config import RunConfig
+from robustpo.studies.grid import short_labels
+from robustpo.studies.local import Event
+from robustpo.training.progress import Progress
+from robustpo.training.progress_state import format_duration
+
+
+class Watch:
+    """Shows, tracks and hands on what happens.
+
+    Args:
+        pending: the runs that are trained.
+        steps: simulator steps that are left of them.
+        busy: how many processes train at once.
+        shown: whether progress is shown.
+        tracker: takes events for a tracker of experiments, or None.
+        callback: called with the event of every iteration.
+
+    Attributes:
+        failed: what was said of each run that failed.
+        lost: how many of them a worker left unfinished.
+    """
+
+    def __init__(
+        self,
+        pending: Sequence[RunConfig],
+        *,
+        steps: int,
+        busy: int,
+        shown: bool,
+        tracker: Any,
+        callback: Callable[[Event], None] | None,
+    ) -> None:
+        self.failed: list[str] = []
+        self.lost = 0
+        self._steps, self._busy = steps, max(1, busy)
+        self._tracker, self._callback = tracker, callback
+        self._estimated = False
+        self._labels = short_labels(list(dict.fromkeys(config.variant for config in pending)))
+        seeds = Counter(self._labels[config.variant] for config in pending)
+        longest = max((config.total_steps for config in pending), default=0)
+        self._shown = shown
+        # Nothing to train: the notes still say why, but there is nothing to watch.
+        self._progress = Progress(dict(seeds), longest) if self._shown and pending else None
+
+    def __enter__(self) -> Watch:
+        (self._progress or nullcontext()).__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        (self._progress or nullcontext()).__exit__(*details)
+        if self._tracker:
+            self._tracker.close()
+
+    def note(self, text: str) -> None:
+        """Show a line of text."""
+        if self._progress:
+            self._progress.update({"kind": "note", "text": text})
+        elif self._shown:
+            print(text, file=sys.stderr)
+
+    def on_event(self, event: Event, directory: Path | None) -> None:
+        """Take in an event and the directory of the run it is about."""
+        kind = event["kind"]
+        if kind == "estimate":
+            self._estimate(event["seconds_per_step"])
+        elif kind == "failed":
+            self.failed.append(event["text"] or "")
+            self.lost += bool(event.get("lost"))
+        if self._tracker and directory is not None:
+            self._tracker.update(event, directory)
+        if self._callback and kind == "iteration":
+            self._callback(event)
+        if event.get("status") == "interrupted":
+            return
+        if self._progress and kind in ("iteration", "failed", "finished", "note"):
+            shown = {"kind": "progress"} if kind == "iteration" else {}
+            if "variant" in event:
+                shown["variant"] = self._labels[event["variant"]]
+            self._progress.update(event | shown)
+
+    def _estimate(self, seconds_per_step: float) -> None:
+        if self._estimated:
+            return
+        self._estimated = True
+        seconds = format_duration(self._steps * seconds_per_step / self._busy)
+        self.note(f"estimate: about {seconds} of training after some seconds of compilation")

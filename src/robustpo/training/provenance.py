@@ -1,0 +1,70 @@
+"""What a run's bits depend on besides its configuration: versions and the instruction set."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+VERSIONED = ("robustpo", "jax", "jaxlib", "optax", "envpool", "gymnasium", "numpy")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions that decide a run's bits."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@cache
+def machine() -> dict[str, Any]:
+    """Return the instruction set and the kind of machine, without its name."""
+    flags: set[str] = set()
+    model = platform.processor() or platform.machine()
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("flags", "Features"):
+                flags = set(value.split())
+            elif key.strip() == "model name":
+                model = value.strip()
+    known = ("avx512f", "avx2", "fma", "avx", "asimd", "sve")
+    return {
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "processor": model,
+        "instruction_set": [name for name in known if name in flags],
+        "cores": os.cpu_count(),
+    }
+
+
+def environment_of_bits() -> dict[str, Any]:
+    """Return what a run's bits depend on besides its configuration."""
+    return {"versions": versions(), "instruction_set": machine()["instruction_set"]}
+
+
+def inexact(then: Mapping[str, Any]) -> str | None:
+    """Say what has changed since `environment_of_bits` returned this, if anything has."""
+    now = environment_of_bits()
+    old = then.get("versions")
+    old = old if isinstance(old, dict) else {}
+    changed = [
+        f"{name} {version} (was {old.get(name, 'unknown')})"
+        for name, version in now["versions"].items()
+        if old.get(name) != version
+    ]
+    if then.get("instruction_set") != now["instruction_set"]:
+        changed.append(
+            f"instruction set {now['instruction_set']} (was {then.get('instruction_set')})"
+        )
+    return ", ".join(changed) or None
