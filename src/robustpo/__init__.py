@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robustpo.api import compare, evaluate, train
-    from robustpo.config import METHODS, Settings, Shape, make_config
+    from robustpo.config import make_config
     from robustpo.environments.make import list_tasks
     from robustpo.errors import ConfigError, RobustpoError
+    from robustpo.methods import METHODS
     from robustpo.policy import Policy, load_policy
+    from robustpo.settings import Settings, Shape
     from robustpo.studies.store import load_results, load_summary
 
 _HOMES = {
-    "METHODS": "config",
+    "METHODS": "methods",
     "ConfigError": "errors",
     "Policy": "policy",
     "RobustpoError": "errors",
-    "Settings": "config",
-    "Shape": "config",
+    "Settings": "settings",
+    "Shape": "settings",
     "compare": "api",
     "evaluate": "api",
     "list_tasks": "environments.make",

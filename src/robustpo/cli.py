@@ -22,8 +22,8 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 import robustpo
 from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
-from robustpo.config import METHODS
 from robustpo.errors import ConfigError, RobustpoError
+from robustpo.methods import METHODS
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ action bounds, and a digest of it all. Nothing in it can run code.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,61 @@ Array = np.ndarray
 def _sigmoid(x: Array) -> Array:
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
+
+def _softplus(x: Array) -> Array:
+    return np.logaddexp(x, np.float32(0))
+
+
+@dataclass(frozen=True)
+class _Family:
+    """What acting needs of an action distribution; `robustpo.algorithm.distributions` has the rest.
+
+    Attributes:
+        outputs_per_action: numbers the actor puts out per dimension of the action.
+        has_scale: whether there is a log scale per dimension.
+        act: takes outputs, log scale and a source of samples, or None for the mode; returns actions
+            in the environment's units if `clipped`, else in (0, 1) of the way between its bounds.
+        clipped: see `act`.
+    """
+
+    outputs_per_action: int
+    has_scale: bool
+    act: Callable[[Array, Array, np.random.Generator | None], Array]
+    clipped: bool
+
+
+def _gaussian(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
+    if rng is None:
+        return outputs
+    return outputs + np.exp(log_scale) * rng.standard_normal(outputs.shape, np.float32)
+
+
+def _laplace(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
+    return outputs if rng is None else outputs + np.exp(log_scale) * rng.laplace(size=outputs.shape)
+
+
+def _gumbel(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
+    return outputs if rng is None else outputs + np.exp(log_scale) * rng.gumbel(size=outputs.shape)
+
+
+def _tanh_gaussian(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
+    return 0.5 * (1.0 + np.tanh(_gaussian(outputs, log_scale, rng)))
+
+
+def _beta(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
+    del log_scale
+    a, b = np.split(_softplus(outputs) + np.float32(BETA_MARGIN), 2, axis=-1)
+    return a / (a + b) if rng is None else rng.beta(1 + a, 1 + b)
+
+
+FAMILIES = {
+    "gaussian": _Family(1, True, _gaussian, True),
+    "laplace": _Family(1, True, _laplace, True),
+    "gumbel": _Family(1, True, _gumbel, True),
+    "tanh-gaussian": _Family(1, True, _tanh_gaussian, False),
+    "beta": _Family(2, False, _beta, False),
+}
+BETA_MARGIN = 1e-6
 
 ACTIVATIONS = {
     "tanh": np.tanh,
@@ -98,12 +154,12 @@ class Policy:
                 f"obs.shape={obs.shape} is not valid; expected [{self.observation_size}] or "
                 f"[batch, {self.observation_size}]"
             )
-        action = self._mlp("actor", self.normalize(obs))
-        if not deterministic:
-            rng = rng or np.random.default_rng()
-            noise = rng.standard_normal(action.shape, np.float32)
-            action = action + np.exp(self.tensors["log_std"]) * noise
-        return np.clip(action, self.tensors["action.low"], self.tensors["action.high"])
+        outputs = self._mlp("actor", self.normalize(obs))
+        source = None if deterministic else rng or np.random.default_rng()
+        family = FAMILIES[self.metadata["distribution"]]
+        low, high = self.tensors["action.low"], self.tensors["action.high"]
+        action = family.act(outputs, self.tensors["log_std"], source).astype(np.float32)
+        return np.clip(action if family.clipped else low + (high - low) * action, low, high)
 
     def normalize(self, obs: Float32[Array, "*B O"]) -> Float32[Array, "*B O"]:
         """Normalise by the frozen moments, clipped to ±10; untouched if trained without."""
@@ -154,8 +210,9 @@ def parse_policy(content: bytes, name: object) -> Policy:
     tensors, metadata = parse_tensors(content, name, max_header_bytes=MAX_HEADER_BYTES)
     try:
         _require_metadata(metadata)
-        _require_shapes(tensors)
-        _require_values(tensors)
+        family = FAMILIES[metadata["distribution"]]
+        _require_shapes(tensors, family)
+        _require_values(tensors, family)
     except ConfigError as error:
         raise ConfigError(f"{name} is not a policy of robustpo: {error}") from error
     return Policy(tensors, metadata)
@@ -165,10 +222,9 @@ def _require_metadata(metadata: dict[str, Any]) -> None:
     form = metadata.get("format")
     if type(form) is not int or form != FORMAT:
         raise ConfigError(f"its metadata does not name format {FORMAT}")
-    activation = metadata.get("activation")
-    known = isinstance(activation, str) and activation in ACTIVATIONS
-    if not known or metadata.get("distribution") != "gaussian":
-        raise ConfigError("its activation or distribution is unknown")
+    for name, known in (("activation", ACTIVATIONS), ("distribution", FAMILIES)):
+        if not isinstance(metadata.get(name), str) or metadata[name] not in known:
+            raise ConfigError("its activation or distribution is unknown")
     for name in ("task", "method", "variant"):
         text = metadata.get(name, "")
         if not isinstance(text, str) or len(text) > MAX_TEXT:
@@ -178,13 +234,17 @@ def _require_metadata(metadata: dict[str, Any]) -> None:
         raise ConfigError("its seed is not a whole number from 0 to 2⁶³")
 
 
-def _require_shapes(tensors: dict[str, Array]) -> None:
+def _require_shapes(tensors: dict[str, Array], family: _Family) -> None:
     """Raise `ConfigError` unless the tensors are those of a policy, no more and no fewer."""
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     first = shapes.get("actor.0.weight", ())
     observation = first[0] if len(first) == 2 else 0
-    wanted, action = _network_shapes("actor", shapes, observation)
-    wanted |= dict.fromkeys(("log_std", "action.low", "action.high"), (action,))
+    wanted, outputs = _network_shapes("actor", shapes, observation)
+    if outputs % family.outputs_per_action:
+        raise ConfigError(f"its actor has {outputs} outputs, expected an even number")
+    action = outputs // family.outputs_per_action
+    wanted |= dict.fromkeys(("action.low", "action.high"), (action,))
+    wanted["log_std"] = (action if family.has_scale else 0,)
     if any(name.startswith("critic.") for name in shapes):
         critic, outputs = _network_shapes("critic", shapes, observation)
         wanted |= critic
@@ -216,12 +276,15 @@ def _network_shapes(
     return wanted, width
 
 
-def _require_values(tensors: dict[str, Array]) -> None:
+def _require_values(tensors: dict[str, Array], family: _Family) -> None:
     if other := [name for name, tensor in tensors.items() if tensor.dtype != np.float32]:
         raise ConfigError(f"{other[0]} is {tensors[other[0]].dtype}, expected float32")
     # Comparisons with NaN are false, so these refuse it as well.
     if not (tensors["action.low"] <= tensors["action.high"]).all():
         raise ConfigError("action.low is not at most action.high everywhere")
+    bounds = (tensors["action.low"], tensors["action.high"])
+    if not family.clipped and not np.isfinite(bounds).all():
+        raise ConfigError("its bounds are not finite, and its distribution is stretched onto them")
     if not (tensors.get("observation.variance", np.zeros(1)) >= 0).all():
         raise ConfigError("observation.variance is not at least 0 everywhere")
     if not 0 <= float(tensors.get("observation.count", 0)) < 2**31:

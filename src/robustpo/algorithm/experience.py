@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int8, Int32
 
 from robustpo.algorithm.advantage import generalised_advantage, successor_value
-from robustpo.algorithm.distributions import DISTRIBUTIONS
-from robustpo.algorithm.networks import AgentParams, mlp
-from robustpo.config import Shape
+from robustpo.algorithm.networks import AgentParams, action_distribution, state_value
+from robustpo.settings import Shape
 
 FAULTS = ("none", "observation", "reward")
 
@@ -25,7 +24,13 @@ class Coefficients:
     """
 
     alpha: Float32[Array, ""]
+    alpha_relative: Bool[Array, ""]
+    noise_location: Float32[Array, ""]
     entropy_coef: Float32[Array, ""]
+    log_std_min: Float32[Array, ""]
+    drac_coef: Float32[Array, ""]
+    scale_low: Float32[Array, ""]
+    scale_high: Float32[Array, ""]
     learning_rate: Float32[Array, ""]
     gamma: Float32[Array, ""]
     gae_lambda: Float32[Array, ""]
@@ -43,7 +48,8 @@ class Transition:
 
     Attributes:
         obs: normalised observation the action was chosen on.
-        action: the sampled action, not clipped to the bounds.
+        action: the sampled action, raw as the distribution has it, not clipped to the bounds.
+        executed: what the simulator was given for it; None where that is the clipped raw action.
         reward: normalised reward, 0 in phantom rows.
         terminated: the episode reached a terminal state.
         truncated: the episode was cut by a time limit.
@@ -56,6 +62,7 @@ class Transition:
 
     obs: Float32[Array, "*N O"]
     action: Float32[Array, "*N A"]
+    executed: Float32[Array, "*N A"] | None
     reward: Float32[Array, "*N"]
     terminated: Bool[Array, "*N"]
     truncated: Bool[Array, "*N"]
@@ -74,10 +81,13 @@ class Rollout:
     Attributes:
         transitions: rows `[P, T, E, ...]`.
         last_obs: normalised observation after the last row, `[P, E, O]`.
+        obs_offset: mean over standard deviation of the raw observations, `[P, O]`; None unless
+            raw observations are to be scaled in the update.
     """
 
     transitions: Transition
     last_obs: Float32[Array, "P E O"]
+    obs_offset: Float32[Array, "P O"] | None
 
 
 @jax.tree_util.register_dataclass
@@ -87,12 +97,13 @@ class Batch:
 
     Attributes:
         obs: normalised observations at collection.
-        action: the sampled actions, not clipped to the bounds.
+        action: the sampled raw actions, not clipped to the bounds.
         log_prob: log-density of the action under the plain policy that collected it.
         value: value estimate at collection.
         advantage: generalised advantage, not yet normalised.
         value_target: `advantage + value`.
         valid: False for phantom rows, which count nowhere.
+        obs_offset: the rollout's, repeated in every row.
     """
 
     obs: Float32[Array, "B O"]
@@ -102,6 +113,7 @@ class Batch:
     advantage: Float32[Array, " B"]
     value_target: Float32[Array, " B"]
     valid: Bool[Array, " B"]
+    obs_offset: Float32[Array, "B O"] | None = None
 
 
 def make_batch(
@@ -114,19 +126,19 @@ def make_batch(
     ones, so the numbers are those of the moment of collection.
     """
     rows = rollout.transitions
-    value = mlp(params.critic, rows.obs, shape.activation)[..., 0]
-    last_value = mlp(params.critic, rollout.last_obs, shape.activation)[..., 0]
+    value = state_value(params, rows.obs, shape)
+    last_value = state_value(params, rollout.last_obs, shape)
     next_value = jnp.concatenate([value[1:], last_value[None]])
     done = rows.terminated | rows.truncated
     if rows.final_obs is not None:
-        final_value = mlp(params.critic, rows.final_obs, shape.activation)[..., 0]
+        final_value = state_value(params, rows.final_obs, shape)
         next_value = jnp.where(done, final_value, next_value)
     successor = successor_value(next_value, rows.terminated, rows.truncated, coefficients.bootstrap)
     advantage = generalised_advantage(
         rows.reward, value, successor, done, coefficients.gamma, coefficients.gae_lambda
     )
-    location = mlp(params.actor, rows.obs, shape.activation)
-    policy = DISTRIBUTIONS[shape.distribution](location, params.log_std)
+    policy = action_distribution(params, rows.obs, shape)
+    offset = rollout.obs_offset
     batch = Batch(
         obs=rows.obs,
         action=rows.action,
@@ -135,5 +147,6 @@ def make_batch(
         advantage=advantage,
         value_target=advantage + value,
         valid=rows.valid,
+        obs_offset=None if offset is None else jnp.broadcast_to(offset, rows.obs.shape),
     )
     return jax.tree.map(lambda x: x.reshape(shape.batch_size, *x.shape[2:]), batch)

@@ -11,16 +11,18 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float32
 
+from robustpo.algorithm.diagnostics import perturbation_diagnostics
 from robustpo.algorithm.experience import Batch, Coefficients, Rollout, make_batch
-from robustpo.algorithm.networks import AgentParams
-from robustpo.algorithm.objective import masked_mean, normalize_advantage, objective
+from robustpo.algorithm.masking import masked_mean
+from robustpo.algorithm.networks import AgentParams, action_distribution
+from robustpo.algorithm.objective import normalize_advantage, objective
 from robustpo.algorithm.random import permutation
-from robustpo.config import Shape
+from robustpo.settings import Shape
 
 ADAM_EPSILON = 1e-5
 
-# What a gradient step reports, as one vector: a kernel per number would cost more than the numbers.
-METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
+# Epochs fold their number, from 0, into the update's key; this is none of them.
+DIAGNOSTICS_STREAM = 2**31 - 1
 
 Metrics = dict[str, Float32[Array, ""]]
 
@@ -41,6 +43,12 @@ class FlatLearner:
 
     vector: Float32[Array, " W"]
     optimizer: optax.OptState
+
+
+def metric_names(shape: Shape) -> tuple[str, ...]:
+    """Name what a gradient step reports, as one vector: a kernel per number would cost more."""
+    names = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
+    return (*names, "drac_loss") if shape.augmentation == "drac" else names
 
 
 def make_optimizer(max_grad_norm: Array | float) -> optax.GradientTransformation:
@@ -74,10 +82,12 @@ def update(
     one given, and the metric `finite` is 0.
     """
     vector, unravel = ravel_pytree(state.params)
+    floor = parameter_floor(state.params, coefficients)
+    names = metric_names(shape)
 
     def unfinished(carry: tuple) -> Array:
         _, metrics, epoch = carry
-        kl = metrics[METRICS.index("approx_kl")]
+        kl = metrics[names.index("approx_kl")]
         return (epoch < shape.update_epochs) & ~(kl > coefficients.target_kl)
 
     def one_epoch(carry: tuple) -> tuple:
@@ -87,25 +97,39 @@ def update(
 
         def step(learner: FlatLearner, inputs: tuple[Batch, Array]) -> tuple[FlatLearner, Array]:
             minibatch, minibatch_key = inputs
-            return minibatch_step(
+            learner, metrics = minibatch_step(
                 learner, unravel, minibatch, coefficients, shape, key=minibatch_key
             )
+            return replace(learner, vector=jnp.maximum(learner.vector, floor)), metrics
 
         learner, metrics = jax.lax.scan(step, learner, (minibatches, keys))
         return learner, metrics.mean(0), epoch + 1
 
-    start = (FlatLearner(vector, state.optimizer), jnp.zeros(len(METRICS)), jnp.int32(0))
+    start = (FlatLearner(vector, state.optimizer), jnp.zeros(len(names)), jnp.int32(0))
     learner, last, epochs = jax.lax.while_loop(unfinished, one_epoch, start)
     learned = LearnerState(unravel(learner.vector), learner.optimizer)
-    metrics = dict(zip(METRICS, last, strict=True))
+    metrics = dict(zip(names, last, strict=True))
     finite = jnp.isfinite(metrics["grad_norm"])
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learned, state)
-    return kept, metrics | {
+    diagnostics_key = jax.random.fold_in(key, DIAGNOSTICS_STREAM)
+    before = perturbation_diagnostics(state.params, batch, coefficients, shape, key=diagnostics_key)
+    policy = action_distribution(kept.params, batch.obs, shape)
+    return kept, metrics | before | {
         "epochs": epochs.astype(jnp.float32),
         "explained_variance": explained_variance(batch),
-        "action_std": jnp.exp(kept.params.log_std).mean(),
+        "action_std": masked_mean(policy.std().mean(-1), batch.valid),
         "finite": finite.astype(jnp.float32),
     }
+
+
+def parameter_floor(params: AgentParams, coefficients: Coefficients) -> Float32[Array, " W"]:
+    """Return the least value of every parameter: −∞ but for the log scale, kept by projection.
+
+    A bound inside the policy instead would leave a parameter below it without a gradient.
+    """
+    nothing = jax.tree.map(lambda x: jnp.full_like(x, -jnp.inf), params)
+    least = jnp.broadcast_to(coefficients.log_std_min, params.log_std.shape)
+    return ravel_pytree(replace(nothing, log_std=least))[0]
 
 
 def shuffle(batch: Batch, shape: Shape, *, key: Array) -> tuple[Batch, Array]:
@@ -134,7 +158,7 @@ def minibatch_step(
     *,
     key: Array,
 ) -> tuple[FlatLearner, Float32[Array, " M"]]:
-    """Take one gradient step; return its metrics in the order of `METRICS`."""
+    """Take one gradient step; return its metrics in the order of `metric_names`."""
 
     def loss(vector: Array) -> tuple[Array, dict[str, Array]]:
         return objective(unravel(vector), batch, coefficients, shape, key=key)
@@ -145,7 +169,7 @@ def minibatch_step(
     direction = jnp.asarray(update)
     vector = learner.vector - coefficients.learning_rate * direction
     metrics = metrics | {"grad_norm": optax.tree.norm(gradient)}
-    values = jnp.stack([metrics[name] for name in METRICS])
+    values = jnp.stack([metrics[name] for name in metric_names(shape)])
     return FlatLearner(vector, optimizer_state), values
 
 

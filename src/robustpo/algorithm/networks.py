@@ -1,6 +1,6 @@
 """Actor and critic: two separate multi-layer perceptrons and a state-independent scale.
 
-Layers are written for one observation; batching is the caller's `vmap`.
+`action_distribution` and `state_value` are what the rest of the package knows of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32
+
+from robustpo.algorithm.distributions import DISTRIBUTIONS, ActionDistribution
+from robustpo.settings import Shape
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
@@ -36,7 +39,10 @@ class Dense:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class AgentParams:
-    """All that is learned: the layers of actor and critic and the log scale `[A]`."""
+    """All that is learned: the layers of actor and critic and the log scale.
+
+    The log scale is `[A]`, or `[0]` for distributions that have none.
+    """
 
     actor: tuple[Dense, ...]
     log_std: Float32[Array, " A"]
@@ -49,6 +55,7 @@ def init_params(
     hidden_sizes: tuple[int, ...],
     *,
     rng: np.random.Generator,
+    distribution: str = "gaussian",
 ) -> AgentParams:
     """Initialise orthogonally: gain √2 in hidden layers, 0.01 at the policy head, 1 at the value.
 
@@ -56,9 +63,10 @@ def init_params(
     program for what runs once would take longer than training's first seconds.
     """
     sizes = (observation_size, *hidden_sizes)
+    family = DISTRIBUTIONS[distribution]
     return AgentParams(
-        actor=_init_mlp((*sizes, action_size), 0.01, rng),
-        log_std=_array(np.zeros(action_size)),
+        actor=_init_mlp((*sizes, family.outputs_per_action * action_size), 0.01, rng),
+        log_std=_array(np.zeros(action_size if family.has_scale else 0)),
         critic=_init_mlp((*sizes, 1), 1.0, rng),
     )
 
@@ -92,3 +100,18 @@ def mlp(
     for layer in layers[:-1]:
         x = ACTIVATIONS[activation](x @ layer.weight + layer.bias)
     return x @ layers[-1].weight + layers[-1].bias
+
+
+def action_distribution(
+    params: AgentParams, obs: Float32[Array, "*B O"], shape: Shape
+) -> ActionDistribution:
+    """Return the plain policy at normalised observations."""
+    outputs = mlp(params.actor, obs, shape.activation)
+    return DISTRIBUTIONS[shape.distribution].build(outputs, params.log_std)
+
+
+def state_value(
+    params: AgentParams, obs: Float32[Array, "*B O"], shape: Shape
+) -> Float32[Array, "*B"]:
+    """Return the value estimate at normalised observations."""
+    return mlp(params.critic, obs, shape.activation)[..., 0]

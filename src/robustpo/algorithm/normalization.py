@@ -86,6 +86,11 @@ def normalize_observation(
     return jnp.clip(scaled, -CLIP, CLIP)
 
 
+def observation_offset(moments: RunningMoments) -> Float32[Array, "*O"]:
+    """Return mean over standard deviation, by which normalised observations lie off zero."""
+    return moments.mean * jax.lax.rsqrt(moments.variance + EPSILON)
+
+
 def normalize_reward(
     reward: Float32[Array, "*B"], return_moments: RunningMoments
 ) -> Float32[Array, "*B"]:

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32
 
-from robustpo.algorithm.distributions import DISTRIBUTIONS
+from robustpo.algorithm.augmentation import drac_loss
+from robustpo.algorithm.estimators import ESTIMATORS
 from robustpo.algorithm.experience import Batch, Coefficients
-from robustpo.algorithm.networks import AgentParams, mlp
-from robustpo.algorithm.perturbation import perturb
-from robustpo.config import Shape
+from robustpo.algorithm.masking import masked_mean, masked_means
+from robustpo.algorithm.networks import AgentParams, action_distribution, state_value
+from robustpo.algorithm.perturbation import perturb_parameters
+from robustpo.settings import Shape
 
-
-def masked_means(
-    rows: dict[str, Float32[Array, " B"]], valid: Bool[Array, " B"]
-) -> dict[str, Float32[Array, ""]]:
-    """Mean of each quantity over the valid rows, all in one product; 0 where there are none."""
-    weights = valid / jnp.maximum(valid.sum(), 1)
-    stacked = jnp.where(valid, jnp.stack(list(rows.values())), 0.0)
-    means = stacked @ weights.astype(jnp.float32)
-    return dict(zip(rows, means, strict=True))
-
-
-def masked_mean(x: Float32[Array, " B"], valid: Bool[Array, " B"]) -> Float32[Array, ""]:
-    """Mean over the valid rows; 0 where there are none."""
-    return jnp.where(valid, x, 0.0).sum() / jnp.maximum(valid.sum(), 1)
+# What draws of a minibatch besides the perturbation take from its key.
+DRAC_STREAM = 1
 
 
 def normalize_advantage(
@@ -67,16 +58,34 @@ def objective(
 ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
     """Return the loss of one minibatch, its advantages normalised, and what is reported of it.
 
+    With noise on all parameters it is the average of the plain loss over `shape.draws` perturbed
+    copies of them (paper, eq. 33); the gradient is taken at the copies' common centre.
+    """
+    if shape.parameter_noise == "none":
+        return minibatch_loss(params, batch, coefficients, shape, key=key)
+
+    def one_draw(key: Array) -> tuple[Array, dict[str, Array]]:
+        moved = perturb_parameters(params, coefficients, key=key, noise=shape.parameter_noise)
+        return minibatch_loss(moved, batch, coefficients, shape, key=key)
+
+    drawn = jax.vmap(one_draw)(jax.random.split(key, shape.draws))
+    return jax.tree.map(lambda x: x.mean(0), drawn)
+
+
+def minibatch_loss(
+    params: AgentParams, batch: Batch, coefficients: Coefficients, shape: Shape, *, key: Array
+) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
+    """Return the loss of one minibatch at given parameters, and what is reported of it.
+
     The policy's location is shifted by fresh noise before the log-density of the stored actions is
     taken (paper, Algorithm 1, lines 12 to 15); the log-density in the ratio's denominator is the
-    plain policy's, as collected.
+    plain policy's, as collected. Other estimators of the perturbed density stand in the same place.
     """
-    location = mlp(params.actor, batch.obs, shape.activation)
-    policy = DISTRIBUTIONS[shape.distribution](location, params.log_std)
-    perturbed = perturb(policy, coefficients.alpha, key=key, noise=shape.noise)
-    log_ratio = perturbed.log_prob(batch.action) - batch.log_prob
-    surrogate = policy_loss(log_ratio, batch.advantage, coefficients.clip_coef)
-    value = mlp(params.critic, batch.obs, shape.activation)[..., 0]
+    policy = action_distribution(params, batch.obs, shape)
+    log_prob = ESTIMATORS[shape.estimator](policy, batch.action, coefficients, shape, key=key)
+    log_ratio = log_prob - batch.log_prob
+    surrogate = policy_loss(log_ratio, batch.advantage, coefficients.clip_coef).mean(0)
+    value = state_value(params, batch.obs, shape)
     squared = value_loss(
         value,
         batch.value,
@@ -85,19 +94,25 @@ def objective(
         clipped=shape.clip_value_loss,
     )
     ratio_change = jnp.expm1(log_ratio)
-    means = masked_means(
-        {
-            "policy_loss": surrogate,
-            "value_loss": squared,
-            "entropy": policy.entropy(),
-            "approx_kl": ratio_change - log_ratio,
-            "clip_fraction": (jnp.abs(ratio_change) > coefficients.clip_coef).astype(jnp.float32),
-        },
-        batch.valid,
-    )
+    clipped = (jnp.abs(ratio_change) > coefficients.clip_coef).astype(jnp.float32)
+    rows = {
+        "policy_loss": surrogate,
+        "value_loss": squared,
+        "entropy": policy.entropy(),
+        "approx_kl": (ratio_change - log_ratio).mean(0),
+        "clip_fraction": clipped.mean(0),
+    }
+    if shape.augmentation == "drac":
+        drac_key = jax.random.fold_in(key, DRAC_STREAM)
+        rows["drac_loss"] = drac_loss(
+            params, policy, value, batch, coefficients, shape, key=drac_key
+        )
+    means = masked_means(rows, batch.valid)
     total = (
         means["policy_loss"]
         - coefficients.entropy_coef * means["entropy"]
         + coefficients.value_coef * means["value_loss"]
     )
+    if shape.augmentation == "drac":
+        total = total + coefficients.drac_coef * means["drac_loss"]
     return total, means

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robustpo.config import RunConfig, Shape
+from robustpo.config import RunConfig
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, TrainingError
-from robustpo.policy import Policy, load_policy
+from robustpo.policy import FAMILIES, Policy, load_policy
+from robustpo.settings import Shape
 from robustpo.studies.grid import pack
 from robustpo.studies.interruption import interruptible, stopping
 from robustpo.studies.local import Event, Shard, run_shards
@@ -90,6 +91,7 @@ def execute(
     """
     spec = resolve(constructor or configs[0].task)
     tracker = make_tracker(execution.track)
+    _check_bounds(configs, spec)
     _check_policies(configs, spec)
     directories = {config: run_directory(execution.out, config) for config in configs}
     check_writable(execution.out)
@@ -140,6 +142,16 @@ def execute(
             f"{watch.lost} of {len(configs)} runs did not finish; the same command goes on"
         )
     return list(directories.values())
+
+
+def _check_bounds(configs: Sequence[RunConfig], spec: TaskSpec) -> None:
+    """Raise `ConfigError` if a distribution on the action's bounds finds none."""
+    for family in {config.shape.distribution for config in configs}:
+        if not FAMILIES[family].clipped and not spec.bounded:
+            raise ConfigError(
+                f"distribution={family!r} is stretched onto the action's bounds, and those of "
+                f"{spec.id!r} are not finite; choose a distribution such as gaussian"
+            )
 
 
 def _check_policies(configs: Sequence[RunConfig], spec: TaskSpec) -> None:

@@ -8,8 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from robustpo.config import METHODS, RunConfig, Settings, make_config
+from robustpo.config import RunConfig, make_config
 from robustpo.errors import ConfigError
+from robustpo.methods import METHODS
+from robustpo.settings import Settings
 from robustpo.validation import require
 
 MAX_AGENTS = 5

@@ -24,6 +24,10 @@ AVERAGED = (
     "approx_kl",
     "clip_fraction",
     "explained_variance",
+    "noise_clip_fraction",
+    "noise_kl",
+    "sigma_alpha",
+    "drac_loss",
 )
 # The columns of a run's metrics: counts are whole numbers, all others are real.
 COUNTS = ("step", "transitions", "episodes")
@@ -77,7 +81,7 @@ class AgentLog:
         self._lengths.extend(lengths)
         self._iterations += 1
         for name in AVERAGED:
-            if math.isfinite(metrics[name]):
+            if math.isfinite(metrics.get(name, math.nan)):
                 self._sums[name] += metrics[name]
                 self._counts[name] += 1
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from robustpo.config import RunConfig, Shape
+from robustpo.config import RunConfig
 from robustpo.environments.base import HostEnvironment, TaskSpec
 from robustpo.environments.envpool import HostEnvPool
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.watchdog import watching
+from robustpo.settings import Shape
 
 MEASURED_SECONDS = 0.1
 # Making a simulator takes longer than measuring it, and more of them cost little less per step.

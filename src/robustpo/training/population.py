@@ -23,7 +23,9 @@ from robustpo.algorithm.learner import LearnerState, Metrics, init_learner, lear
 from robustpo.algorithm.networks import init_params
 from robustpo.algorithm.normalization import RunningMoments
 from robustpo.algorithm.random import THREEFRY, make_key
-from robustpo.config import RunConfig, Settings, Shape
+from robustpo.algorithm.schedules import scheduled
+from robustpo.config import RunConfig
+from robustpo.settings import Settings, Shape
 from robustpo.training.compilation import compiler_options
 
 LANES = 8
@@ -140,11 +142,15 @@ def init_population(
     configs: Sequence[RunConfig], observation_size: int, action_size: int
 ) -> Population:
     """Create the agents of a population from their seeds, each by itself."""
-    hidden = configs[0].shape.hidden_sizes
+    shape = configs[0].shape
     seeds = [config.settings.seed for config in configs]
     params = [
         init_params(
-            observation_size, action_size, hidden, rng=np.random.default_rng([INIT_STREAM, seed])
+            observation_size,
+            action_size,
+            shape.hidden_sizes,
+            rng=np.random.default_rng([INIT_STREAM, seed]),
+            distribution=shape.distribution,
         )
         for seed in seeds
     ]
@@ -152,11 +158,12 @@ def init_population(
     words = np.stack([np.asarray(jax.random.key_data(make_key(seed))) for seed in seeds])
     keys = jax.random.wrap_key_data(jnp.asarray(words), impl=THREEFRY)
     moments = [RunningMoments.create((observation_size,))] * len(configs)
-    collector = init_collector(stack(moments), len(configs), configs[0].shape.num_envs)
+    collector = init_collector(stack(moments), len(configs), shape.num_envs)
     return Population(learners, collector, keys)
 
 
-INIT_STREAM, COLLECT_STREAM, LEARN_STREAM = range(3)
+INIT_STREAM, COLLECT_STREAM, LEARN_STREAM, SHIFT_STREAM, AUGMENT_STREAM = range(5)
+_FLAGS = ("alpha_relative", "bootstrap")
 
 
 def init_collector(obs_moments: RunningMoments, num_agents: int, num_envs: int) -> CollectorState:
@@ -191,18 +198,25 @@ def coefficients_at(configs: Sequence[RunConfig], iterations: Sequence[int]) -> 
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return Coefficients(
         **{
-            name: jnp.asarray(column, bool if name == "bootstrap" else jnp.float32)
+            name: jnp.asarray(column, bool if name in _FLAGS else jnp.float32)
             for name, column in columns.items()
         }
     )
 
 
 def _coefficients(settings: Settings, progress: float) -> dict[str, float]:
-    annealed = settings.learning_rate_schedule == "linear"
     return {
-        "alpha": settings.alpha,
-        "entropy_coef": settings.entropy_coef,
-        "learning_rate": settings.learning_rate * (1 - progress if annealed else 1.0),
+        "alpha": scheduled(settings.alpha, settings.alpha_schedule, progress),
+        "alpha_relative": settings.alpha_schedule == "std",
+        "noise_location": settings.noise_location,
+        "entropy_coef": scheduled(settings.entropy_coef, settings.entropy_schedule, progress),
+        "log_std_min": -np.inf if settings.log_std_min is None else settings.log_std_min,
+        "drac_coef": settings.drac_coef,
+        "scale_low": settings.scale_low,
+        "scale_high": settings.scale_high,
+        "learning_rate": scheduled(
+            settings.learning_rate, settings.learning_rate_schedule, progress
+        ),
         "gamma": settings.gamma,
         "gae_lambda": settings.gae_lambda,
         "clip_coef": settings.clip_coef,

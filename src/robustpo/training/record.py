@@ -247,7 +247,7 @@ def config_from_identity(identity: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: if a value is not valid.
     """
-    from robustpo.config import Settings, Shape
+    from robustpo.settings import Settings, Shape
 
     try:
         fields = dict(identity)

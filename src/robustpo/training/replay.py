@@ -32,7 +32,9 @@ class ReplayLog:
         self._kept = np.ones(num_envs, bool)
 
     def add(self, action: np.ndarray, valid: np.ndarray) -> None:
-        """Take in a rollout: actions as sampled, `[T, E, A]`, and which rows are valid, `[T, E]`.
+        """Take in a rollout: actions, `[T, E, A]`, and which rows are valid, `[T, E]`.
+
+        Actions are those executed, or those from which clipping to the bounds makes them.
 
         A row that is not valid is one in which the simulator only reset itself.
         """
@@ -102,5 +104,5 @@ class ReplayLog:
         self._tails = [[actions[e - n : e]] for e, n in zip(ends, lengths.clip(0), strict=True)]
 
     def _executed(self, action: np.ndarray) -> np.ndarray:
-        """Return what the simulator was given for actions as sampled."""
+        """Return what the simulator was given."""
         return np.clip(np.where(np.isfinite(action), action, np.float32(0)), self._low, self._high)

@@ -13,16 +13,48 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32
 
+from robustpo.algorithm.augmentation import draw_uniform, scale_amplitude
 from robustpo.algorithm.distributions import DISTRIBUTIONS
-from robustpo.algorithm.experience import FAULTS, Rollout, Transition
-from robustpo.algorithm.networks import AgentParams, mlp
+from robustpo.algorithm.experience import FAULTS, Coefficients, Rollout, Transition
+from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.normalization import (
     RunningMoments,
     normalize_observation,
     normalize_reward,
+    observation_offset,
 )
-from robustpo.config import Shape
-from robustpo.training.population import COLLECT_STREAM, CollectorState, pad_agents
+from robustpo.algorithm.perturbation import NOISES, shift_by
+from robustpo.settings import Shape
+from robustpo.training.population import (
+    AUGMENT_STREAM,
+    COLLECT_STREAM,
+    SHIFT_STREAM,
+    CollectorState,
+    pad_agents,
+)
+
+
+class Draws(NamedTuple):
+    """All that is random in collection; leading axis `T` for a rollout, `[Q, E, ...]` in a step.
+
+    Attributes:
+        action: standard noise of the actions, `[T, Q, E, A, ...]`.
+        shift: standard noise that shifts the location, only where collection is perturbed.
+        scale: what becomes factors of the observations, `[T + 1, Q, E, 1 or O]`, only for RAD; the
+            last row belongs to the observation after the rollout.
+    """
+
+    action: Array
+    shift: Array | None
+    scale: Array | None
+
+    def steps(self) -> Draws:
+        """Return what belongs to the steps of the rollout."""
+        return self._replace(scale=None if self.scale is None else self.scale[:-1])
+
+    def last_scale(self) -> Array | None:
+        """Return what scales the observation after the rollout."""
+        return None if self.scale is None else self.scale[-1]
 
 
 class Flags(NamedTuple):
@@ -46,40 +78,95 @@ class RawRow(NamedTuple):
 
     Attributes:
         obs: normalised observation the action was chosen on, `[Q, E, O]`.
-        action: the sampled action, not clipped to the bounds, `[Q, E, A]`.
+        action: the sampled raw action, not clipped to the bounds, `[Q, E, A]`.
+        executed: what the simulator was given for it, `[Q, E, A]`; None where that is the clipped
+            raw action.
         flags: reward and flags, `[P·E]` each.
         final_obs: normalised true successor `[Q, E, O]`, only where simulators reset in the step.
     """
 
     obs: Float32[Array, "*T Q E O"]
     action: Float32[Array, "*T Q E A"]
+    executed: Float32[Array, "*T Q E A"] | None
     flags: Flags
     final_obs: Float32[Array, "*T Q E O"] | None
 
 
-def rollout_noise(keys: Array, iterations: Array, shape: Shape, action_size: int) -> Array:
-    """Draw each agent's action noise of a whole rollout, `[T, Q, E, A]`, from its own key."""
+def draw_rollout(
+    keys: Array, iterations: Array, shape: Shape, observation_size: int, action_size: int
+) -> Draws:
+    """Draw all that each agent's collection of a rollout needs, from the agent's own key."""
 
-    def one_agent(inputs: tuple[Array, Array]) -> Array:
+    def one_agent(inputs: tuple[Array, Array]) -> Draws:
         key, iteration = inputs
-        key = jax.random.fold_in(jax.random.fold_in(key, COLLECT_STREAM), iteration)
-        size = (shape.num_steps, shape.num_envs, action_size)
-        return DISTRIBUTIONS[shape.distribution].noise(size, key=key)
 
-    noise = jax.lax.map(one_agent, (keys, iterations))
-    return jnp.moveaxis(pad_agents(noise, len(keys)), 0, 1)
+        def stream(number: int) -> Array:
+            return jax.random.fold_in(jax.random.fold_in(key, number), iteration)
+
+        size = (shape.num_steps, shape.num_envs, action_size)
+        shift = scale = None
+        if shape.collection_noise != "none":
+            shift = NOISES[shape.collection_noise].draw(size, key=stream(SHIFT_STREAM))
+        if shape.augmentation == "rad":
+            observations = (shape.num_steps + 1, shape.num_envs, observation_size)
+            scale = draw_uniform(observations, shape, key=stream(AUGMENT_STREAM))
+        action = DISTRIBUTIONS[shape.distribution].noise(size, key=stream(COLLECT_STREAM))
+        return Draws(action, shift, scale)
+
+    drawn = pad_agents(jax.lax.map(one_agent, (keys, iterations)), len(keys))
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), drawn)
 
 
 def act(
-    params: AgentParams, obs: Float32[Array, "Q E O"], noise: Array, shape: Shape
+    params: AgentParams,
+    obs: Float32[Array, "Q E O"],
+    draws: Draws,
+    coefficients: Coefficients,
+    shape: Shape,
 ) -> Float32[Array, "Q E A"]:
-    """Sample every agent's actions from its plain, unperturbed policy."""
+    """Sample every agent's raw actions from its plain policy, or as a control from a shifted one.
 
-    def one_agent(params: AgentParams, obs: Array, noise: Array) -> Array:
-        location = mlp(params.actor, obs, shape.activation)
-        return DISTRIBUTIONS[shape.distribution](location, params.log_std).sample(noise)
+    Args:
+        params: of every agent.
+        obs: what enters the agents.
+        draws: of this step.
+        coefficients: of every agent, padded to `Q`.
+        shape: shape of the population.
+    """
 
-    return jax.vmap(one_agent)(params, obs, noise)
+    def one_agent(params: AgentParams, obs: Array, draws: Draws, numbers: Coefficients) -> Array:
+        policy = action_distribution(params, obs, shape)
+        if draws.shift is not None:
+            policy = shift_by(policy, draws.shift, numbers)
+        return policy.sample(draws.action)
+
+    return jax.vmap(one_agent)(params, obs, draws, coefficients)
+
+
+def augment(
+    obs: Float32[Array, "Q E O"],
+    moments: RunningMoments,
+    scale: Array | None,
+    coefficients: Coefficients,
+    shape: Shape,
+) -> Float32[Array, "Q E O"]:
+    """Return what enters the agents: normalised observations, with RAD randomly scaled ones."""
+    if scale is None:
+        return obs
+
+    def one_agent(
+        obs: Array, moments: RunningMoments, scale: Array, numbers: Coefficients
+    ) -> Array:
+        offset = scaling_offset(moments, shape)
+        return scale_amplitude(obs, scale, numbers.scale_low, numbers.scale_high, offset)
+
+    return jax.vmap(one_agent)(obs, moments, scale, coefficients)
+
+
+def scaling_offset(moments: RunningMoments, shape: Shape) -> Array | None:
+    """Return what `scale_amplitude` needs to scale raw observations; None for normalised ones."""
+    raw = shape.augmentation_of == "raw" and shape.normalize_observations
+    return observation_offset(moments) if raw else None
 
 
 def observe(
@@ -97,7 +184,11 @@ def observe(
 
 
 def digest(
-    state: CollectorState, rows: RawRow, gamma: Float32[Array, " P"], shape: Shape
+    state: CollectorState,
+    rows: RawRow,
+    last_scale: Array | None,
+    coefficients: Coefficients,
+    shape: Shape,
 ) -> tuple[CollectorState, Rollout]:
     """Turn a rollout's raw rows into each agent's transitions `[P, T, E, ...]`.
 
@@ -105,17 +196,23 @@ def digest(
         state: the collector's state after the last step; its reward statistics are still those
             before the first.
         rows: the raw rows, `[T, ...]`.
-        gamma: discount of every agent.
+        last_scale: what scales the observation after the last step, only for RAD.
+        coefficients: of every agent, `[P]`.
         shape: shape of the population.
     """
-    num_agents = gamma.shape[0]
+    num_agents = coefficients.gamma.shape[0]
+    padded = pad_agents(coefficients, num_agents)
     flags = Flags(
         *(_unfold(x, num_agents, shape) for x in rows.flags),
     )
     state, rewards, episode_returns, episode_lengths = _reward_statistics(
-        state, flags, pad_agents(gamma, num_agents), shape
+        state, flags, padded.gamma, shape
     )
-    last_obs = state.obs[:num_agents]
+    last_obs = augment(state.obs, state.obs_moments, last_scale, padded, shape)[:num_agents]
+    offset = None
+    if shape.augmentation == "drac":
+        own = jax.tree.map(lambda x: x[:num_agents], state.obs_moments)
+        offset = scaling_offset(own, shape)
     obs = _agents_first(rows.obs, num_agents)
     successors = jnp.concatenate([obs[:, 1:], last_obs[:, None]], 1)
     final_obs = None if rows.final_obs is None else _agents_first(rows.final_obs, num_agents)
@@ -124,6 +221,7 @@ def digest(
     transitions = Transition(
         obs=obs,
         action=_agents_first(rows.action, num_agents),
+        executed=None if rows.executed is None else _agents_first(rows.executed, num_agents),
         reward=_agents_first(rewards, num_agents),
         terminated=_agents_first(flags.terminated, num_agents),
         truncated=_agents_first(flags.truncated, num_agents),
@@ -133,7 +231,7 @@ def digest(
         episode_length=_agents_first(episode_lengths, num_agents),
         fault=_fault(successors, jnp.where(valid, reward, 0.0)),
     )
-    return state, Rollout(transitions, last_obs)
+    return state, Rollout(transitions, last_obs, offset)
 
 
 def _reward_statistics(

@@ -89,7 +89,7 @@ class Trainer:
         self._restore()
         population, coefficients = self.population, self._coefficients()
         rollout = self._collector.compile(
-            population.learners.params, population.collector, population.keys, coefficients.gamma
+            population.learners.params, population.collector, population.keys, coefficients
         )
         lowered = self._learn.lower(
             population.learners,
@@ -186,7 +186,7 @@ class Trainer:
             population.learners.params,
             population.collector,
             population.keys,
-            coefficients.gamma,
+            coefficients,
             [agent.iteration for agent in self.agents],
         )
         learners, metrics = self._learn(
@@ -228,7 +228,8 @@ class Trainer:
             metrics,
         )
         if isinstance(self.environment, Replayed):
-            agent.replay.add(np.asarray(rows.action)[index], valid)
+            given = rows.action if rows.executed is None else rows.executed
+            agent.replay.add(np.asarray(given)[index], valid)
         so_far = agent.seconds_before + seconds
         row = agent.log.take_row(so_far, final=agent.done)
         if row and agent.record:
