@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from robustpo.config import Settings, Shape
+from robustpo.settings import Settings, Shape
 
 PENDULUM = "dm_control/pendulum-swingup-v0"
 

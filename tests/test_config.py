@@ -9,15 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustpo.config import (
-    MAX_SEED,
-    METHODS,
-    RunConfig,
-    Settings,
-    Shape,
-    make_config,
-)
+from robustpo.config import RunConfig, make_config
 from robustpo.errors import ConfigError
+from robustpo.methods import METHODS
+from robustpo.settings import MAX_SEED, Settings, Shape
 from robustpo.studies.grid import parse_seeds
 from robustpo.training.record import config_from_identity
 from robustpo.validation import suggest
@@ -69,7 +64,7 @@ NOT_NUMBERS = [math.nan, math.inf, "1", None, True]
         ("time_limit", ["truncate"]),
         ("hidden_sizes", [(), (0,), (64, -1), (1.5,)]),
         ("activation", ["gelu"]),
-        ("distribution", ["beta"]),
+        ("distribution", ["normal"]),
         ("noise", ["normal"]),
         ("num_envs", [0, 1.0, True]),
         ("num_steps", [0, -2048]),

@@ -1,4 +1,4 @@
-"""The command line: `robustpo train | compare | evaluate | envs | doctor`.
+"""The command line: `robustpo train | compare | evaluate | methods | theory | envs | doctor`.
 
 Its words are those of the Python API.
 """
@@ -21,9 +21,13 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 import robustpo
+from robustpo.cli_methods import Methods
 from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
+from robustpo.cli_theory import Theory
 from robustpo.errors import ConfigError, RobustpoError
 from robustpo.methods import METHODS
+
+METHOD_HELP = "See `robustpo methods`; options of its own may follow: rpo:noise=laplace,alpha=0.1."
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Train:
 
     task: Annotated[str, tyro.conf.Positional, arg(metavar="TASK")]
     """Id of the task (`robustpo envs`), or module:callable."""
-    method: Annotated[str, arg(help=f"One of {', '.join(METHODS)}.")] = "rpo"
+    method: Annotated[str, arg(help=f"{METHOD_HELP} One of {', '.join(METHODS)}.")] = "rpo"
     seeds: str = "0"
     """A seed (3), several (0,4,7) or a half-open range (0:10)."""
     run: OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
@@ -56,7 +60,10 @@ class Compare:
 
     task: Annotated[str, tyro.conf.Positional, arg(metavar="TASK")]
     """Id of the task (`robustpo envs`), or module:callable."""
-    methods: Annotated[tuple[str, ...], arg(help=f"Any of {', '.join(METHODS)}.")] = ("ppo", "rpo")
+    methods: Annotated[tuple[str, ...], arg(help=f"{METHOD_HELP} Any of {', '.join(METHODS)}.")] = (
+        "ppo",
+        "rpo",
+    )
     seeds: str = "0:10"
     """A seed (3), several (0,4,7) or a half-open range (0:10); a verdict takes 5."""
     alphas: tuple[float, ...] = ()
@@ -246,7 +253,9 @@ def _parse(arguments: list[str]) -> Any:
                     "train": Train,
                     "compare": Compare,
                     "evaluate": Evaluate,
+                    "methods": Methods,
                     "envs": Envs,
+                    "theory": Theory,
                     "doctor": Doctor,
                 },
                 prog="robustpo",

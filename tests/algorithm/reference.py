@@ -13,6 +13,7 @@ import numpy as np
 from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.networks import AgentParams, Dense
 
+FLAGS = ("alpha_relative", "bootstrap")
 HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
 
@@ -20,7 +21,12 @@ def coefficients(**changed):
     """Return the paper's coefficients, with some changed."""
     numbers = {
         "alpha": 0.5,
+        "noise_location": 0.0,
         "entropy_coef": 0.0,
+        "log_std_min": -np.inf,
+        "drac_coef": 0.1,
+        "scale_low": 0.6,
+        "scale_high": 1.2,
         "learning_rate": 3e-4,
         "gamma": 0.99,
         "gae_lambda": 0.95,
@@ -28,9 +34,10 @@ def coefficients(**changed):
         "value_coef": 0.5,
         "max_grad_norm": 0.5,
         "target_kl": np.inf,
-    } | {name: value for name, value in changed.items() if name != "bootstrap"}
+    } | {name: value for name, value in changed.items() if name not in FLAGS}
     arrays = {name: jnp.float32(value) for name, value in numbers.items()}
-    return Coefficients(**arrays, bootstrap=jnp.asarray(changed.get("bootstrap", False)))
+    flags = {name: jnp.asarray(changed.get(name, False)) for name in FLAGS}
+    return Coefficients(**arrays, **flags)
 
 
 def random_params(observation_size, action_size, hidden_sizes, *, seed):

@@ -7,15 +7,10 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
+from algorithm.families import floats
 from robustpo.algorithm.distributions import Gaussian
 from robustpo.algorithm.random import make_key
-
-
-def floats(low, high, shape):
-    elements = st.floats(low, high, width=32, allow_subnormal=False)
-    return hnp.arrays(np.float32, shape, elements=elements)
 
 
 @st.composite

@@ -9,9 +9,8 @@ import pytest
 
 from algorithm import reference
 from algorithm.reference import coefficients, random_batch, random_params, to_batch, to_leaves
+from robustpo.algorithm.masking import masked_mean, masked_means
 from robustpo.algorithm.objective import (
-    masked_mean,
-    masked_means,
     normalize_advantage,
     objective,
     policy_loss,
@@ -19,7 +18,7 @@ from robustpo.algorithm.objective import (
 )
 from robustpo.algorithm.perturbation import NOISES
 from robustpo.algorithm.random import make_key
-from robustpo.config import Shape
+from robustpo.settings import Shape
 
 ROWS, OBS, ACTIONS, HIDDEN = 40, 3, 2, (6, 5)
 KEY = make_key(0)
@@ -32,7 +31,7 @@ def shape(**changed):
 
 
 def noise(alpha=0.7):
-    return np.float64(NOISES["uniform"]((ROWS, ACTIONS), jnp.float32(alpha), key=KEY))
+    return alpha * np.float64(NOISES["uniform"].draw((ROWS, ACTIONS), key=KEY))
 
 
 differentiate = jax.jit(jax.value_and_grad(objective, has_aux=True), static_argnums=3)

@@ -31,10 +31,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from faults.mutations import mutate_bytes, mutate_data, mutate_safetensors, to_json
-from robustpo.config import METHODS, RunConfig, make_config
+from robustpo.config import RunConfig, make_config
 from robustpo.errors import ConfigError
 from robustpo.evaluation.evaluate import recorded_task
 from robustpo.files import digest, parse_json, parse_tensors, read_tensors, write_tensors
+from robustpo.methods import METHODS
 from robustpo.policy import Policy, load_policy, parse_policy, save_policy
 from robustpo.studies.run_files import METRICS_SCHEMA
 from robustpo.studies.store import RESULTS_SCHEMA, SUMMARY_SCHEMA, load_results, load_summary

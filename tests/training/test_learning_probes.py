@@ -159,7 +159,7 @@ def _collect(probe, num_steps, **options):
     params = jax.tree.map(lambda x: x + 0.1, population.learners.params)  # values that differ
     collector = make_collector(probe, configs[0].shape, 1)
     state = collector.start(population.collector)
-    state, rollout = collector.collect(params, state, population.keys, coefficients.gamma, [0])
+    state, rollout = collector.collect(params, state, population.keys, coefficients, [0])
     one = jax.tree.map(lambda x: x[0], (params, rollout, coefficients))
     return state, probes.rows_of_agent(rollout), make_batch(*one, shape=configs[0].shape)
 

@@ -80,19 +80,22 @@ AGENTS = [
     small(seed=8, max_grad_norm=0.01),
     small(seed=9, steps=64),  # done after the first of three iterations
     small(seed=10, learning_rate=1e30),  # breaks down at once
+    small("rpo-annealed", seed=11),
+    small(seed=12, alpha_schedule="std", noise_location=0.1),
+    small("ppo-std-floor", seed=13, log_std_min=-1e-3, entropy_schedule="linear"),
 ]
 
 
 @pytest.fixture(scope="module")
-def all_thirteen():
+def all_agents():
     return dict(zip(AGENTS, train(AGENTS), strict=True))
 
 
-def test_agents_differ_where_their_settings_do(all_thirteen):
-    weights = [tuple(x["policy"]["log_std"].tolist()) for x in all_thirteen.values()]
+def test_agents_differ_where_their_settings_do(all_agents):
+    weights = [tuple(x["policy"]["log_std"].tolist()) for x in all_agents.values()]
     assert len(set(weights)) == len(weights)
-    reported = [len(x["reported"]) for x in all_thirteen.values()]
-    assert reported[:11] == [3] * 11 and reported[11] == 1
+    reported = [len(x["reported"]) for x in all_agents.values()]
+    assert reported[:11] == [3] * 11 and reported[11] == 1 and reported[13:] == [3] * 3
 
 
 @pytest.mark.parametrize(
@@ -102,24 +105,25 @@ def test_agents_differ_where_their_settings_do(all_thirteen):
         [5],
         [7, 0, 10],  # another place, other neighbours
         [12, 2, 1],  # beside one that breaks down
+        [14, 15, 13],
         [6, 8, 3, 4, 5, 0, 9, 11],  # a full eight, in another order
     ],
     ids=str,
 )
-def test_an_agent_does_not_depend_on_its_population(all_thirteen, members):
+def test_an_agent_does_not_depend_on_its_population(all_agents, members):
     configs = [AGENTS[i] for i in members]
     for config, result in zip(configs, train(configs), strict=True):
-        expected = all_thirteen[config]
+        expected = all_agents[config]
         if result["learner"] is None or expected["learner"] is None:
             result, expected = result | {"learner": None}, expected | {"learner": None}
         assert_same_bits(result, expected)
 
 
-def test_the_same_agent_twice_is_the_same_agent(all_thirteen):
+def test_the_same_agent_twice_is_the_same_agent(all_agents):
     first, second, other = train([AGENTS[0], AGENTS[0], AGENTS[2]])
     for twin in (first, second):
-        assert_same_bits(twin["learner"], all_thirteen[AGENTS[0]]["learner"])
-        assert_same_bits(twin["policy"], all_thirteen[AGENTS[0]]["policy"])
+        assert_same_bits(twin["learner"], all_agents[AGENTS[0]]["learner"])
+        assert_same_bits(twin["policy"], all_agents[AGENTS[0]]["policy"])
     assert not np.array_equal(first["policy"]["log_std"], other["policy"]["log_std"])
 
 
@@ -130,6 +134,9 @@ def test_alpha_zero_trains_as_a_program_without_noise():
     for one, other in zip(with_noise, without, strict=True):
         assert_same_bits(one["learner"], other["learner"])
         assert_same_bits(one["policy"], other["policy"])
+        for report in one["reported"] + other["reported"]:
+            for name in ("noise_clip_fraction", "noise_kl", "sigma_alpha"):
+                del report[name]  # what is said of the noise itself
         alphas = [report.pop("alpha") for report in one["reported"] + other["reported"]]
         assert alphas == [0.0] * 3 + [0.5] * 3
         assert_same_bits(one["reported"], other["reported"])
@@ -142,6 +149,24 @@ def test_collection_does_not_know_alpha():
         for name in ("observation.mean", "observation.variance"):
             assert_same_bits(perturbed["policy"][name], plain["policy"][name])
         assert not np.array_equal(perturbed["policy"]["log_std"], plain["policy"]["log_std"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"distribution": "tanh-gaussian"},
+        {"distribution": "beta", "noise": "none"},
+        {"distribution": "gumbel", "noise": "gumbel", "estimator": "sampled-k"},
+        {"augmentation": "rad", "augmentation_of": "raw", "noise_in": "both"},
+        {"augmentation": "drac", "estimator": "marginal", "augmentation_of": "raw"},
+        {"noise_on": "parameters", "alpha": 0.01, "distribution": "laplace"},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_agents_of_every_shape_do_not_depend_on_their_population(options):
+    configs = [small(seed=seed, **options) for seed in range(3)]
+    for alone, together in zip(configs, train(configs), strict=True):
+        assert_same_bits(train([alone])[0], together)
 
 
 @pytest.mark.slow

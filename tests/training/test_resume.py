@@ -128,6 +128,24 @@ def test_agents_that_stand_at_different_steps_go_on_in_another_packing(
     assert_same_runs(configs, untouched, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"distribution": "tanh-gaussian", "alpha_schedule": "linear"},
+        {"distribution": "beta", "noise": "none", "log_std_min": None},
+        {"augmentation": "rad", "noise_in": "both", "alpha_schedule": "cosine"},
+    ],
+    ids=["tanh", "beta", "rad"],
+)
+def test_other_methods_go_on_exactly_too(tmp_path, options):
+    configs = configs_of(TASK, [{"seed": 0}], **options)
+    run(tmp_path / "untouched", configs)
+    run(tmp_path / "stopped", configs, iterations=4)
+    _, events = run(tmp_path / "stopped", configs)
+    assert not [event for event in events if event["kind"] == "note"]
+    assert_same_runs(configs, tmp_path / "untouched", tmp_path / "stopped")
+
+
 def test_the_moment_of_a_checkpoint_changes_nothing(tmp_path, configs, untouched):
     run(tmp_path, configs, every=ROLLOUT)
     assert_same_runs(configs, untouched, tmp_path)

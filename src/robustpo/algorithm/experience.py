@@ -49,7 +49,6 @@ class Transition:
     Attributes:
         obs: normalised observation the action was chosen on.
         action: the sampled action, raw as the distribution has it, not clipped to the bounds.
-        executed: what the simulator was given for it; None where that is the clipped raw action.
         reward: normalised reward, 0 in phantom rows.
         terminated: the episode reached a terminal state.
         truncated: the episode was cut by a time limit.
@@ -58,11 +57,11 @@ class Transition:
         episode_return: raw return of the episode up to this row.
         episode_length: valid steps of the episode up to this row.
         fault: index in `FAULTS` of what was not finite in what the simulator returned, 0 if none.
+        executed: what the simulator was given; None where that is the clipped raw action.
     """
 
     obs: Float32[Array, "*N O"]
     action: Float32[Array, "*N A"]
-    executed: Float32[Array, "*N A"] | None
     reward: Float32[Array, "*N"]
     terminated: Bool[Array, "*N"]
     truncated: Bool[Array, "*N"]
@@ -71,6 +70,7 @@ class Transition:
     episode_return: Float32[Array, "*N"]
     episode_length: Int32[Array, "*N"]
     fault: Int8[Array, "*N"]
+    executed: Float32[Array, "*N A"] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -87,7 +87,7 @@ class Rollout:
 
     transitions: Transition
     last_obs: Float32[Array, "P E O"]
-    obs_offset: Float32[Array, "P O"] | None
+    obs_offset: Float32[Array, "P O"] | None = None
 
 
 @jax.tree_util.register_dataclass

@@ -6,13 +6,13 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from robustpo.config import RunConfig, make_config
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
-from robustpo.settings import Settings
-from robustpo.validation import require
+from robustpo.settings import Settings, Shape
+from robustpo.validation import require, require_choice
 
 MAX_AGENTS = 5
 
@@ -36,7 +36,7 @@ def make_grid(
 
     Args:
         task: id of the task.
-        methods: names of methods.
+        methods: names of methods, each with options of its own if wanted: `rpo:noise=laplace`.
         seeds: seeds of every variant.
         sweeps: values by setting, such as `{"alpha": (0.1, 0.5)}`.
         **options: settings, shape and length shared by all, as in `make_config`.
@@ -48,18 +48,59 @@ def make_grid(
         raise ConfigError(f"methods={methods!r} is not valid; name one of {', '.join(METHODS)}")
     configs: dict[tuple[str, int], RunConfig] = {}
     seeds = list(seeds)
-    for method in methods:
+    for text in methods:
+        method, own = parse_method(text)
         used = {
             name: values
             for name, values in (sweeps or {}).items()
-            if values and (name != "alpha" or _perturbs(method))
+            if values and name not in own and (name != "alpha" or _perturbs(method))
         }
         for values in itertools.product(*used.values()):
-            chosen: dict[str, Any] = options | dict(zip(used, values, strict=True))
+            chosen: dict[str, Any] = options | dict(zip(used, values, strict=True)) | own
             for seed in seeds:
                 config = make_config(task, method, **chosen, seed=seed)
                 configs.setdefault((config.variant, seed), config)
     return list(configs.values())
+
+
+def parse_method(text: str) -> tuple[str, dict[str, Any]]:
+    """Read a method's name with options of its own: `rpo:noise=laplace,alpha=0.1`.
+
+    Options are those of `Settings` and `Shape`, with dashes or underscores; switches are `on` or
+    `off`, sizes `64x64`.
+
+    Raises:
+        ConfigError: if an option is unknown or its value cannot be read.
+    """
+    name, colon, rest = text.partition(":")
+    options: dict[str, Any] = {}
+    for part in rest.split(",") if colon else ():
+        key, equals, value = part.partition("=")
+        key = key.strip().replace("-", "_")
+        require(bool(equals), "method", text, "options such as rpo:noise=laplace,alpha=0.1")
+        require_choice("option", key, tuple(_HINTS))
+        try:
+            options[key] = _read_value(_HINTS[key], value.strip())
+        except (ValueError, KeyError) as error:
+            raise ConfigError(
+                f"{key}={value.strip()!r} in method {text!r} is not valid; `robustpo train --help` "
+                "shows what it takes"
+            ) from error
+    return name, options
+
+
+_HINTS = get_type_hints(Settings) | get_type_hints(Shape)
+del _HINTS["seed"]
+
+
+def _read_value(hint: Any, text: str) -> Any:
+    if hint is int:
+        return int(text)
+    if hint is float or float in get_args(hint):
+        return None if text == "none" and hint is not float else float(text)
+    if hint is bool:
+        return {"on": True, "off": False}[text]
+    return tuple(map(int, text.split("x"))) if hint == tuple[int, ...] else text
 
 
 def _perturbs(method: str) -> bool:

@@ -16,6 +16,7 @@ from robustpo.config import RunConfig
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.policy import POLICY_FILE, Policy
+from robustpo.training.alarm import EntropyLimits, entropy_limits
 from robustpo.training.bookkeeping import AgentLog
 from robustpo.training.checkpoint import Checkpoint
 from robustpo.training.population import CollectorState
@@ -39,6 +40,7 @@ class Agent:
         running: whether it still trains.
         best_evaluation: the highest mean of the evaluations made during training.
         seconds_before: training time before this process took it over.
+        limits: between which entropies its policy is taken to be sound.
         saved_step: where it stood at its last checkpoint.
         policy: what it became, once it has ended.
     """
@@ -48,6 +50,7 @@ class Agent:
     spec: TaskSpec
     log: AgentLog = field(init=False)
     replay: ReplayLog = field(init=False)
+    limits: EntropyLimits = field(init=False)
     running: bool = True
     best_evaluation: float = -np.inf
     seconds_before: float = 0.0
@@ -59,6 +62,9 @@ class Agent:
         self.replay = ReplayLog(
             self.config.shape.num_envs, self.spec.action_low, self.spec.action_high
         )
+        # Entropies of a squashed Gaussian are of (−1, 1), those of a Beta of (0, 1).
+        width = {"tanh-gaussian": 2.0, "beta": 1.0}.get(self.config.shape.distribution)
+        self.limits = entropy_limits(self.spec.action_low, self.spec.action_high, width=width)
 
     @property
     def iteration(self) -> int:
@@ -103,6 +109,19 @@ class Agent:
             return self.log.step + self.config.shape.batch_size, "gradient"
         return None
 
+    def alarm(self, entropy: float) -> str | None:
+        """Remember that the entropy has collapsed or exploded; say so the first time."""
+        kind = self.limits.judge(entropy)
+        if kind is None or kind in self.log.alarms:
+            return None
+        self.log.alarms[kind] = self.log.step
+        bound = self.limits.low if kind == "collapsed" else self.limits.high
+        return (
+            f"{self.config.task}, {self.config.variant}, seed {self.config.settings.seed}: the "
+            f"policy's entropy has {kind} at step {self.log.step:,} ({entropy:.2f} nats, alarm at "
+            f"{bound:.2f}); training goes on"
+        )
+
     def end(self, status: str, policy: Policy, seconds: float, error: str | None) -> None:
         """Write the policy and, unless the agent was interrupted, the result."""
         self.running, self.policy = False, policy
@@ -122,6 +141,7 @@ class Agent:
                 "steps": self.log.step,
                 "transitions": self.log.transitions,
                 "seconds": seconds,
+                "alarms": self.log.alarms,
                 "error": error,
             }
         )

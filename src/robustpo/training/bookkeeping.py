@@ -55,6 +55,8 @@ class AgentLog:
         self.transitions = 0
         self.episodes = 0
         self.recent_returns: deque[float] = deque(maxlen=RECENT_EPISODES)
+        # The step at which the entropy first collapsed or exploded.
+        self.alarms: dict[str, int] = {}
         self._iterations_per_row = math.ceil(config.num_iterations / MAX_ROWS)
         self._start_row()
 
@@ -115,6 +117,7 @@ class AgentLog:
             "transitions": self.transitions,
             "episodes": self.episodes,
             "recent_returns": list(self.recent_returns),
+            "alarms": self.alarms,
             "iterations": self._iterations,
             "sums": self._sums,
             "counts": self._counts,
@@ -137,16 +140,20 @@ class AgentLog:
             )
             sums = {name: float(state["sums"][name]) for name in AVERAGED}
             counts = {name: _count(state["counts"][name]) for name in AVERAGED}
+            alarms = {name: _count(at) for name, at in dict(state["alarms"]).items()}
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ConfigError(
                 f"its log of the agent is not complete ({one_line(error)})"
             ) from error
         if step % self.config.shape.batch_size or step > self.config.total_steps:
             raise ConfigError("the step it stands at is no end of an iteration")
-        if max(transitions, episodes, iterations, *counts.values()) > step:
+        if max(transitions, episodes, iterations, *counts.values(), *alarms.values()) > step:
             raise ConfigError("it counts more than its steps")
+        if not alarms.keys() <= {"collapsed", "exploded"}:
+            raise ConfigError("it holds an alarm of another kind")
         self.step, self.transitions, self.episodes = step, transitions, episodes
         self.recent_returns = deque(recent, maxlen=RECENT_EPISODES)
+        self.alarms = alarms
         self._iterations, self._sums, self._counts = iterations, sums, counts
         self._returns, self._lengths = returns, lengths
 

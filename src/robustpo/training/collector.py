@@ -117,9 +117,10 @@ class Collector(abc.ABC):
 
     def to_environment(self, action: Array) -> Array:
         """Turn `[Q, E, A]` into `[P·E, A]` inside the bounds; a broken agent's actions become 0."""
-        real = action[: self.num_agents].reshape(-1, action.shape[-1])
-        real = jnp.where(jnp.isfinite(real), real, 0.0)
-        return self._family.execute(real, self._low, self._high)
+        # While it is padded: what is computed here is rounded alike in every population.
+        real = jnp.where(jnp.isfinite(action), action, 0.0)
+        given = self._family.execute(real, self._low, self._high)
+        return given[: self.num_agents].reshape(-1, action.shape[-1])
 
     def from_environment(self, obs: Array) -> Array:
         """Turn `[P·E, O]` into `[Q, E, O]`; actions likewise."""

@@ -203,6 +203,9 @@ def existing_state(directory: Path, config: RunConfig) -> str:
         raise ConfigError(
             f"{directory} is not empty and holds no readable {CONFIG_FILE}; choose another --out"
         ) from error
+    # What a record does not say was not there to be chosen, and is the default of today.
+    with contextlib.suppress(ConfigError):
+        identity = _plain(config_from_identity(identity).identity())
     wanted = _plain(config.identity())
     if identity != wanted:
         raise ConfigError(

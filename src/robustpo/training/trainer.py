@@ -36,6 +36,7 @@ from robustpo.training.restore import restore_collection
 from robustpo.training.snapshot import make_policy, warm_start
 
 Emit = Callable[[Event], None]
+Inspect = Callable[[list[int], Population, Rollout, Coefficients], None]
 
 
 class Trainer:
@@ -48,6 +49,9 @@ class Trainer:
         should_stop: asked once per iteration; True ends training and keeps what is there.
         constructor: makes the environment when the task is not a name.
         checkpoint_every: steps between checkpoints; 0 for one every two minutes.
+        inspect: called after every collection, before the update, with each agent's iteration, the
+            population that collected, what it collected and the coefficients. It must copy what it
+            keeps, because the update donates its buffers.
     """
 
     def __init__(
@@ -59,12 +63,14 @@ class Trainer:
         should_stop: Callable[[], bool] = lambda: False,
         constructor: Callable[[], Any] | None = None,
         checkpoint_every: int = 0,
+        inspect: Inspect | None = None,
     ) -> None:
         if len({(c.task, c.shape) for c in configs}) != 1:
             raise ValueError("the agents of a population must share one task and one shape")
         self._configs = list(configs)
         self._emit = emit
         self._should_stop = should_stop
+        self._inspect = inspect
         self.task = constructor or configs[0].task
         self.shape = configs[0].shape
         seeds = [seed for config in configs for seed in simulator_seeds(config)]
@@ -189,6 +195,9 @@ class Trainer:
             coefficients,
             [agent.iteration for agent in self.agents],
         )
+        if self._inspect is not None:
+            iterations = [agent.iteration for agent in self.agents]
+            self._inspect(iterations, population, rollout, coefficients)
         learners, metrics = self._learn(
             population.learners,
             rollout,
@@ -227,6 +236,8 @@ class Trainer:
             np.asarray(rows.episode_length)[index][ended].tolist(),
             metrics,
         )
+        if text := agent.alarm(metrics["entropy"]):
+            self._emit(agent.event("note", text=text))
         if isinstance(self.environment, Replayed):
             given = rows.action if rows.executed is None else rows.executed
             agent.replay.add(np.asarray(given)[index], valid)

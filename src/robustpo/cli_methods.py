@@ -1,0 +1,53 @@
+"""`robustpo methods`: what can be trained and compared, with where it is described."""
+
+from __future__ import annotations
+
+import json as json_module
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from robustpo.methods import METHODS
+from robustpo.naming import slug
+
+HINT = (
+    "Any option of `robustpo train --help` may be added, for one method alone like this: "
+    "rpo:noise=laplace,alpha=0.1"
+)
+
+
+@dataclass(frozen=True)
+class Methods:
+    """List the methods: what each is, where it is described and what it sets."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print a list of JSON objects."""
+
+    def __call__(self) -> int:
+        """Print the methods."""
+        if self.json:
+            print(json_module.dumps([asdict(method) for method in METHODS.values()], indent=2))
+            return 0
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("method", no_wrap=True)
+        for column in ("what it is", "described in", "sets"):
+            table.add_column(column)
+        for method in METHODS.values():
+            sets = " ".join(f"{_flag(k)} {_word(v)}" for k, v in method.overrides.items())
+            table.add_row(method.name, method.summary, method.source, sets or "the defaults")
+        console = Console(highlight=False)
+        console.print(table)
+        console.print(f"\nSections and equations are the paper's (arXiv 2212.07536). {HINT}")
+        return 0
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _word(value: Any) -> str:
+    return str(value) if isinstance(value, float) else slug(value)
