@@ -54,6 +54,7 @@ class Launcher:
         # Side by side, processes add up; what disturbed one of them disturbed the measurement.
         added = [name for name in ("steps/s", "MiB") if name in samples[0]]
         return {
+            **{name: value for name, value in samples[0].items() if name.startswith("ms ")},
             **{name: sum(sample[name] for sample in samples) for name in added},
             "core": min(sample["core"] for sample in samples),
         }

@@ -10,8 +10,7 @@ WALKER = "dm_control/walker-walk-v0"
 CHEETAH = "dm_control/cheetah-run-v0"
 PENDULUM = "dm_control/pendulum-swingup-v0"
 
-Kind = Literal["train", "bare", "sb3", "cold", "warm"]
-Quantity = Literal["steps/s", "MiB", "s"]
+Kind = Literal["train", "bare", "sb3", "cold", "warm", "update"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,8 @@ class Measurement:
 
     Attributes:
         kind: `train` (what a worker runs), `bare` (the simulator alone under random actions),
-            `sb3` (the peer), `cold` or `warm` (the command, with an empty or a filled cache).
+            `sb3` (the peer), `cold` or `warm` (the command, with an empty or a filled cache),
+            `update` (the updates of all methods in turn, in one process).
         task: id of the task.
         agents: agents of the population, or environments of the bare simulator.
         processes: how many run at once, each on a core of its own.
@@ -42,7 +42,9 @@ class Row:
         subject: the measurement that is judged.
         base: what it is divided by; None judges the quantity itself.
         target: what the median ratio or quantity should reach; None states it without judgement.
-        quantity: which number of the samples counts. Of steps/s more is better, else less.
+        quantity: which number of the samples counts, its unit first. Of steps/s more is better,
+            else less.
+        base_quantity: which number of the base counts; None takes the same.
     """
 
     group: str
@@ -50,7 +52,13 @@ class Row:
     subject: Measurement
     base: Measurement | None = None
     target: float | None = None
-    quantity: Quantity = "steps/s"
+    quantity: str = "steps/s"
+    base_quantity: str | None = None
+
+    @property
+    def unit(self) -> str:
+        """The unit of the quantity."""
+        return self.quantity.split()[0]
 
 
 def _five(task: str, processes: int = 1) -> Measurement:
@@ -73,6 +81,35 @@ def _single_row(task: str, target: float) -> Row:
 
 def _workers_row(task: str) -> Row:
     return Row("workers", "2 workers ÷ 1 worker", _five(task, 2), _five(task), 1.8)
+
+
+UPDATES = Measurement("update", WALKER)
+# Named like on the command line, with options of their own. The first is what the others are
+# compared with.
+UPDATE_METHODS = (
+    "rpo",
+    "rpo:noise=none",
+    "ppo",
+    "rad-ppo",
+    "drac-ppo",
+    "rpo:noise=laplace",
+    "rpo:noise=gumbel",
+    "rpo:noise=gaussian",
+    "rpo:alpha_schedule=std",
+    "rpo-laplace",
+    "rpo-gumbel",
+    "rpo-tanh",
+    "ppo-beta",
+    "rpo-sampled-k",
+    "rpo-marginal",
+    "rpo-expected",
+    "rpo-parameters",
+)
+
+
+def _update_row(method: str, base: str, target: float | None = None) -> Row:
+    title = f"update of {method} ÷ {base}"
+    return Row("methods", title, UPDATES, UPDATES, target, f"ms {method}", f"ms {base}")
 
 
 ROWS = [
@@ -100,6 +137,9 @@ ROWS = [
         "s",
     ),
     Row("memory", "peak memory of a worker, 5 agents", _five(WALKER), None, 1024.0, "MiB"),
+    _update_row("rpo", "rpo:noise=none", 1.10),
+    _update_row("drac-ppo", "rpo", 2.0),
+    *(_update_row(m, "rpo") for m in UPDATE_METHODS[1:] if m != "drac-ppo"),
 ]
 GROUPS = tuple(dict.fromkeys(row.group for row in ROWS))
 

@@ -23,7 +23,12 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     # Before anything that starts threads is imported: they inherit the core.
     os.sched_setaffinity(0, {order["core"]})
-    measure = {"train": measure_training, "bare": measure_simulator, "sb3": measure_peer}
+    measure = {
+        "train": measure_training,
+        "bare": measure_simulator,
+        "sb3": measure_peer,
+        "update": measure_updates,
+    }
     say(measure[order["kind"]](order["task"], order["agents"], order["seconds"]))
 
 
@@ -91,6 +96,15 @@ def measure_peer(task: str, agents: int, seconds: float) -> dict[str, float]:
     while not watch.tick():
         model.learn(ROLLOUT, reset_num_timesteps=False)
     return watch.result()
+
+
+def measure_updates(task: str, agents: int, seconds: float) -> dict[str, float]:
+    """Time the update of every method of the plan."""
+    from plan import UPDATE_METHODS
+    from updates import measure
+
+    assert agents == 1, f"agents={agents}; updates are timed of one agent"
+    return measure(task, UPDATE_METHODS, seconds)
 
 
 def peak_mib() -> float:

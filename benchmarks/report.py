@@ -27,7 +27,9 @@ over the repetitions. Speed is simulator steps of all agents, reset rows include
 wall-clock time after compilation and warm-up. robustpo runs what its workers run (method `rpo`,
 its defaults, records on disk included); Stable-Baselines3's PPO has the same settings, one thread
 and one environment of the same EnvPool task; the bare simulator is a pool of 5 environments inside
-one `lax.scan` of 2048 steps under uniform random actions. Times are from the start of `robustpo
+one `lax.scan` of 2048 steps under uniform random actions. Updates are those of one agent on a
+rollout of 2048 random rows, the methods taking turns in one process; shown is the median of each
+method's times, in a ratio the median over the turns. Times are from the start of `robustpo
 train` to the first iteration on disk; memory is the largest resident size (VmHWM)."""
 
 
@@ -38,20 +40,22 @@ def results(rows: Sequence[Row], samples: Samples) -> list[dict[str, Any]]:
 
 def _result(row: Row, samples: Samples) -> dict[str, Any]:
     subject = [sample[row.quantity] for sample in samples[row.subject]]
-    base = [sample[row.quantity] for sample in samples[row.base]] if row.base else None
+    base = None
+    if row.base:
+        base = [sample[row.base_quantity or row.quantity] for sample in samples[row.base]]
     judged = [a / b for a, b in zip(subject, base, strict=True)] if base else subject
     found = median(judged)
     met = None
     if row.target is not None:
-        met = found >= row.target if row.quantity == "steps/s" else found <= row.target
+        met = found >= row.target if row.unit == "steps/s" else found <= row.target
     return {
         "group": row.group,
         "comparison": row.title,
         "task": row.subject.task,
-        "unit": row.quantity,
+        "unit": row.unit,
         "robustpo": median(subject),
         "other": median(base) if base else None,
-        "judged": "ratio" if base else row.quantity,
+        "judged": "ratio" if base else row.unit,
         "median": found,
         "min": min(judged),
         "max": max(judged),

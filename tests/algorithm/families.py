@@ -4,9 +4,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import scipy.integrate
 import scipy.stats
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from algorithm.reference import HALF_LOG_2PI
 
 # A few roundings of float32, each of them half of 1.2e-7.
 ROUNDING = 1e-6
@@ -59,3 +62,24 @@ def log_gamma_terms(x):
 def beta_terms(a, b):
     """Return the magnitude of what log B(1 + a, 1 + b) is made of."""
     return log_gamma_terms(1 + a) + log_gamma_terms(1 + b) + log_gamma_terms(2 + a + b)
+
+
+def log_normal(x):
+    return -0.5 * x**2 - HALF_LOG_2PI
+
+
+def integrated(x, h):
+    """Return log ∫ φ(x − z) dU(z), z in (−h, h), by adaptive quadrature in float64."""
+    if h == 0:
+        return log_normal(x)
+    # The largest exponent is taken out; what is more than 40 deviations off it is nothing.
+    nearest = min(x, h)
+    peak = log_normal(x - nearest)
+    low, high = max(-h, nearest - 40), min(h, x + 40)
+    kinks = [z for z in (x, nearest - 1, nearest - 6) if low < z < high]
+
+    def integrand(z):
+        return np.exp(log_normal(x - z) - peak)
+
+    area = scipy.integrate.quad(integrand, low, high, points=kinks, epsabs=0, epsrel=1e-11)[0]
+    return peak + np.log(area) - np.log(2 * h)

@@ -21,6 +21,7 @@ from robustpo.algorithm.normalization import (
 from robustpo.algorithm.objective import DRAC_STREAM, normalize_advantage, objective
 from robustpo.algorithm.random import make_key
 from robustpo.settings import Shape
+from robustpo.training.compilation import compiler_options
 
 ROWS, OBS, ACTIONS, HIDDEN = 40, 3, 2, (6, 5)
 KEY = make_key(4)
@@ -52,7 +53,7 @@ def test_factors_fill_the_interval_evenly(per, columns):
     size = (40_000, 5)
     drawn = draw_uniform(size, shape(augmentation_per=per), key=KEY)
     assert drawn.shape == (size[0], columns)
-    factor = scale_amplitude(jnp.ones(size), drawn, *single(LOW, HIGH), None)
+    factor = scale_amplitude(jnp.ones(size), drawn, jnp.float32(LOW), jnp.float32(HIGH), None)
     assert float32(LOW) <= factor.min() and factor.max() <= float32(HIGH)
     standard = (float64(factor) - LOW) / (HIGH - LOW)
     for column in standard.T[:columns]:
@@ -74,8 +75,10 @@ def test_factors_have_the_axes_of_the_observations():
 def test_equal_ends_scale_by_that_factor():
     obs = single(np.random.default_rng(0).normal(size=(9, OBS)))[0]
     drawn = draw_uniform(obs.shape, shape(), key=KEY)
-    np.testing.assert_array_equal(scale_amplitude(obs, drawn, *single(1.0, 1.0), None), obs)
-    doubled = scale_amplitude(obs, drawn, *single(2.0, 2.0), None)
+    np.testing.assert_array_equal(
+        scale_amplitude(obs, drawn, jnp.float32(1), jnp.float32(1), None), obs
+    )
+    doubled = scale_amplitude(obs, drawn, jnp.float32(2), jnp.float32(2), None)
     np.testing.assert_allclose(doubled, 2 * obs, rtol=1e-6)
 
 
@@ -93,13 +96,18 @@ def test_with_an_offset_it_is_the_raw_observation_that_is_scaled(per):
     found = scale_amplitude(
         normalize_observation(jnp.asarray(raw), moments),
         drawn,
-        *single(LOW, HIGH),
+        jnp.float32(LOW),
+        jnp.float32(HIGH),
         observation_offset(moments),
     )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     # Nothing of the sort is true of scaling the normalised observation.
     plain = scale_amplitude(
-        normalize_observation(jnp.asarray(raw), moments), drawn, *single(LOW, HIGH), None
+        normalize_observation(jnp.asarray(raw), moments),
+        drawn,
+        jnp.float32(LOW),
+        jnp.float32(HIGH),
+        None,
     )
     assert np.abs(plain - expected).max() > 1
 
@@ -151,6 +159,11 @@ def regularisation(params, minibatch, numbers, options, *, key):
     return jnp.where(minibatch.valid, rows, 0).sum() / minibatch.valid.sum()
 
 
+slopes_of_regularisation = jax.jit(
+    jax.value_and_grad(regularisation), static_argnums=3, compiler_options=compiler_options()
+)
+
+
 def finite_differences(function, leaves, step=1e-6):
     gradient = [np.zeros_like(x) for x in leaves]
     for x, slope in zip(leaves, gradient, strict=True):
@@ -169,7 +182,7 @@ def finite_differences(function, leaves, step=1e-6):
 def test_no_gradient_flows_into_what_is_drawn_to(per, of):
     batch = make_batch(seed=3, invalid=6)
     options = shape(augmentation_per=per, augmentation_of=of)
-    gradient = jax.jit(jax.grad(regularisation), static_argnums=3)(
+    _, gradient = slopes_of_regularisation(
         PARAMS, to_batch(batch), coefficients(), options, key=KEY
     )
     leaves = to_leaves(PARAMS)
@@ -191,7 +204,11 @@ def test_no_gradient_flows_into_what_is_drawn_to(per, of):
     assert distance > 0.01  # letting it flow would have been noticed
 
 
-differentiate = jax.jit(jax.value_and_grad(objective, has_aux=True), static_argnums=3)
+differentiate = jax.jit(
+    jax.value_and_grad(objective, has_aux=True),
+    static_argnums=3,
+    compiler_options=compiler_options(),
+)
 
 
 def value_and_gradient(batch, options, **changed):
@@ -213,7 +230,9 @@ def test_the_objective_adds_the_regularisation_with_its_weight():
     np.testing.assert_allclose(found, plain + 0.3 * mean, rtol=1e-5)
     assert set(means) == {*parts, "drac_loss"}
     base = value_and_gradient(batch, shape(augmentation="none"))[1]
-    extra = jax.grad(regularisation)(PARAMS, to_batch(batch), coefficients(), shape(), key=drac_key)
+    _, extra = slopes_of_regularisation(
+        PARAMS, to_batch(batch), coefficients(), shape(), key=drac_key
+    )
     for got, plain_part, extra_part in zip(
         *(jax.tree.leaves(x) for x in (gradient, base, extra)), strict=True
     ):
@@ -258,9 +277,8 @@ def test_every_distribution_is_drawn_towards_itself(distribution):
         params = replace(params, log_std=jnp.zeros(0))
     minibatch = to_batch(random_batch(PARAMS, ROWS, seed=7))
     plain = coefficients(scale_low=1.0, scale_high=1.0)
-    slopes = jax.jit(jax.value_and_grad(regularisation), static_argnums=3)
-    value, gradient = slopes(params, minibatch, plain, options, key=KEY)
+    value, gradient = slopes_of_regularisation(params, minibatch, plain, options, key=KEY)
     assert abs(float(value)) < 1e-5  # scaled by 1 there is nothing between them
-    value, gradient = slopes(params, minibatch, coefficients(), options, key=KEY)
+    value, gradient = slopes_of_regularisation(params, minibatch, coefficients(), options, key=KEY)
     assert float(value) > 1e-4
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))

@@ -1,5 +1,7 @@
 """What is reported of the perturbation, against NumPy with the same draws."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,19 +9,19 @@ import pytest
 import scipy.stats
 
 from algorithm import reference
-from algorithm.families import float32, float64, single
+from algorithm.families import float32, float64
 from algorithm.reference import coefficients, random_batch, random_params, to_batch, to_leaves
 from robustpo.algorithm.diagnostics import perturbation_diagnostics
-from robustpo.algorithm.networks import AgentParams
 from robustpo.algorithm.perturbation import NOISES
 from robustpo.algorithm.random import make_key
 from robustpo.settings import Shape
+from robustpo.training.compilation import compiler_options
 
 ROWS, OBS, ACTIONS, HIDDEN = 400, 3, 2, (6, 5)
 KEY = make_key(6)
 PARAMS = random_params(OBS, ACTIONS, HIDDEN, seed=1)
 
-diagnose = jax.jit(perturbation_diagnostics, static_argnums=3)
+diagnose = jax.jit(perturbation_diagnostics, static_argnums=3, compiler_options=compiler_options())
 
 
 def shape(**changed):
@@ -72,7 +74,7 @@ def test_diagnostics_are_those_of_a_second_implementation(noise, relative):
 
 @pytest.mark.parametrize(("alpha", "scale"), [(0.5, 1.0), (0.1, 0.4), (2.0, 0.7)])
 def test_noise_kl_of_a_gaussian_policy_is_the_penalty_of_the_paper(alpha, scale):
-    params = AgentParams(PARAMS.actor, *single(np.log([scale, scale])), PARAMS.critic)
+    params = replace(PARAMS, log_std=jnp.full(ACTIONS, np.log(scale)))
     found = diagnose(params, to_batch(collected()), coefficients(alpha=alpha), shape(), key=KEY)
     # KL = Σ z²/(2σ²) with z² of mean α²/3 and variance 4α⁴/45 (paper, eq. 13).
     expected = ACTIONS * alpha**2 / (6 * scale**2)
@@ -135,21 +137,21 @@ def test_phantom_rows_are_not_measured():
 @pytest.mark.parametrize("estimator", ["sampled-k", "marginal", "expected"])
 def test_clipping_is_that_of_the_estimator_that_learns(estimator):
     batch = collected()
-    numbers = coefficients(alpha=0.6)
+    numbers = coefficients(alpha=1.2)
     options = shape(estimator=estimator)
     found = diagnose(PARAMS, to_batch(batch), numbers, options, key=KEY)
     location, log_std, _ = reference.evaluate(to_leaves(PARAMS), batch["obs"])
     deviation = float64(batch["action"]) - location
     scale, action = np.exp(log_std), float64(batch["action"])
     if estimator == "sampled-k":
-        z = 0.6 * float64(NOISES["uniform"].draw((4, ROWS, ACTIONS), key=KEY))
+        z = 1.2 * float64(NOISES["uniform"].draw((4, ROWS, ACTIONS), key=KEY))
         log_prob = np.stack([reference.log_density(location + each, log_std, action) for each in z])
     elif estimator == "expected":
-        penalty = (0.6**2 / (6 * scale**2)).sum()
+        penalty = (1.2**2 / (6 * scale**2)).sum()
         log_prob = reference.log_density(location, log_std, action) - penalty
     else:
-        above, below = (scipy.stats.norm.cdf((deviation + s * 0.6) / scale) for s in (1, -1))
-        log_prob = np.log((above - below) / (2 * 0.6)).sum(-1)
+        above, below = (scipy.stats.norm.cdf((deviation + s * 1.2) / scale) for s in (1, -1))
+        log_prob = np.log((above - below) / (2 * 1.2)).sum(-1)
     fraction = (np.abs(np.exp(log_prob - batch["log_prob"]) - 1) > 0.2).mean()
     assert 0.02 < fraction <= 1
     np.testing.assert_allclose(found["noise_clip_fraction"], fraction, atol=1e-6)

@@ -46,7 +46,7 @@ def assert_close(found, expected, tolerance):
 
 
 @pytest.mark.parametrize("name", LOCATION_SCALE)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(location=locations, log_scale=log_scales, deviation=deviations)
 def test_log_prob_is_scipys(name, location, log_scale, deviation):
     action = location + np.exp(log_scale) * deviation
@@ -59,7 +59,7 @@ def test_log_prob_is_scipys(name, location, log_scale, deviation):
     assert_close(found, expected, tolerance)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(location=floats(-20, 20, SIZE), log_scale=log_scales, deviation=deviations)
 def test_log_prob_of_a_squashed_action_is_that_of_a_change_of_variables(
     location, log_scale, deviation
@@ -87,7 +87,7 @@ def test_density_of_a_squashed_action_is_the_slope_of_its_distribution_function(
     np.testing.assert_allclose(found, slope, rtol=1e-4, atol=1e-8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(a=excesses, b=excesses, action=floats(2**-19, 1 - 2**-19, SIZE))
 def test_log_prob_of_a_beta_policy_is_scipys(a, b, action):
     found = Beta(*single(a, b)).log_prob(jnp.asarray(action))
@@ -157,7 +157,7 @@ def test_entropy_std_and_shape_are_scipys(name, location, log_scale):
     np.testing.assert_allclose(policy.std(), other.std(), rtol=ROUNDING)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(a=excesses, b=excesses)
 def test_entropy_std_and_mode_of_a_beta_policy_are_scipys(a, b):
     policy = Beta(*single(a, b))
@@ -233,9 +233,10 @@ def test_a_shift_moves_the_location_and_nothing_else(name, location, log_scale, 
     family = DISTRIBUTIONS[name]
     policy = family.build(*single(location, log_scale))
     shifted = policy.shift(jnp.asarray(offset))
-    np.testing.assert_array_equal(shifted.mode(), location + offset)
+    # JAX takes what is subnormal for zero.
+    np.testing.assert_allclose(shifted.mode(), location + offset, rtol=0, atol=1e-37)
     np.testing.assert_array_equal(shifted.std(), policy.std())
-    elsewhere = family.build(*single(location + offset, log_scale))
+    elsewhere = family.build(shifted.mode(), single(log_scale)[0])
     np.testing.assert_array_equal(shifted.log_prob(location), elsewhere.log_prob(location))
     np.testing.assert_array_equal(shifted.entropy(), elsewhere.entropy())
     if name != "tanh-gaussian":  # Squashing narrows what lies far out.

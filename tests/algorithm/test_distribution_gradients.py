@@ -71,9 +71,9 @@ def test_divergence_is_the_integral_of_its_definition(name):
 def test_divergence_of_beta_policies_is_the_integral_of_its_definition():
     expected = [
         integrated_divergence(
-            *(scipy.stats.beta(1 + a, 1 + b) for a, b in (own, other)), 0, 1, [0.2, 0.5, 0.8]
+            scipy.stats.beta(1 + a, 1 + b), scipy.stats.beta(1 + c, 1 + d), 0, 1, [0.2, 0.5, 0.8]
         )
-        for own, other in BETA_PAIRS
+        for (a, b), (c, d) in BETA_PAIRS
     ]
     p, q = (
         Beta(*(single([[pair[side][i]] for pair in BETA_PAIRS])[0] for i in (0, 1)))

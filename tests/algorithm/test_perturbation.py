@@ -26,7 +26,9 @@ def draw(family, size, alpha=1.0, location=0.0, seed=0):
     """Draw z as the update does, by shifting a policy that lies at zero."""
     policy = Gaussian(jnp.zeros(size), jnp.zeros(size[-1]))
     numbers = coefficients(alpha=alpha, noise_location=location)
-    return np.float64(perturb(policy, numbers, key=make_key(seed), noise=family).location)
+    return np.asarray(
+        perturb(policy, numbers, key=make_key(seed), noise=family).location, np.float64
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.001, 0.5, 3.0])
@@ -40,8 +42,8 @@ def test_uniform_noise_fills_the_interval_evenly(alpha):
     assert abs(z.var() - alpha**2 / 3) < 4.5 * alpha**2 * np.sqrt(4 / 45 / z.size)
 
 
-# Mean and variance as the paper's Table 1 has them (there Gumbel has a location too), the name of
-# the distribution in SciPy, its location, and the kurtosis of which the error of a variance is made.
+# Mean and variance as in the paper's Table 1 (there Gumbel has a location too), the name in SciPy,
+# its location there, and the kurtosis of which the error of a variance is made.
 TABLE_1 = {
     "uniform": (0.0, lambda a: a**2 / 3, "uniform", -1.0, 1.8),
     "laplace": (0.0, lambda b: 2 * b**2, "laplace", 0.0, 6.0),
@@ -144,7 +146,7 @@ def test_parameters_are_moved_each_by_noise_of_its_own():
     moved = perturb_parameters(params, coefficients(alpha=0.1), key=make_key(4), noise="uniform")
     z = np.concatenate(
         [
-            np.ravel(np.float64(a) - np.float64(b))
+            np.ravel(np.asarray(a, np.float64) - np.asarray(b, np.float64))
             for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(params), strict=True)
         ]
     )

@@ -1,6 +1,7 @@
 """A small policy with a rollout of its own, drawn here and not by training."""
 
 from dataclasses import fields
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,21 +22,22 @@ def small_policy(seed=0, log_std=(0.0, -0.5), head_gain=50.0):
     params = init_params(OBSERVATIONS, ACTIONS, SHAPE.hidden_sizes, rng=rng)
     *hidden, head = params.actor
     head = type(head)(head.weight * head_gain, head.bias + 0.1)
-    log_std = np.array(log_std, np.float32)
-    return policy_part(AgentParams((*hidden, head), log_std, params.critic))
+    scale: Any = np.array(log_std, np.float32)
+    return policy_part(AgentParams((*hidden, head), scale, params.critic))
 
 
 def small_rows(params, seed=0, count=200, phantom=7):
     """Return rows in float64 with the policy's own actions; a few of them do not count."""
     rng = np.random.default_rng([1, seed])
     obs = rng.normal(size=(count, OBSERVATIONS)).astype(np.float32)
-    policy = action_distribution(params, jnp.asarray(obs, jnp.float64), SHAPE)
+    policy: Any = action_distribution(params, jnp.asarray(obs, jnp.float64), SHAPE)
     noise = rng.normal(size=(count, ACTIONS))
     action = np.asarray(policy.location) + np.exp(np.asarray(params.log_std)) * noise
     zeros = np.zeros(count, np.float32)
     advantage = (3 * rng.normal(size=count) + 1 + noise[:, 0]).astype(np.float32)
     valid = np.arange(count) >= phantom
-    batch = Batch(obs, action.astype(np.float32), zeros, zeros, advantage, zeros, valid)
+    columns: Any = (obs, action.astype(np.float32), zeros, zeros, advantage, zeros, valid)
+    batch = Batch(*columns)
     return make_rows(params, batch, SHAPE)
 
 
@@ -43,7 +45,7 @@ def coefficients(alpha, noise_location=0.0, clip_coef=0.2):
     """Return coefficients in float64; what the checks do not use is zero."""
     given = {"alpha": alpha, "noise_location": noise_location, "clip_coef": clip_coef}
     flags = ("alpha_relative", "bootstrap")
-    values = {
+    values: dict[str, Any] = {
         f.name: False if f.name in flags else given.get(f.name, 0.0) for f in fields(Coefficients)
     }
     return jax.tree.map(

@@ -68,7 +68,7 @@ def test_the_bias_of_the_ratio_is_that_of_the_mixture(unbiased, float64):
     params, rows, found = unbiased
     one = found["ratio × advantage"]
     assert one.agreement is not None and one.agreement > 0.01
-    location = np.asarray(action_distribution(params, rows.obs, SHAPE).location)
+    location = np.asarray(action_distribution(params, rows.obs, SHAPE).mode())
     sigma = np.exp(np.asarray(params.log_std))
 
     def gain(log_sigma, i):

@@ -98,6 +98,7 @@ def test_a_short_lanczos_run_keeps_to_its_error_bound():
     matrix = symmetric(120, 5)
     start = jnp.asarray(np.random.default_rng(0).normal(size=120))
     values = np.linalg.eigvalsh(matrix)
+    value = 0.0
     for iterations in (5, 15, 30):
         found = lanczos(lambda x: jnp.asarray(matrix) @ x, start, iterations)
         for value, bound in extreme_eigenvalues(*map(np.asarray, found)):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 from scipy import integrate
 
 from analysis.policies import SHAPE, key, small_policy, small_rows
@@ -24,13 +25,13 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 def quadratic_loss(params, rows, shape):
     """A loss of second degree, `Σ (i+1) θ_i²/2 + 3 θ_0 θ_1`, of trace `W(W+1)/2`."""
-    x = jax.flatten_util.ravel_pytree(params)[0]
+    x = ravel_pytree(params)[0]
     return 0.5 * (jnp.arange(1, x.size + 1) * x**2).sum() + 3 * x[0] * x[1]
 
 
 def quartic_loss(params, rows, shape):
     """`Σ θ_i⁴`: smoothing adds `Σ 6 θ_i² α²/3 + α⁴/5`."""
-    return (jax.flatten_util.ravel_pytree(params)[0] ** 4).sum()
+    return (ravel_pytree(params)[0] ** 4).sum()
 
 
 def test_the_second_order_of_a_quadratic_loss_is_exact():
@@ -64,13 +65,18 @@ def test_the_departure_from_the_second_order_of_a_quartic_loss():
 def test_a_small_policys_smoothing():
     params = small_policy()
     rows = small_rows(params)
-    found = measure_smoothing("small", params, rows, SHAPE, key=key(2), count=50, probes=400)
+    size = sum(x.size for x in jax.tree.leaves(params))
+    drawn = {"key": key(2), "count": 50, "probes": 400}
+    found = measure_smoothing("small", params, rows, SHAPE, max_exact=size, **drawn)
     function, point = as_function_of_vector(surrogate_loss, params, rows, SHAPE)
     hessian = np.asarray(jax.jit(jax.hessian(function))(point))
     assert found.trace == pytest.approx(np.trace(hessian), rel=1e-9)
     assert found.trace_log_std == pytest.approx(np.trace(hessian[-2:, -2:]), rel=1e-9)
     half = found.estimate.high - found.estimate.mean
     assert abs(found.estimate.mean - np.trace(hessian)) < 2 * half
+    estimated = measure_smoothing("small", params, rows, SHAPE, max_exact=size - 1, **drawn)
+    assert found.exact and not estimated.exact
+    assert estimated.trace == pytest.approx(found.estimate.mean, rel=1e-12)
     assert abs(found.points[0].departure.mean) < 1e-3 and found.holds_to is not None
 
 
@@ -93,7 +99,7 @@ def test_the_location_block_is_the_precision():
     assert found.likelihood_formula == pytest.approx(1 + np.e, rel=1e-6)
     # By hand: ∂²(−Â r)/∂μ² = −Â (ε² − 1)/σ².
     policy = action_distribution(params, rows.obs, SHAPE)
-    noise = np.asarray((rows.action - policy.location) * np.exp(-np.asarray(params.log_std)))
+    noise = np.asarray((rows.action - policy.mode()) * np.exp(-np.asarray(params.log_std)))
     per_row = ((noise**2 - 1) * np.array([1, np.e])).sum(1)
     expected = -float((np.asarray(rows.weight * rows.advantage) * per_row).sum())
     assert found.surrogate == pytest.approx(expected, rel=1e-6)
@@ -107,11 +113,11 @@ def test_a_common_sigma_keeps_mean_and_noise():
     before, after = (
         action_distribution(p, r.obs, SHAPE) for p, r in ((params, rows), (common, common_rows))
     )
-    np.testing.assert_array_equal(before.location, after.location)
+    np.testing.assert_array_equal(before.mode(), after.mode())
     np.testing.assert_array_equal(common.log_std, np.zeros(2))
     scale = np.exp(np.asarray(params.log_std))
     np.testing.assert_allclose(
-        (rows.action - before.location) / scale, common_rows.action - after.location, atol=1e-12
+        (rows.action - before.mode()) / scale, common_rows.action - after.mode(), atol=1e-12
     )
 
 

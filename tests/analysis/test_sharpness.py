@@ -1,6 +1,7 @@
 """Filter normalisation by hand, and a verdict that follows the numbers."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +38,7 @@ def test_losses_along_directions_start_at_zero_and_the_likelihoods_rises():
 
 
 def made_up(method, seed, **values):
-    numbers = {f.name: 0.0 for f in dataclasses.fields(Sharpness)} | {
+    numbers: dict[str, Any] = {f.name: 0.0 for f in dataclasses.fields(Sharpness)} | {
         name: 1.0 for name in MEASURES
     }
     numbers = {

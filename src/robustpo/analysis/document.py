@@ -171,7 +171,8 @@ def _smoothing_section(smoothings: Sequence[Smoothing]) -> list[str]:
         "L = −mean(Â π/π_old) over one rollout at the parameters that collected it, not clipped. "
         "The Hessian of the return itself cannot be had; L has the gradient of −J there. Holds to: "
         "the 95% interval of the departure from the second order is within 10%; fails from: it is "
-        "wholly beyond.",
+        "wholly beyond. "
+        + ("Tr H is exact." if smoothings[0].exact else "Tr H is Hutchinson's mean."),
         _table(header, rows),
         _table(("policy", "alpha", "change", "second order", "departure (%)"), points),
         "With respect to the location alone (appendix C.7): by differentiation and by formula, "

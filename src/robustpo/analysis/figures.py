@@ -156,7 +156,7 @@ def draw_penalty(findings: Findings) -> Figure:
 def _draw_ratios(axes: Axes, gaussian: list[Penalty]) -> None:
     for one in gaussian:
         colour = RAMP[SIGMAS.index(one.scale)]
-        place = one.alpha * 1.035 ** (SIGMAS.index(one.scale) - 2.5)
+        place = one.alpha * 1.045 ** (SIGMAS.index(one.scale) - 2.5)
         ends = [one.measured.low / one.second_order, one.measured.high / one.second_order]
         axes.plot([place] * 2, ends, color=colour, linewidth=1.6)
         axes.plot([place], [one.measured.mean / one.second_order], "o", color=colour, markersize=3)
@@ -209,8 +209,9 @@ def draw_smoothing(findings: Findings) -> Figure:
     panels = figure.subplots(1, count, squeeze=False)[0]
     for axes, one in zip(panels, findings.smoothings, strict=True):
         _draw_one_smoothing(axes, one)
+    exact = ", exact" if findings.smoothings[0].exact else ""
     handles = [
-        Line2D([], [], color=TEXT_COLOUR, linewidth=1.2, label="Tr H, exact (grey band: ±10%)"),
+        Line2D([], [], color=TEXT_COLOUR, linewidth=1.2, label=f"Tr H{exact} (grey band: ±10%)"),
         Line2D([], [], color=NOTE_COLOUR, marker="s", markersize=4.5, label="Tr H, Hutchinson"),
         Line2D([], [], color=NOTE_COLOUR, marker="o", markersize=4, label="smoothed loss"),
     ]

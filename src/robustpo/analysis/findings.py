@@ -25,6 +25,8 @@ class Effort:
         draws: of the noise per bias, each of a whole rollout.
         pairs: antithetic, per smoothed loss.
         probes: of Hutchinson's estimator.
+        max_exact: most parameters of which the trace is also computed exactly, which takes one
+            product with the Hessian for each.
         iterations: of Lanczos' method.
         directions: random, per policy.
     """
@@ -33,6 +35,7 @@ class Effort:
     draws: int = 512
     pairs: int = 128
     probes: int = 64
+    max_exact: int = 8_000
     iterations: int = 30
     directions: int = 5
 

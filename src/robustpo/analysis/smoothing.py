@@ -19,7 +19,13 @@ from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.perturbation import NOISES
 from robustpo.analysis.curvature import hessian_diagonal, hessian_product, hutchinson
 from robustpo.analysis.estimates import Interval, t_interval
-from robustpo.analysis.losses import Loss, Rows, as_function_of_vector, surrogate_loss
+from robustpo.analysis.losses import (
+    Loss,
+    Rows,
+    actor_mask,
+    as_function_of_vector,
+    surrogate_loss,
+)
 from robustpo.settings import Shape
 
 ALPHAS = tuple(float(f"{a:.2g}") for a in np.geomspace(1e-4, 0.3, 15))
@@ -51,7 +57,8 @@ class Smoothing:
     Attributes:
         policy: whose.
         parameters: how many there are.
-        trace: of the Hessian, exactly.
+        exact: whether the traces are exact, not Hutchinson's means.
+        trace: of the Hessian.
         trace_actor: its part from the actor.
         trace_log_std: its part from the log scale.
         estimate: the same by Hutchinson's estimator.
@@ -63,6 +70,7 @@ class Smoothing:
 
     policy: str
     parameters: int
+    exact: bool
     trace: float
     trace_actor: float
     trace_log_std: float
@@ -133,10 +141,11 @@ def exact_diagonal(
 @partial(jax.jit, static_argnames=("loss", "shape", "probes"))
 def trace_samples(
     params: AgentParams, rows: Rows, loss: Loss, shape: Shape, *, key: Array, probes: int
-) -> Float64[Array, " K"]:
-    """Return Hutchinson's estimates of a loss's trace, one per probe."""
+) -> Float64[Array, "K 2"]:
+    """Return Hutchinson's estimates for the actor's block and the log scale's, one per probe."""
     function, point = as_function_of_vector(loss, params, rows, shape)
-    return hutchinson(function, point, jnp.ones((1, point.size)), key=key, probes=probes)[:, 0]
+    mask = actor_mask(params)
+    return hutchinson(function, point, jnp.stack([mask, 1 - mask]), key=key, probes=probes)
 
 
 def measure_smoothing(
@@ -148,6 +157,7 @@ def measure_smoothing(
     key: Array,
     count: int,
     probes: int,
+    max_exact: int,
 ) -> Smoothing:
     """Check the second-order formula of one policy's surrogate.
 
@@ -159,27 +169,35 @@ def measure_smoothing(
         key: a key used for this only.
         count: antithetic pairs of noise.
         probes: of Hutchinson's estimator.
+        max_exact: most parameters of which the trace is computed exactly.
     """
     pair_key, probe_key = jax.random.split(key)
-    diagonal = np.asarray(exact_diagonal(params, rows, surrogate_loss, shape))
-    actions = params.log_std.shape[0]
-    samples = trace_samples(params, rows, surrogate_loss, shape, key=probe_key, probes=probes)
+    size = sum(x.size for x in jax.tree.leaves(params))
+    samples = np.asarray(
+        trace_samples(params, rows, surrogate_loss, shape, key=probe_key, probes=probes)
+    )
+    actor, log_std = samples.mean(0)
+    if size <= max_exact:
+        diagonal = np.asarray(exact_diagonal(params, rows, surrogate_loss, shape))
+        first = size - params.log_std.shape[0]
+        actor, log_std = diagonal[:first].sum(), diagonal[first:].sum()
     pairs, curvature = (
         np.asarray(x)
         for x in smoothed_pairs(
             params, rows, surrogate_loss, shape, jnp.array(ALPHAS), key=pair_key, count=count
         )
     )
-    trace = float(diagonal.sum())
+    trace = float(actor + log_std)
     points = tuple(_point(alpha, pairs[:, i], curvature, trace) for i, alpha in enumerate(ALPHAS))
     holds_to, fails_from = reach(points)
     return Smoothing(
         policy=policy,
-        parameters=len(diagonal),
+        parameters=size,
+        exact=size <= max_exact,
         trace=trace,
-        trace_actor=float(diagonal[:-actions].sum()),
-        trace_log_std=float(diagonal[-actions:].sum()),
-        estimate=t_interval(np.asarray(samples)),
+        trace_actor=float(actor),
+        trace_log_std=float(log_std),
+        estimate=t_interval(samples.sum(1)),
         points=points,
         holds_to=holds_to,
         fails_from=fails_from,
@@ -209,6 +227,12 @@ def reach(points: tuple[SmoothingPoint, ...]) -> tuple[float | None, float | Non
 
 def location_trace(params: AgentParams, rows: Rows, shape: Shape) -> LocationTrace:
     """Return the block of the Hessian that belongs to the location (paper, appendix C.7)."""
+    return LocationTrace(*(float(x) for x in _location_traces(params, rows, shape)))
+
+
+@partial(jax.jit, static_argnames=("shape",))
+def _location_traces(params: AgentParams, rows: Rows, shape: Shape) -> Float64[Array, " 4"]:
+    """Return the fields of `LocationTrace`, in their order."""
     policy = action_distribution(params, rows.obs, shape)
     assert isinstance(policy, Gaussian), "only Gaussian policies are analysed"
 
@@ -225,9 +249,4 @@ def location_trace(params: AgentParams, rows: Rows, shape: Shape) -> LocationTra
 
     gradient = jax.grad(surrogate_loss)(params, rows, shape).log_std
     precision = jnp.exp(-2 * params.log_std)
-    return LocationTrace(
-        likelihood=float(trace(False)),
-        likelihood_formula=float(precision.sum()),
-        surrogate=float(trace(True)),
-        surrogate_formula=float((gradient * precision).sum()),
-    )
+    return jnp.stack([trace(False), precision.sum(), trace(True), (gradient * precision).sum()])

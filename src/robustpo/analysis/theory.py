@@ -124,8 +124,18 @@ def check_agents(agents: Agents, setup: Setup, say: Say) -> Findings:
         own = {"key": _key(BIAS_KEY, index), "count": effort.draws}
         numbers = in_float64(snapshot.coefficients, setup.alpha)
         biases += measure_bias(name, params, rows, numbers, agents.shape, **own)
-        own = {"key": _key(SMOOTHING_KEY, index), "count": effort.pairs, "probes": effort.probes}
-        smoothings.append(measure_smoothing(name, params, rows, agents.shape, **own))
+        smoothings.append(
+            measure_smoothing(
+                name,
+                params,
+                rows,
+                agents.shape,
+                key=_key(SMOOTHING_KEY, index),
+                count=effort.pairs,
+                probes=effort.probes,
+                max_exact=effort.max_exact,
+            )
+        )
     say("penalty")
     penalties = measure_penalties(key=_key(PENALTY_KEY))
     sharpness = measure_all(
