@@ -157,7 +157,13 @@ def test_parameters_are_moved_each_by_noise_of_its_own():
 def _act(shape, alpha, stacked, obs, drawn):
     numbers = coefficients(alpha=alpha)
     several = jax.tree.map(lambda x: jnp.stack([x] * 2), numbers)
-    return act(stacked, jnp.float32(obs), jax.tree.map(jnp.float32, drawn), several, shape)
+    return act(
+        stacked,
+        jnp.float32(obs),
+        jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), drawn),
+        several,
+        shape,
+    )
 
 
 def test_collection_acts_with_the_plain_policy():
@@ -169,7 +175,7 @@ def test_collection_acts_with_the_plain_policy():
     assert drawn.shift is None and drawn.scale is None  # nothing but the noise of the actions
     rng = np.random.default_rng(2)
     obs, noise = rng.normal(size=(2, 2, 3)), rng.normal(size=(2, 2, 2))
-    actions = _act(shape, 9.0, stacked, obs, Draws(noise, None, None))
+    actions = _act(shape, 9.0, stacked, obs, Draws(jnp.asarray(noise), None, None))
     for i, params in enumerate(agents):
         location, log_std, _ = evaluate(to_leaves(params), obs[i])
         expected = location + np.exp(log_std) * noise[i]
@@ -182,7 +188,7 @@ def test_the_control_shifts_the_policy_that_collects():
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *agents)
     rng = np.random.default_rng(2)
     obs, noise, shift = rng.normal(size=(2, 2, 3)), *rng.normal(size=(2, 2, 2, 2))
-    actions = _act(shape, 0.7, stacked, obs, Draws(noise, shift, None))
+    actions = _act(shape, 0.7, stacked, obs, Draws(jnp.asarray(noise), jnp.asarray(shift), None))
     for i, params in enumerate(agents):
         location, log_std, _ = evaluate(to_leaves(params), obs[i])
         expected = location + 0.7 * shift[i] + np.exp(log_std) * noise[i]

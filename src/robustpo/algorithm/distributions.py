@@ -10,12 +10,13 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float32
 
 LOG_2 = math.log(2.0)
@@ -54,7 +55,7 @@ class ActionDistribution(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def execute(cls, raw: Array, low: Array, high: Array) -> Array:
+    def execute(cls, raw: Array, low: ArrayLike, high: ArrayLike) -> Array:
         """Turn raw actions into actions inside the environment's bounds."""
 
     @abc.abstractmethod
@@ -82,8 +83,8 @@ class ActionDistribution(abc.ABC):
         """Return the same distribution with its location moved by `offset`."""
 
     @abc.abstractmethod
-    def kl(self, other: Self) -> Float32[Array, "*B"]:
-        """Return the divergence `KL(self ‖ other)` in nats, summed over the dimensions."""
+    def kl(self, other: Any) -> Float32[Array, "*B"]:
+        """Return the divergence `KL(self ‖ other)` in nats, summed; `other` is of its class."""
 
 
 @jax.tree_util.register_dataclass
@@ -110,7 +111,7 @@ class Gaussian(ActionDistribution):
         return jax.random.normal(key, shape)
 
     @classmethod
-    def execute(cls, raw: Array, low: Array, high: Array) -> Array:
+    def execute(cls, raw: Array, low: ArrayLike, high: ArrayLike) -> Array:
         """Clip to the bounds."""
         return jnp.clip(raw, low, high)
 
@@ -172,7 +173,7 @@ class Laplace(ActionDistribution):
         return jax.random.laplace(key, shape)
 
     @classmethod
-    def execute(cls, raw: Array, low: Array, high: Array) -> Array:
+    def execute(cls, raw: Array, low: ArrayLike, high: ArrayLike) -> Array:
         """Clip to the bounds."""
         return jnp.clip(raw, low, high)
 
@@ -236,7 +237,7 @@ class Gumbel(ActionDistribution):
         return jax.random.gumbel(key, shape)
 
     @classmethod
-    def execute(cls, raw: Array, low: Array, high: Array) -> Array:
+    def execute(cls, raw: Array, low: ArrayLike, high: ArrayLike) -> Array:
         """Clip to the bounds."""
         return jnp.clip(raw, low, high)
 
@@ -304,9 +305,10 @@ class TanhGaussian(ActionDistribution):
         return jax.random.normal(key, shape)
 
     @classmethod
-    def execute(cls, raw: Array, low: Array, high: Array) -> Array:
+    def execute(cls, raw: Array, low: ArrayLike, high: ArrayLike) -> Array:
         """Squash and stretch; clip what rounding may leave outside."""
-        return jnp.clip(low + 0.5 * (high - low) * (1 + jnp.tanh(raw)), low, high)
+        half = 0.5 * (jnp.asarray(high) - jnp.asarray(low))
+        return jnp.clip(low + half * (1 + jnp.tanh(raw)), low, high)
 
     def sample(self, noise: Array) -> Float32[Array, "*B A"]:
         """Return `μ + σ ε`, not yet squashed."""
@@ -381,9 +383,9 @@ class Beta(ActionDistribution):
         return jnp.stack([normal, jnp.log(uniform)], axis=-2)
 
     @classmethod
-    def execute(cls, raw: Array, low: Array, high: Array) -> Array:
+    def execute(cls, raw: Array, low: ArrayLike, high: ArrayLike) -> Array:
         """Stretch (0, 1) onto the bounds; clip what rounding may leave outside."""
-        return jnp.clip(low + (high - low) * raw, low, high)
+        return jnp.clip(low + (jnp.asarray(high) - jnp.asarray(low)) * raw, low, high)
 
     def sample(self, noise: Array) -> Float32[Array, "*B A"]:
         """Return `X/(X + Y)` of two gamma variates."""
