@@ -264,3 +264,55 @@ def test_seeds_that_cannot_be_read_are_refused(text):
 def test_a_run_needs_at_least_one_rollout():
     with pytest.raises(ConfigError, match=r"steps=100 .* num_envs\*num_steps=2048"):
         RunConfig(TASK, settings=Settings(), steps=100)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"distribution": "beta"}, "--noise none"),
+        ({"distribution": "beta", "noise_in": "collection"}, "has no location"),
+        ({"noise": "none", "noise_in": "both"}, "--noise uniform"),
+        ({"noise": "none", "noise_on": "parameters"}, "--noise uniform"),
+        ({"noise_on": "parameters", "noise_in": "both"}, "--noise-in update"),
+        ({"estimator": "marginal", "distribution": "laplace"}, "--estimator sampled-k"),
+        ({"estimator": "expected", "distribution": "gumbel"}, "--estimator sampled-k"),
+        ({"estimator": "marginal", "noise": "laplace"}, "uniform or gaussian"),
+        ({"estimator": "marginal", "noise": "none"}, "uniform or gaussian"),
+        ({"estimator": "expected", "noise_on": "parameters"}, "on the location"),
+        ({"estimator": "expected", "noise_in": "collection"}, "in the update"),
+        ({"alpha_schedule": "std", "noise_on": "parameters"}, "another schedule"),
+        ({"log_std_min": -1.0, "distribution": "beta", "noise": "none"}, "leave it out"),
+        ({"scale_low": 1.3}, "scale_high=1.2"),
+        ({"num_draws": 0}, "num_draws=0"),
+        ({"alpha": 1e7}, "alpha=1"),
+        ({"log_std_min": math.nan}, "log_std_min=nan"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_together_is_refused_with_what_to_do(options, words):
+    with pytest.raises(ConfigError, match=words):
+        make_config(TASK, **options)
+
+
+def test_methods_are_named_once_described_and_differ():
+    configs = [make_config(TASK, name) for name in METHODS]
+    assert len({(config.settings, config.shape) for config in configs}) == len(METHODS)
+    for name, method in METHODS.items():
+        assert method.name == name and method.summary and method.source
+        assert make_config(TASK, name).variant == name
+    assert {"rpo", "ppo", "ppo-entropy", "rpo-annealed", "rad-ppo", "drac-ppo"} <= set(METHODS)
+
+
+def test_where_the_noise_acts():
+    acting = {
+        ("location", "update"): ("uniform", "none", "none"),
+        ("location", "collection"): ("none", "uniform", "none"),
+        ("location", "both"): ("uniform", "uniform", "none"),
+        ("parameters", "update"): ("none", "none", "uniform"),
+    }
+    for (on, inside), expected in acting.items():
+        shape = Shape(noise_on=on, noise_in=inside)
+        found = (shape.update_noise, shape.collection_noise, shape.parameter_noise)
+        assert found == expected
+    assert Shape(num_draws=7).draws == 1
+    assert Shape(num_draws=7, estimator="sampled-k").draws == 7

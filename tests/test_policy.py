@@ -205,7 +205,7 @@ def test_the_parts_of_a_policy_make_a_policy(tmp_path):
         {"activation": None},
         {"activation": []},
         {"activation": {}},
-        {"distribution": "beta"},
+        {"distribution": "normal"},
         {"distribution": []},
         {"task": 3},
         {"task": ["Pendulum-v1"]},

@@ -127,3 +127,37 @@ def test_only_equal_shapes_and_tasks_share_a_population():
 
 def test_nothing_to_train_needs_no_shard():
     assert pack([], 2) == []
+
+
+def test_a_method_may_have_options_of_its_own():
+    text = "rpo:noise=laplace,alpha=0.1,hidden-sizes=32x16,clip_value_loss=off,target_kl=none"
+    own, shared = make_grid(TASK, [text, "rpo"], [3], alpha=2.0, sweeps={"gamma": (0.9,)})
+    assert (own.method, own.settings.seed, own.settings.gamma) == ("rpo", 3, 0.9)
+    assert (own.shape.noise, own.settings.alpha, own.settings.target_kl) == ("laplace", 0.1, None)
+    assert (own.shape.hidden_sizes, own.shape.clip_value_loss) == ((32, 16), False)
+    assert own.variant.startswith("rpo_alpha-0.1_gamma-0.9_hidden-sizes-32x16_noise-laplace")
+    assert (shared.shape.noise, shared.settings.alpha) == ("uniform", 2.0)
+
+
+def test_a_sweep_does_not_touch_what_a_method_sets_for_itself():
+    configs = make_grid(TASK, ["rpo:alpha=0.3", "rpo"], [0], sweeps={"alpha": (0.1, 1.0)})
+    assert [config.settings.alpha for config in configs] == [0.3, 0.1, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("rpo:", "rpo:noise=laplace"),
+        ("rpo:noise", "rpo:noise=laplace"),
+        ("rpo:nois=laplace", "did you mean noise"),
+        ("rpo:seed=3", "'seed' is unknown"),
+        ("rpo:alpha=x", "alpha='x'"),
+        ("rpo:num_envs=1.5", "num_envs='1.5'"),
+        ("rpo:clip_value_loss=true", "clip_value_loss='true'"),
+        ("rpo:noise=laplac", "did you mean laplace"),
+        ("rpp:alpha=1", "did you mean"),
+    ],
+)
+def test_options_that_cannot_be_read_are_named(method, words):
+    with pytest.raises(ConfigError, match=words):
+        make_grid(TASK, [method], [0])
