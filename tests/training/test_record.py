@@ -36,6 +36,10 @@ COLUMNS = [
     "approx_kl",
     "clip_fraction",
     "explained_variance",
+    "noise_clip_fraction",
+    "noise_kl",
+    "sigma_alpha",
+    "drac_loss",
 ]
 FILES = {"config.json", "metrics.jsonl", "metrics.parquet", "policy.safetensors", "result.json"}
 
@@ -238,3 +242,19 @@ def test_fresh_moves_the_old_record_aside(comparison, tiny, tmp_path):
     assert {path.name for path in place.iterdir()} == FILES
     assert len(robustpo.load_results(tmp_path / "runs")) == 2 * 2 * 8
     assert read_lines(place)[-1]["seconds"] != read_lines(old[0])[-1]["seconds"]
+
+
+def test_a_record_from_before_an_option_existed_is_the_same_experiment(tmp_path):
+    for changed, expected in ((False, "incomplete"), (True, None)):
+        place = tmp_path / str(changed)
+        config = make_config("task", alpha_schedule="cosine" if changed else "constant")
+        RunRecord(place, make_config("task"))
+        file = place / "config.json"
+        content = json.loads(file.read_text())
+        del content["identity"]["settings"]["alpha_schedule"]
+        file.write_text(json.dumps(content))
+        if expected:
+            assert existing_state(place, config) == expected
+        else:
+            with pytest.raises(ConfigError, match="'constant' there, 'cosine' asked"):
+                existing_state(place, config)

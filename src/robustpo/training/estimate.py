@@ -47,7 +47,10 @@ def learner_products(shape: Shape, spec: TaskSpec) -> float:
     sizes = (spec.observation_size, *shape.hidden_sizes)
     hidden = sum(a * b for a, b in itertools.pairwise(sizes))
     both_networks = 2 * hidden + sizes[-1] * (spec.action_size + 1)
-    return both_networks * (shape.update_epochs * FORWARD_AND_BACKWARD + 2)
+    # DrAC passes every observation twice; smoothing the parameters, once per draw.
+    passes = 2 if shape.augmentation == "drac" else 1
+    passes *= shape.draws if shape.parameter_noise != "none" else 1
+    return both_networks * (shape.update_epochs * FORWARD_AND_BACKWARD * passes + 2)
 
 
 def _simulator_seconds(environment: HostEnvironment, count: int) -> float:
