@@ -37,6 +37,7 @@ from robustpo.evaluation.evaluate import recorded_task
 from robustpo.files import digest, parse_json, parse_tensors, read_tensors, write_tensors
 from robustpo.methods import METHODS
 from robustpo.policy import Policy, load_policy, parse_policy, save_policy
+from robustpo.settings import Settings, Shape
 from robustpo.studies.run_files import METRICS_SCHEMA
 from robustpo.studies.store import RESULTS_SCHEMA, SUMMARY_SCHEMA, load_results, load_summary
 from robustpo.training.agent import Agent
@@ -295,8 +296,15 @@ def test_the_state_of_a_directory_is_said_or_refused(place, seed):
         (run / "config.json").write_bytes(content)
         with one_clear_error("state"):
             assert existing_state(run, CONFIG) == "incomplete"
-            # Only the same experiment is gone on from.
-            assert json.loads(content)["identity"] == json.loads(json.dumps(CONFIG.identity()))
+            # Only the same experiment is gone on from. What its settings do not name is default.
+            wanted, found = (
+                json.loads(json.dumps(CONFIG.identity())),
+                json.loads(content)["identity"],
+            )
+            for part, default in (("settings", Settings()), ("shape", Shape())):
+                for name in wanted[part].keys() - found[part].keys():
+                    assert wanted[part].pop(name) == json.loads(json.dumps(getattr(default, name)))
+            assert found == wanted
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ it in between is undone.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
@@ -203,16 +204,27 @@ def existing_state(directory: Path, config: RunConfig) -> str:
         raise ConfigError(
             f"{directory} is not empty and holds no readable {CONFIG_FILE}; choose another --out"
         ) from error
-    # What a record does not say was not there to be chosen, and is the default of today.
-    with contextlib.suppress(ConfigError):
-        identity = _plain(config_from_identity(identity).identity())
     wanted = _plain(config.identity())
-    if identity != wanted:
+    if _with_defaults(identity) != wanted:
         raise ConfigError(
-            f"{directory} holds a different experiment ({_difference(identity, wanted)}); "
+            f"{directory} holds a different experiment "
+            f"({_difference(_with_defaults(identity), wanted)}); "
             "choose another --out, or --fresh to move it aside"
         )
     return "finished" if (directory / RESULT_FILE).exists() else "incomplete"
+
+
+def _with_defaults(identity: Any) -> Any:
+    """Fill in settings that a record does not name: they did not exist then, and act by default."""
+    from robustpo.settings import Settings, Shape
+
+    if not isinstance(identity, dict):
+        return identity
+    filled = dict(identity)
+    for part, defaults in (("settings", Settings()), ("shape", Shape())):
+        if isinstance(filled.get(part), dict):
+            filled[part] = _plain(dataclasses.asdict(defaults)) | filled[part]
+    return filled
 
 
 def _difference(old: Any, new: Any) -> str:
