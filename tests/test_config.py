@@ -304,7 +304,7 @@ def test_methods_are_named_once_described_and_differ():
 
 
 def test_where_the_noise_acts():
-    acting = {
+    acting: dict[Any, tuple[str, str, str]] = {
         ("location", "update"): ("uniform", "none", "none"),
         ("location", "collection"): ("none", "uniform", "none"),
         ("location", "both"): ("uniform", "uniform", "none"),

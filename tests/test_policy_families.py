@@ -64,7 +64,8 @@ def test_samples_are_those_of_the_trained_distribution(family):
     theirs = np.sort(
         DISTRIBUTIONS[family].execute(raw, jnp.float32(LOW), jnp.float32(HIGH)), axis=0
     )
-    assert (mine >= np.float32(LOW)).all() and (mine <= np.float32(HIGH)).all()
+    low, high = np.asarray(LOW, np.float32), np.asarray(HIGH, np.float32)
+    assert (mine >= low).all() and (mine <= high).all()
     # Quantiles of two samples; the largest distance of their distribution functions is below
     # 1.95 √(2/n) in 999 of 1000 cases (Smirnov).
     for column in range(2):
