@@ -5,6 +5,7 @@ standard deviation, weights and biases of the critic. Networks are tanh. A batch
 """
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import numpy as np
 
 from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.networks import AgentParams, Dense
+from robustpo.algorithm.objective import normalize_advantage
 
 FLAGS = ("alpha_relative", "bootstrap")
 HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
@@ -84,6 +86,13 @@ def random_batch(params, rows, *, seed, invalid=0) -> dict[str, np.ndarray]:
 def to_batch(batch):
     """Turn a dictionary of NumPy arrays into what the package learns from."""
     return Batch(**{name: jnp.asarray(x) for name, x in batch.items()})
+
+
+def to_minibatch(batch):
+    """The same with its advantages normalised, as the objective takes it."""
+    minibatch = to_batch(batch)
+    scores = normalize_advantage(minibatch.advantage, minibatch.valid)
+    return replace(minibatch, advantage=scores)
 
 
 def to_leaves(params):

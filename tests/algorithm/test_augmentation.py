@@ -10,7 +10,14 @@ import scipy.stats
 
 from algorithm import reference
 from algorithm.families import float32, float64, single
-from algorithm.reference import coefficients, random_batch, random_params, to_batch, to_leaves
+from algorithm.reference import (
+    coefficients,
+    random_batch,
+    random_params,
+    to_batch,
+    to_leaves,
+    to_minibatch,
+)
 from robustpo.algorithm.augmentation import drac_loss, draw_uniform, scale_amplitude
 from robustpo.algorithm.networks import action_distribution, state_value
 from robustpo.algorithm.normalization import (
@@ -18,7 +25,7 @@ from robustpo.algorithm.normalization import (
     normalize_observation,
     observation_offset,
 )
-from robustpo.algorithm.objective import DRAC_STREAM, normalize_advantage, objective
+from robustpo.algorithm.objective import DRAC_STREAM, objective
 from robustpo.algorithm.random import make_key
 from robustpo.settings import Shape
 from robustpo.training.compilation import compiler_options
@@ -212,9 +219,7 @@ differentiate = jax.jit(
 
 
 def value_and_gradient(batch, options, **changed):
-    minibatch = to_batch(batch)
-    scores = normalize_advantage(minibatch.advantage, minibatch.valid)
-    minibatch = replace(minibatch, advantage=scores)
+    minibatch = to_minibatch(batch)
     return differentiate(PARAMS, minibatch, coefficients(**changed), options, key=KEY)
 
 

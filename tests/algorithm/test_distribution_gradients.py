@@ -9,7 +9,8 @@ import scipy.special
 import scipy.stats
 
 from algorithm.families import LOCATION_SCALE, float64, single
-from robustpo.algorithm.distributions import DISTRIBUTIONS, Beta, Gaussian, digamma, log_gamma
+from robustpo.algorithm.distributions import DISTRIBUTIONS, Beta, Gaussian
+from robustpo.algorithm.distributions.gamma import digamma, log_gamma
 
 # Location and log scale of pairs: equal, near, wide apart, and either one much the wider.
 PAIRS = [

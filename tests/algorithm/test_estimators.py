@@ -1,6 +1,5 @@
 """The perturbed log-density: exact against integrals, drawn against its own expectation."""
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -18,12 +17,12 @@ from algorithm.reference import (
     coefficients,
     random_batch,
     random_params,
-    to_batch,
     to_leaves,
+    to_minibatch,
 )
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.estimators import ESTIMATORS, uniform_penalty
-from robustpo.algorithm.objective import normalize_advantage, objective
+from robustpo.algorithm.objective import objective
 from robustpo.algorithm.perturbation import NOISES
 from robustpo.algorithm.random import make_key
 from robustpo.settings import Shape
@@ -205,12 +204,6 @@ differentiate = jax.jit(
 )
 
 
-def minibatch(batch):
-    prepared = to_batch(batch)
-    scores = normalize_advantage(prepared.advantage, prepared.valid)
-    return replace(prepared, advantage=scores)
-
-
 def shaped(**changed):
     return Shape(hidden_sizes=(6, 5), num_steps=ROWS, num_minibatches=1, **changed)
 
@@ -219,7 +212,7 @@ def test_several_draws_average_their_clipped_losses_and_gradients():
     batch = random_batch(PARAMS, ROWS, seed=0, invalid=7)
     numbers = coefficients(alpha=0.7, entropy_coef=0.03)
     shape = shaped(estimator="sampled-k", num_draws=3)
-    (found, means), gradient = differentiate(PARAMS, minibatch(batch), numbers, shape, key=KEY)
+    (found, means), gradient = differentiate(PARAMS, to_minibatch(batch), numbers, shape, key=KEY)
     draws = 0.7 * float64(NOISES["uniform"].draw((3, ROWS, 2), key=KEY))
     leaves = to_leaves(PARAMS)
     each = [reference.loss(leaves, batch, z, numbers) for z in draws]
@@ -236,7 +229,7 @@ def test_the_expected_log_density_scales_every_ratio_by_the_penalty():
     batch = random_batch(PARAMS, ROWS, seed=2)
     numbers = coefficients(alpha=0.7)
     (found, _), _ = differentiate(
-        PARAMS, minibatch(batch), numbers, shaped(estimator="expected"), key=KEY
+        PARAMS, to_minibatch(batch), numbers, shaped(estimator="expected"), key=KEY
     )
     penalty = (0.7**2 / 6 * np.exp(-2 * to_leaves(PARAMS)[6])).sum()
     batch["log_prob"] = float64(batch["log_prob"]) + penalty

@@ -1,14 +1,19 @@
 """The loss of a minibatch and its gradient against NumPy and against finite differences."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from algorithm import reference
-from algorithm.reference import coefficients, random_batch, random_params, to_batch, to_leaves
+from algorithm.reference import (
+    coefficients,
+    random_batch,
+    random_params,
+    to_batch,
+    to_leaves,
+    to_minibatch,
+)
 from robustpo.algorithm.masking import masked_mean, masked_means
 from robustpo.algorithm.objective import (
     normalize_advantage,
@@ -38,10 +43,8 @@ differentiate = jax.jit(jax.value_and_grad(objective, has_aux=True), static_argn
 
 
 def value_and_gradient(batch, numbers=NUMBERS, **changed):
-    minibatch = to_batch(batch)
-    if changed.pop("normalize_advantages", True):
-        scores = normalize_advantage(minibatch.advantage, minibatch.valid)
-        minibatch = replace(minibatch, advantage=scores)
+    prepare = to_minibatch if changed.pop("normalize_advantages", True) else to_batch
+    minibatch = prepare(batch)
     return differentiate(PARAMS, minibatch, numbers, shape(**changed), key=KEY)
 
 

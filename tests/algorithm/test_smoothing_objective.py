@@ -10,9 +10,16 @@ from jax.flatten_util import ravel_pytree
 
 from algorithm import reference
 from algorithm.families import float32, float64
-from algorithm.reference import coefficients, random_batch, random_params, to_batch, to_leaves
+from algorithm.reference import (
+    coefficients,
+    random_batch,
+    random_params,
+    to_batch,
+    to_leaves,
+    to_minibatch,
+)
 from robustpo.algorithm.learner import init_learner, parameter_floor, update
-from robustpo.algorithm.objective import minibatch_loss, normalize_advantage, objective
+from robustpo.algorithm.objective import minibatch_loss, objective
 from robustpo.algorithm.perturbation import NOISES
 from robustpo.algorithm.random import make_key
 from robustpo.settings import Shape
@@ -48,11 +55,6 @@ plainly = jax.jit(
 )
 
 
-def scored(batch):
-    minibatch = to_batch(batch)
-    return replace(minibatch, advantage=normalize_advantage(minibatch.advantage, minibatch.valid))
-
-
 def perturbed_leaves(key, noise, numbers):
     """Return every parameter moved by a number of its own, in the order of the leaves."""
     leaves = to_leaves(PARAMS)
@@ -73,7 +75,7 @@ CASES = [
 def test_the_loss_is_the_mean_of_plain_losses_at_moved_parameters(changed, noise, draws):
     batch = random_batch(PARAMS, ROWS, seed=0, invalid=7)
     (found, means), gradient = differentiate(
-        PARAMS, scored(batch), NUMBERS, shape(**changed), key=KEY
+        PARAMS, to_minibatch(batch), NUMBERS, shape(**changed), key=KEY
     )
     copies = [perturbed_leaves(key, noise, NUMBERS) for key in jax.random.split(KEY, draws)]
     each = [reference.loss(leaves, batch, 0.0, NUMBERS) for leaves in copies]
@@ -87,7 +89,7 @@ def test_the_loss_is_the_mean_of_plain_losses_at_moved_parameters(changed, noise
 
 
 def test_without_magnitude_it_is_the_plain_loss():
-    batch = scored(random_batch(PARAMS, ROWS, seed=1, invalid=7))
+    batch = to_minibatch(random_batch(PARAMS, ROWS, seed=1, invalid=7))
     numbers = coefficients(alpha=0.0, entropy_coef=0.03)
     smoothed = differentiate(PARAMS, batch, numbers, shape(), key=KEY)
     plain = plainly(PARAMS, batch, numbers, shape(noise="none", noise_on="location"), key=KEY)
@@ -98,14 +100,16 @@ def test_without_magnitude_it_is_the_plain_loss():
 
 def test_the_value_is_smoothed_too():
     batch = random_batch(PARAMS, ROWS, seed=2)
-    _, located = differentiate(PARAMS, scored(batch), NUMBERS, shape(noise_on="location"), key=KEY)
-    _, smoothed = differentiate(PARAMS, scored(batch), NUMBERS, shape(), key=KEY)
+    _, located = differentiate(
+        PARAMS, to_minibatch(batch), NUMBERS, shape(noise_on="location"), key=KEY
+    )
+    _, smoothed = differentiate(PARAMS, to_minibatch(batch), NUMBERS, shape(), key=KEY)
     first, second = (ravel_pytree(x.critic)[0] for x in (located, smoothed))
     assert np.abs(first - second).max() > 1e-3
 
 
 def test_every_key_moves_the_parameters_elsewhere():
-    batch = scored(random_batch(PARAMS, ROWS, seed=3))
+    batch = to_minibatch(random_batch(PARAMS, ROWS, seed=3))
     losses = {
         float(differentiate(PARAMS, batch, NUMBERS, shape(), key=key)[0][0])
         for key in jax.random.split(KEY, 8)

@@ -11,7 +11,7 @@ from robustpo.algorithm.networks import mlp
 from robustpo.config import make_config
 from robustpo.environments.base import Autoreset
 from robustpo.training import trainer as trainer_module
-from robustpo.training.collector import make_collector
+from robustpo.training.collectors import make_collector
 from robustpo.training.population import coefficients_at, init_population
 from robustpo.training.trainer import Trainer
 

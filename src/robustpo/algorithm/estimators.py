@@ -13,13 +13,8 @@ import numpy as np
 from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Float32
 
-from robustpo.algorithm.distributions import (
-    HALF_LOG_2PI,
-    LOG_2,
-    ActionDistribution,
-    Gaussian,
-    TanhGaussian,
-)
+from robustpo.algorithm.distributions import ActionDistribution, Gaussian, TanhGaussian
+from robustpo.algorithm.distributions.location_scale import HALF_LOG_2PI, LOG_2
 from robustpo.algorithm.experience import Coefficients
 from robustpo.algorithm.perturbation import NOISES, noise_scale, perturb
 from robustpo.settings import Shape

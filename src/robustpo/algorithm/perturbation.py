@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float32
 
-from robustpo.algorithm.distributions import EULER_GAMMA, ActionDistribution
+from robustpo.algorithm.distributions import ActionDistribution
+from robustpo.algorithm.distributions.location_scale import EULER_GAMMA
 from robustpo.algorithm.experience import Coefficients
 from robustpo.algorithm.networks import AgentParams
 

@@ -15,7 +15,7 @@ from robustpo.algorithm.normalization import normalize_observation
 from robustpo.environments.base import Replayed
 from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError, SimulatorError
-from robustpo.training.collector import Collector, TracedCollector
+from robustpo.training.collectors import Collector, TracedCollector
 from robustpo.training.population import CollectorState, padded_size, put_agents
 
 # Replayed observations, normalised, differ from those saved by rounding at most.

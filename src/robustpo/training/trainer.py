@@ -20,7 +20,7 @@ from robustpo.evaluation.evaluate import evaluate_policy
 from robustpo.policy import BEST_POLICY_FILE, Policy
 from robustpo.training.agent import Agent, Event
 from robustpo.training.checkpoint import Schedule
-from robustpo.training.collector import make_collector
+from robustpo.training.collectors import make_collector
 from robustpo.training.compilation import compiler_options
 from robustpo.training.population import (
     Population,

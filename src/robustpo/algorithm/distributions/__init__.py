@@ -1,0 +1,31 @@
+"""Action distributions of a policy: sample, log-density, entropy, mode, and a shifted location.
+
+A distribution is a pytree built from what the networks put out. Its *raw* actions live in a space
+of its own; `execute` turns them into the environment's. To add one, write a class with these
+members and enter it in `DISTRIBUTIONS` (and in `policy.py`, which acts without JAX).
+"""
+
+from __future__ import annotations
+
+from robustpo.algorithm.distributions.base import ActionDistribution
+from robustpo.algorithm.distributions.beta import Beta
+from robustpo.algorithm.distributions.location_scale import Gaussian, Gumbel, Laplace
+from robustpo.algorithm.distributions.tanh_gaussian import TanhGaussian
+
+DISTRIBUTIONS: dict[str, type[ActionDistribution]] = {
+    "gaussian": Gaussian,
+    "laplace": Laplace,
+    "gumbel": Gumbel,
+    "tanh-gaussian": TanhGaussian,
+    "beta": Beta,
+}
+
+__all__ = [
+    "DISTRIBUTIONS",
+    "ActionDistribution",
+    "Beta",
+    "Gaussian",
+    "Gumbel",
+    "Laplace",
+    "TanhGaussian",
+]

@@ -1,0 +1,151 @@
+"""Collection of a whole rollout: in one compiled scan, or around a host simulator's steps."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from robustpo.algorithm.distributions import DISTRIBUTIONS
+from robustpo.algorithm.experience import Coefficients, Rollout
+from robustpo.algorithm.networks import AgentParams
+from robustpo.algorithm.normalization import normalize_observation
+from robustpo.environments.base import (
+    Environment,
+    Step,
+)
+from robustpo.settings import Shape
+from robustpo.training.compilation import compiler_options
+from robustpo.training.population import CollectorState, pad_agents
+from robustpo.training.rollout import (
+    Draws,
+    Flags,
+    RawRow,
+    act,
+    augment,
+    draw_rollout,
+    observe,
+)
+
+
+def compiled(function: Callable, **options: Any) -> Any:
+    """Return `jax.jit` of a function under the options of all training programs."""
+    return jax.jit(function, compiler_options=compiler_options(), **options)
+
+
+class Collector(abc.ABC):
+    """Holds a population's simulators, whose state is in no pytree.
+
+    Args:
+        environment: the `P·E` environments of the population.
+        shape: the shape of the population.
+        num_agents: `P`.
+    """
+
+    def __init__(self, environment: Environment, shape: Shape, num_agents: int) -> None:
+        self.environment: Any = environment
+        self.spec = environment.spec
+        self.shape = shape
+        self.num_agents = num_agents
+        self._low = np.asarray(self.spec.action_low, np.float32)
+        self._high = np.asarray(self.spec.action_high, np.float32)
+        self._family = DISTRIBUTIONS[shape.distribution]
+        self._draw = compiled(draw_rollout, static_argnums=(2, 3, 4))
+
+    @abc.abstractmethod
+    def start(self, state: CollectorState) -> CollectorState:
+        """Reset the simulators and take in their first observations."""
+
+    @abc.abstractmethod
+    def compile(
+        self, params: AgentParams, state: CollectorState, keys: Array, coefficients: Coefficients
+    ) -> Any:
+        """Compile what `collect` runs; return the shapes of the `Rollout` it will return."""
+
+    def collect(
+        self,
+        params: AgentParams,
+        state: CollectorState,
+        keys: Array,
+        coefficients: Coefficients,
+        iterations: Sequence[int],
+    ) -> tuple[CollectorState, Rollout]:
+        """Collect `T` steps of every agent; the state given is used up."""
+        return self._collect(params, state, self.draw(keys, iterations), coefficients)
+
+    @abc.abstractmethod
+    def _collect(
+        self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
+    ) -> tuple[CollectorState, Rollout]:
+        """Collect with what was drawn for the rollout."""
+
+    def simulator_state(self, index: int) -> Any:
+        """Return the state of one agent's simulators on the host; None if they are replayed."""
+        del index
+
+    def draw(self, keys: Array, iterations: Sequence[int]) -> Draws:
+        """Draw all that is random in a rollout."""
+        numbers = jnp.asarray(iterations, jnp.int32)
+        sizes = (self.spec.observation_size, self.spec.action_size)
+        return self._draw(keys, numbers, self.shape, *sizes)
+
+    def decide(
+        self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
+    ) -> tuple[Array, Array, Array]:
+        """Return what enters the agents, their raw actions and what the simulator is given.
+
+        Args:
+            params: of every agent, padded like all that follows.
+            state: with the observation to act on.
+            draws: of this step.
+            coefficients: of every agent.
+        """
+        obs = augment(state.obs, state.obs_moments, draws.scale, coefficients, self.shape)
+        action = act(params, obs, draws, coefficients, self.shape)
+        return obs, action, self.to_environment(action)
+
+    def to_environment(self, action: Array) -> Array:
+        """Turn `[Q, E, A]` into `[P·E, A]` inside the bounds; a broken agent's actions become 0."""
+        # While it is padded: what is computed here is rounded alike in every population.
+        real = jnp.where(jnp.isfinite(action), action, 0.0)
+        given = self._family.execute(real, self._low, self._high)
+        return given[: self.num_agents].reshape(-1, action.shape[-1])
+
+    def from_environment(self, obs: Array) -> Array:
+        """Turn `[P·E, O]` into `[Q, E, O]`; actions likewise."""
+        return pad_agents(obs.reshape(self.num_agents, self.shape.num_envs, -1), self.num_agents)
+
+    def observe_first(self, state: CollectorState, obs: Array) -> CollectorState:
+        """Take in the observations that follow the first reset."""
+        moments, normalized = observe(state.obs_moments, self.from_environment(obs), self.shape)
+        return replace(state, obs=normalized, obs_moments=moments)
+
+    def observe_step(
+        self,
+        state: CollectorState,
+        decision: tuple[Array, Array, Array],
+        step: Step,
+        scale: Array | None,
+        coefficients: Coefficients,
+        *,
+        same_step: bool,
+    ) -> tuple[CollectorState, RawRow]:
+        """Take in what the simulator returned for what `decide` decided."""
+        entered, action, given = decision
+        moments, obs = observe(state.obs_moments, self.from_environment(step.obs), self.shape)
+        final_obs = None
+        if same_step:
+            final_obs = self.from_environment(step.final_obs)
+            if self.shape.normalize_observations:
+                final_obs = jax.vmap(normalize_observation)(final_obs, moments)
+            final_obs = augment(final_obs, moments, scale, coefficients, self.shape)
+        flags = Flags(step.reward, step.terminated, step.truncated, step.valid)
+        executed = None if self._family.clipped else self.from_environment(given)
+        row = RawRow(entered, action, executed, flags, final_obs)
+        return replace(state, obs=obs, obs_moments=moments), row

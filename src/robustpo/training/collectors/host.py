@@ -1,0 +1,100 @@
+"""Collection around a simulator that is stepped from Python."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from robustpo.algorithm.experience import Coefficients, Rollout
+from robustpo.algorithm.networks import AgentParams
+from robustpo.environments.base import (
+    HostEnvironment,
+    Step,
+)
+from robustpo.environments.watchdog import watching
+from robustpo.settings import Shape
+from robustpo.training.collectors.base import Collector, compiled
+from robustpo.training.population import CollectorState, pad_agents
+from robustpo.training.rollout import (
+    Draws,
+    RawRow,
+    digest,
+)
+
+
+class HostCollector(Collector):
+    """Steps a simulator from Python; what lies between two of its steps is one compiled call."""
+
+    def __init__(self, environment: HostEnvironment, shape: Shape, num_agents: int) -> None:
+        super().__init__(environment, shape, num_agents)
+        self._first = compiled(self._first_decision)
+        self._between = compiled(self._observe_and_decide, donate_argnums=(1,))
+        self._digest = compiled(partial(digest, shape=shape))
+
+    def start(self, state: CollectorState) -> CollectorState:
+        """Reset the simulators on the host and hand their observations to JAX."""
+        with watching():
+            obs = self.environment.reset()
+        return compiled(self.observe_first)(state, jnp.asarray(obs))
+
+    def compile(
+        self, params: AgentParams, state: CollectorState, keys: Array, coefficients: Coefficients
+    ) -> Any:
+        """Run a step's compiled calls once, on zeros and a copied state, without the simulator."""
+        draws = jax.tree.map(np.asarray, self.draw(keys, [0] * self.num_agents))
+        now = _row(draws, 0)
+        decision = self._first(params, state, now, coefficients)
+        count, size = decision[-1].shape[0], self.spec.observation_size
+        no = np.zeros(count, bool)
+        obs, reward = np.zeros((count, size), np.float32), np.zeros(count, np.float32)
+        step = Step(obs, reward, no, no, None, no)
+        copied = jax.tree.map(jnp.array, state)
+        _, row, _ = self._between(params, copied, decision, step, now, coefficients)
+        rows = jax.tree.map(lambda x: np.stack([x] * self.shape.num_steps), row)
+        return jax.eval_shape(self._digest, state, rows, draws.last_scale(), coefficients)[1]
+
+    def _collect(
+        self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
+    ) -> tuple[CollectorState, Rollout]:
+        """Step the simulators from Python; keep the rows on the host and digest them together."""
+        drawn = jax.tree.map(np.asarray, draws)
+        decision = self._first(params, state, _row(drawn, 0), coefficients)
+        rows = []
+        with watching():
+            for t in range(self.shape.num_steps):
+                step = self.environment.step(np.asarray(decision[-1]))._replace(final_obs=None)
+                following = _row(drawn, min(t + 1, self.shape.num_steps - 1))
+                state, row, decision = self._between(
+                    params, state, decision, step, following, coefficients
+                )
+                rows.append(jax.tree.map(np.asarray, row))
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+        return self._digest(state, stacked, drawn.last_scale(), coefficients)
+
+    def _first_decision(
+        self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
+    ) -> tuple[Array, Array, Array]:
+        padded = pad_agents((params, coefficients), self.num_agents)
+        return self.decide(padded[0], state, draws, padded[1])
+
+    def _observe_and_decide(
+        self,
+        params: AgentParams,
+        state: CollectorState,
+        decision: tuple[Array, Array, Array],
+        step: Step,
+        draws: Draws,
+        coefficients: Coefficients,
+    ) -> tuple[CollectorState, RawRow, tuple[Array, Array, Array]]:
+        state, row = self.observe_step(state, decision, step, None, coefficients, same_step=False)
+        return state, row, self._first_decision(params, state, draws, coefficients)
+
+
+def _row(draws: Draws, index: int) -> Draws:
+    """Return what belongs to one step."""
+    return jax.tree.map(lambda x: x[index], draws)

@@ -1,0 +1,108 @@
+"""Collection in one compiled scan, simulator and all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from robustpo.algorithm.experience import Coefficients, Rollout
+from robustpo.algorithm.networks import AgentParams
+from robustpo.environments.base import (
+    Replayed,
+    TracedEnvironment,
+)
+from robustpo.settings import Shape
+from robustpo.training.collectors.base import Collector, compiled
+from robustpo.training.compilation import compiler_options, uncached
+from robustpo.training.population import CollectorState, pad_agents, put_agents
+from robustpo.training.rollout import (
+    Draws,
+    RawRow,
+    digest,
+)
+
+
+class TracedCollector(Collector):
+    """Runs policy and simulator inside one `lax.scan`."""
+
+    def __init__(self, environment: TracedEnvironment, shape: Shape, num_agents: int) -> None:
+        super().__init__(environment, shape, num_agents)
+        self._simulator: Any = None
+        self._run: Any = jax.jit(self._steps, donate_argnums=(1,))
+        self._digest: Any = compiled(partial(digest, shape=shape))
+
+    def start(self, state: CollectorState) -> CollectorState:
+        """Reset the simulators inside JAX and keep their state for the first rollout."""
+        self._simulator, obs = self.environment.init()
+        return compiled(self.observe_first)(state, obs)
+
+    def compile(
+        self, params: AgentParams, state: CollectorState, keys: Array, coefficients: Coefficients
+    ) -> Any:
+        """Compile the scan anew, simulator and all; the digest may come from the cache."""
+        draws = self.draw(keys, [0] * self.num_agents)
+        with uncached():
+            lowered = self._run.lower(params, state, self._simulator, draws, coefficients)
+            self._run = lowered.compile(compiler_options())
+        # By itself, because unlike the simulator's program this one comes from the cache.
+        rows, last_scale = lowered.out_info[2:]
+        lowered = self._digest.lower(state, rows, last_scale, coefficients)
+        self._digest = lowered.compile()
+        return lowered.out_info[1]
+
+    def _collect(
+        self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
+    ) -> tuple[CollectorState, Rollout]:
+        """Run the whole scan as one program, from where the simulators stopped last time."""
+        state, self._simulator, rows, last_scale = self._run(
+            params, state, self._simulator, draws, coefficients
+        )
+        return self._digest(state, rows, last_scale, coefficients)
+
+    def simulator_state(self, index: int) -> Any:
+        """Return the slices `[E, ...]` of the threaded state that belong to one agent."""
+        if isinstance(self.environment, Replayed):
+            return None
+        own = slice(index * self.shape.num_envs, (index + 1) * self.shape.num_envs)
+        return jax.tree.map(lambda x: np.array(x[own]), self._simulator)
+
+    def load_simulators(self, saved: Sequence[Any]) -> None:
+        """Put the given slices into the threaded state."""
+        folded = (self.num_agents, self.shape.num_envs)
+        agents = jax.tree.map(lambda x: jnp.reshape(x, (*folded, *x.shape[1:])), self._simulator)
+        agents = put_agents(agents, saved)
+        self._simulator = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), agents)
+
+    def _steps(
+        self,
+        params: AgentParams,
+        state: CollectorState,
+        simulator: Any,
+        draws: Draws,
+        coefficients: Coefficients,
+    ) -> tuple[CollectorState, Any, RawRow, Array | None]:
+        step = partial(self._step, *pad_agents((params, coefficients), self.num_agents))
+        (state, simulator), rows = jax.lax.scan(step, (state, simulator), draws.steps())
+        return state, simulator, rows, draws.last_scale()
+
+    def _step(
+        self,
+        params: AgentParams,
+        coefficients: Coefficients,
+        carry: tuple[CollectorState, Any],
+        draws: Draws,
+    ) -> tuple[tuple[CollectorState, Any], RawRow]:
+        state, simulator = carry
+        decision = self.decide(params, state, draws, coefficients)
+        simulator, step = self.environment.step(simulator, decision[-1])
+        same_step = self.environment.autoreset == "same_step"
+        state, row = self.observe_step(
+            state, decision, step, draws.scale, coefficients, same_step=same_step
+        )
+        return (state, simulator), row
