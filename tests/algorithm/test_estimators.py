@@ -21,7 +21,7 @@ from algorithm.reference import (
     to_minibatch,
 )
 from robustpo.algorithm.distributions import DISTRIBUTIONS
-from robustpo.algorithm.estimators import ESTIMATORS, uniform_penalty
+from robustpo.algorithm.estimators import ESTIMATORS
 from robustpo.algorithm.objective import objective
 from robustpo.algorithm.perturbation import NOISES
 from robustpo.algorithm.random import make_key
@@ -146,7 +146,6 @@ def test_expected_of_uniform_noise_is_the_plain_log_density_less_a_penalty():
     np.testing.assert_allclose(
         estimate("expected", alpha=0.7)[0], plain() - penalty, rtol=2e-6, atol=1e-5
     )
-    np.testing.assert_allclose(uniform_penalty(0.7, *single(LOG_SCALE)), penalty, rtol=1e-6)
 
 
 @pytest.mark.parametrize("noise", NOISES)

@@ -132,11 +132,6 @@ def log_smoothed_normal(x: Array, half_width: Array) -> Array:
     return jnp.where(near, by_quadrature, by_tails)
 
 
-def uniform_penalty(alpha: float, log_scale: Array) -> Array:
-    """Return `Σ α²/(6σ²)`, what uniform noise takes from the log-density (paper, eq. 13, 32)."""
-    return (alpha**2 / 6 * jnp.exp(-2 * log_scale)).sum(-1)
-
-
 def _gaussian(policy: ActionDistribution) -> Gaussian:
     base = policy.base if isinstance(policy, TanhGaussian) else policy
     assert isinstance(base, Gaussian), "the shape refuses closed forms of other distributions"

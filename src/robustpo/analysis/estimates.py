@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from robustpo.reports.statistics import mean_interval
+
 CONFIDENCE = 0.95
 
 
@@ -67,9 +69,8 @@ class ZeroTest:
 
 def t_interval(values: np.ndarray) -> Interval:
     """Return the mean of independent values with Student's t interval."""
-    mean = float(np.mean(values))
-    half = _t_quantile(len(values)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)
+    found = mean_interval(values.tolist(), CONFIDENCE)
+    return Interval(found.mean, found.low, found.high)
 
 
 def zero_test(replicates: np.ndarray) -> ZeroTest:

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from robustpo.reports.curves import _STYLE, PPO_COLOUR, RPO_COLOUR
+from robustpo.reports.style import PPO_COLOUR, RPO_COLOUR
 
 COLOURS = {"ppo": PPO_COLOUR, "rpo": RPO_COLOUR}
 START_COLOUR = "#555555"
 # From light to dark, for an ordered quantity.
 RAMP = ("#a6cee3", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b")
 TEXT_COLOUR, NOTE_COLOUR = "#222222", "#555555"
-
-
-@contextmanager
-def house_style() -> Iterator[None]:
-    """Draw in the house's style, whatever the user's configuration is."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)  # pyright: ignore[reportCallIssue, reportArgumentType]
-        yield
 
 
 def new_figure(width: float, height: float, title: str, subtitle: str) -> Figure:

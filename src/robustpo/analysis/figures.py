@@ -16,7 +16,6 @@ from robustpo.analysis.figure_style import (
     TEXT_COLOUR,
     colour_of,
     heading,
-    house_style,
     new_figure,
     plain_log,
 )
@@ -25,6 +24,7 @@ from robustpo.analysis.landscapes import draw_directions, draw_sharpness
 from robustpo.analysis.penalty import SIGMAS, Penalty
 from robustpo.analysis.smoothing import Smoothing
 from robustpo.reports.curves import save_figure
+from robustpo.reports.style import house_style
 
 _ROW_NAMES = (
     "log-likelihood",

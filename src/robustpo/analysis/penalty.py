@@ -20,7 +20,7 @@ from scipy import stats
 
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.perturbation import NOISES
-from robustpo.analysis.estimates import Interval
+from robustpo.analysis.estimates import Interval, t_interval
 
 ALPHAS = (0.01, 0.03, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0)
 SIGMAS = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0)
@@ -99,13 +99,11 @@ def _batch_means(family: str, alpha: Array, scale: Array, *, key: Array) -> Arra
 def measure_penalty(family: str, alpha: float, scale: float, *, key: Array) -> Penalty:
     """Measure the penalty of one cell with actions and antithetic pairs of noise of its own."""
     means = np.asarray(_batch_means(family, jnp.float64(alpha), jnp.float64(scale), key=key))
-    half = float(stats.t.ppf(0.975, BATCHES - 1)) * float(means.std(ddof=1)) / math.sqrt(BATCHES)
-    mean = float(means.mean())
     return Penalty(
         family=family,
         alpha=alpha,
         scale=scale,
-        measured=Interval(mean, mean - half, mean + half),
+        measured=t_interval(means),
         second_order=alpha**2 / (6 * scale**2),
         exact=exact_penalty(family, alpha / scale),
     )

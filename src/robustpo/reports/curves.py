@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -17,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from robustpo.reports.alignment import Band, Curve, curves_of, mean_band
+from robustpo.reports.style import PPO_COLOUR, RPO_COLOUR, house_style
 from robustpo.reports.verdict import count_seeds
 from robustpo.training.progress_state import format_count
 
@@ -27,26 +27,9 @@ AXIS_TITLES = {
 
 # Okabe and Ito's palette, told apart by people with any of the common colour vision deficiencies.
 # Its yellow is left out: on white it cannot be seen.
-PPO_COLOUR, RPO_COLOUR = "#D55E00", "#0072B2"
 _COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", RPO_COLOUR, PPO_COLOUR)
 _LINE_STYLES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
 
-_STYLE = {
-    "font.size": 11,
-    "text.parse_math": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.8,
-    "xtick.color": "#333333",
-    "ytick.color": "#333333",
-    "svg.fonttype": "none",
-    # Without a fixed salt the identifiers inside an SVG differ from one writing to the next.
-    "svg.hashsalt": "robustpo",
-}
 _TEXT_COLOUR = "#222222"
 _LABEL_WIDTH = 24
 _DPI = 150
@@ -89,9 +72,7 @@ def plot_curves(
         subtitle: how the runs were made.
         labels: the variants to draw, in order, with their names in the legend.
     """
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    with house_style():
         figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -109,9 +90,7 @@ def plot_curves(
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
     """Write a figure as `<stem>.png` and `<stem>.svg`, free of dates, versions and paths."""
     paths = [stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")]
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    with house_style():
         figure.savefig(paths[0], dpi=_DPI, metadata={"Software": None})
         figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
     return paths
