@@ -1,69 +1,17 @@
 """An agent is the same to the last bit whatever population it is in; alpha 0 is no noise at all."""
 
-import jax
 import numpy as np
 import pytest
 
 import probes
 from robustpo.config import make_config
-from robustpo.training.trainer import Trainer
-
-TASK = "dm_control/cartpole-balance-v0"
-SMALL = {
-    "hidden_sizes": (16, 16),
-    "num_steps": 64,
-    "num_minibatches": 4,
-    "update_epochs": 2,
-    "steps": 3 * 64,
-}
+from training.populations import TASK, assert_same_bits, small, train
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
     with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
         yield
-
-
-def small(method="rpo", **options):
-    return make_config(TASK, method, **(SMALL | options))
-
-
-def train(configs):
-    """Train a population; return what each agent has become and all that it has reported."""
-    events = []
-    trainer = Trainer(configs, emit=events.append)
-    trainer.run()
-    results = []
-    for index, agent in enumerate(trainer.agents):
-        assert agent.policy is not None
-        learner = jax.tree.map(lambda x, i=index: np.asarray(x[i]), trainer.population.learners)
-        results.append(
-            {
-                "policy": agent.policy.tensors,
-                # Agents that are done are carried along; what they do then does not count.
-                "learner": learner if agent.config.steps == configs[0].steps else None,
-                "returns": np.array(agent.log.recent_returns),
-                "reported": _reports(events, agent.config),
-            }
-        )
-    return results
-
-
-def _reports(events, config):
-    """Return the numbers of every iteration of one agent, in order, without the clock's."""
-    mine = [
-        e
-        for e in events
-        if e["kind"] == "iteration"
-        and e["seed"] == config.settings.seed
-        and e["variant"] == config.variant
-    ]
-    return [{k: v for k, v in e.items() if isinstance(v, float) and k != "seconds"} for e in mine]
-
-
-def assert_same_bits(one, other):
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 AGENTS = [
@@ -149,24 +97,6 @@ def test_collection_does_not_know_alpha():
         for name in ("observation.mean", "observation.variance"):
             assert_same_bits(perturbed["policy"][name], plain["policy"][name])
         assert not np.array_equal(perturbed["policy"]["log_std"], plain["policy"]["log_std"])
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"distribution": "tanh-gaussian"},
-        {"distribution": "beta", "noise": "none"},
-        {"distribution": "gumbel", "noise": "gumbel", "estimator": "sampled-k"},
-        {"augmentation": "rad", "augmentation_of": "raw", "noise_in": "both"},
-        {"augmentation": "drac", "estimator": "marginal", "augmentation_of": "raw"},
-        {"noise_on": "parameters", "alpha": 0.01, "distribution": "laplace"},
-    ],
-    ids=lambda options: "-".join(map(str, options.values())),
-)
-def test_agents_of_every_shape_do_not_depend_on_their_population(options):
-    configs = [small(seed=seed, **options) for seed in range(3)]
-    for alone, together in zip(configs, train(configs), strict=True):
-        assert_same_bits(train([alone])[0], together)
 
 
 @pytest.mark.slow

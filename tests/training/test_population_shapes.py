@@ -1,0 +1,33 @@
+"""An agent of any shape is the same to the last bit whatever population it is in."""
+
+import pytest
+
+import probes
+from training.populations import assert_same_bits, small, train
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
+        yield
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"distribution": "tanh-gaussian"},
+        {"distribution": "beta", "noise": "none"},
+        {"distribution": "gumbel", "noise": "gumbel", "estimator": "sampled-k"},
+        {"augmentation": "rad", "augmentation_of": "raw", "noise_in": "both"},
+        {"augmentation": "drac", "estimator": "marginal", "augmentation_of": "raw"},
+        {"noise_on": "parameters", "alpha": 0.01, "distribution": "laplace"},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_agents_of_every_shape_do_not_depend_on_their_population(options):
+    first, second, third = (small(seed=seed, **options) for seed in range(3))
+    together = dict(zip((first, second, third), train([first, second, third]), strict=True))
+    # Alone, and with another neighbour in another place.
+    for members in ([first], [third, second]):
+        for config, result in zip(members, train(members), strict=True):
+            assert_same_bits(result, together[config])
