@@ -89,7 +89,8 @@ def test_the_wheel_holds_every_module_and_no_more(wheel):
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
     locks = {f"robustpo/locks/{path.name}" for path in (ROOT / "locks").glob("py3*.txt")}
-    assert names == sources | locks | {"robustpo/py.typed"}
+    models = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.xml")}
+    assert names == sources | models | locks | {"robustpo/py.typed"}
 
 
 def test_the_wheel_names_its_licence_and_its_dependencies(wheel):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from robustpo.api import compare, evaluate, train
     from robustpo.config import make_config
+    from robustpo.environments.jax_task import JaxStep, JaxTask
     from robustpo.environments.make import list_tasks
     from robustpo.errors import ConfigError, RobustpoError
     from robustpo.methods import METHODS
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "METHODS": "methods",
     "ConfigError": "errors",
+    "JaxStep": "environments.jax_task",
+    "JaxTask": "environments.jax_task",
     "Policy": "policy",
     "RobustpoError": "errors",
     "Settings": "settings",
@@ -38,6 +41,8 @@ _HOMES = {
 __all__ = [
     "METHODS",
     "ConfigError",
+    "JaxStep",
+    "JaxTask",
     "Policy",
     "RobustpoError",
     "Settings",

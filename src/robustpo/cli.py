@@ -21,6 +21,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 import robustpo
+from robustpo.cli_envs import Envs
 from robustpo.cli_methods import Methods
 from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
 from robustpo.cli_theory import Theory
@@ -143,38 +144,6 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Envs:
-    """List what can be trained here."""
-
-    search: Annotated[str, Positional] = ""
-    """Show only ids and suites that contain this."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print a list of JSON objects."""
-
-    def __call__(self) -> int:
-        """Print the catalog."""
-        found = [
-            {
-                "id": task.id,
-                "suite": task.suite,
-                "observation_size": task.observation_size,
-                "action_size": task.action_size,
-                "episode_limit": task.episode_limit,
-                "simulator": task.simulator,
-            }
-            for task in robustpo.list_tasks()
-            if self.search.lower() in f"{task.id} {task.suite}".lower()
-        ]
-        if self.json:
-            print(json.dumps(found, indent=2))
-        elif not found:
-            raise ConfigError(f"no task matches {self.search!r}; `robustpo envs` lists all")
-        else:
-            _print_tasks(found)
-        return 0
-
-
-@dataclass(frozen=True)
 class Doctor:
     """Check what works on this machine and say what to do about what does not."""
 
@@ -186,19 +155,6 @@ class Doctor:
         from robustpo.doctor import diagnose
 
         return diagnose(as_json=self.json)
-
-
-def _print_tasks(tasks: Sequence[dict[str, Any]]) -> None:
-    suite = None
-    for task in tasks:
-        if task["suite"] != suite:
-            suite = task["suite"]
-            print(f"\n{suite}")
-            print(f"  {'id':<44}{'observations':>13}{'actions':>9}{'steps':>7}")
-        limit = task["episode_limit"] or "-"
-        sizes = f"{task['observation_size']:>13}{task['action_size']:>9}{limit:>7}"
-        print(f"  {task['id']:<44}{sizes}")
-    print("\nAny other Gymnasium id, gymnasium/<id>, or module:callable trains too.")
 
 
 def _without_nan(data: dict[str, Any]) -> dict[str, Any]:

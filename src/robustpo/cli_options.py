@@ -69,6 +69,11 @@ class RunOptions:
 
     steps: int = 8_000_000
     """Simulator steps of each run."""
+    preset: Annotated[
+        Literal["paper", "isaac"] | None,
+        arg(metavar="{paper,isaac}", help_behavior_hint="(default: the task's own, mostly paper)"),
+    ] = None
+    """Defaults that the method is laid over: the paper's Table 2 or rl_games' of IsaacGym."""
     out: Path = Path("runs")
     """Directory that holds all runs."""
     workers: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all)")] = None

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
 from robustpo.naming import short_count, short_hash, slug
+from robustpo.presets import PRESETS
 from robustpo.settings import SETTING_NAMES, SHAPE_NAMES, Settings, Shape
 from robustpo.validation import require, require_choice, require_count
 
@@ -23,6 +25,7 @@ class RunConfig:
     Attributes:
         task: id of the task, `module:callable`, or the name of a constructor.
         method: name of the method the numbers started from.
+        preset: name of the preset that the method was laid over.
         settings: the per-agent numbers.
         shape: what the agent shares with its population.
         steps: requested simulator steps; floored to whole iterations (`total_steps`).
@@ -43,11 +46,13 @@ class RunConfig:
     eval_every: int = 0
     eval_episodes: int = 10
     init_policy: str | None = None
+    preset: str = "paper"
 
     def __post_init__(self) -> None:
         is_text = isinstance(self.task, str) and self.task != ""
         require(is_text, "task", self.task, "the name of a task")
         require_choice("method", self.method, tuple(METHODS))
+        require_choice("preset", self.preset, tuple(PRESETS))
         is_path = self.init_policy is None or isinstance(self.init_policy, str)
         require(is_path, "init_policy", self.init_policy, "the path of a policy, or None")
         require_count("steps", self.steps, high=MAX_STEPS)
@@ -85,8 +90,8 @@ class RunConfig:
         return "_".join([self.method, *self._slugs()])
 
     def _slugs(self) -> list[str]:
-        default = make_config(self.task, self.method)
-        slugs = []
+        default = make_config(self.task, self.method, preset=self.preset)
+        slugs = [] if self.preset == default_preset(self.task) else [self.preset]
         for part in ("settings", "shape"):
             mine, theirs = getattr(self, part), getattr(default, part)
             for option in dataclasses.fields(mine):
@@ -116,15 +121,21 @@ def make_config(
     eval_every: int = 0,
     eval_episodes: int = 10,
     init_policy: str | None = None,
+    preset: str | None = None,
     **overrides: Any,
 ) -> RunConfig:
     """Build the configuration of one run from a method's name and any setting or shape by name.
 
+    What is not given comes from the method, then from the preset: the task's own, unless another
+    is named.
+
     Raises:
-        ConfigError: if the method or an option is unknown, or a value is not valid.
+        ConfigError: if the method, the preset or an option is unknown, or a value is not valid.
     """
+    preset = default_preset(task) if preset is None else preset
     require_choice("method", method, tuple(METHODS))
-    options = METHODS[method].overrides | overrides
+    require_choice("preset", preset, tuple(PRESETS))
+    options = _preset_options(task, preset) | METHODS[method].overrides | overrides
     for name in options:
         require_choice("option", name, SETTING_NAMES + SHAPE_NAMES)
     return RunConfig(
@@ -136,4 +147,18 @@ def make_config(
         eval_every=eval_every,
         eval_episodes=eval_episodes,
         init_policy=init_policy,
+        preset=preset,
     )
+
+
+def default_preset(task: str) -> str:
+    """Return the name of the preset that a task is trained with unless another is named."""
+    entry = catalog.find(task)
+    return entry.preset if entry else "paper"
+
+
+def _preset_options(task: str, preset: str) -> dict[str, Any]:
+    """Return a preset's options, with those of its own that a task was published with."""
+    entry = catalog.find(task)
+    own = entry.preset_options if entry and entry.preset == preset else {}
+    return PRESETS[preset].options | own

@@ -211,7 +211,7 @@ def parse_policy(content: bytes, name: object) -> Policy:
     try:
         _require_metadata(metadata)
         family = FAMILIES[metadata["distribution"]]
-        _require_shapes(tensors, family)
+        _require_shapes(tensors, family, shared=metadata.get("shared_network", False))
         _require_values(tensors, family)
     except ConfigError as error:
         raise ConfigError(f"{name} is not a policy of robustpo: {error}") from error
@@ -229,12 +229,14 @@ def _require_metadata(metadata: dict[str, Any]) -> None:
         text = metadata.get(name, "")
         if not isinstance(text, str) or len(text) > MAX_TEXT:
             raise ConfigError(f"its {name} is not text of at most {MAX_TEXT} signs")
+    if type(metadata.get("shared_network", False)) is not bool:
+        raise ConfigError("its shared_network is neither true nor false")
     seed = metadata.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < 2**63:
         raise ConfigError("its seed is not a whole number from 0 to 2⁶³")
 
 
-def _require_shapes(tensors: dict[str, Array], family: _Family) -> None:
+def _require_shapes(tensors: dict[str, Array], family: _Family, *, shared: bool) -> None:
     """Raise `ConfigError` unless the tensors are those of a policy, no more and no fewer."""
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     first = shapes.get("actor.0.weight", ())
@@ -246,7 +248,9 @@ def _require_shapes(tensors: dict[str, Array], family: _Family) -> None:
     wanted |= dict.fromkeys(("action.low", "action.high"), (action,))
     wanted["log_std"] = (action if family.has_scale else 0,)
     if any(name.startswith("critic.") for name in shapes):
-        critic, outputs = _network_shapes("critic", shapes, observation)
+        last = max(int(name.split(".")[1]) for name in wanted if name.startswith("actor."))
+        width = wanted[f"actor.{last}.weight"][0] if shared else observation
+        critic, outputs = _network_shapes("critic", shapes, width)
         wanted |= critic
         if outputs != 1:
             raise ConfigError(f"its critic has {outputs} outputs, expected 1")

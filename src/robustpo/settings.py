@@ -86,6 +86,12 @@ class Settings:
     learning_rate_schedule: LearningRateSchedule = _option(
         "linear", "Anneal the learning rate to zero over training, or keep it constant."
     )
+    kl_target: float = _option(
+        0.008,
+        "Where the learning rate adapts: it shrinks once the policy's KL from the one that "
+        "collected is more than twice this, in nats, and grows while it is less than half of it.",
+    )
+    reward_scale: float = _option(1.0, "Factor of the rewards that are learned from.")
     gamma: float = _option(0.99, "Discount factor.")
     gae_lambda: float = _option(0.95, "Lambda of generalised advantage estimation.")
     clip_coef: float = _option(0.2, "Clipping range of the probability ratio and of the value.")
@@ -117,6 +123,8 @@ class Settings:
         require_choice(
             "learning_rate_schedule", self.learning_rate_schedule, get_args(LearningRateSchedule)
         )
+        require_number("kl_target", self.kl_target, 0.0, open_low=True)
+        require_number("reward_scale", self.reward_scale, 0.0, open_low=True)
         require_number("gamma", self.gamma, 0.0, 1.0)
         require_number("gae_lambda", self.gae_lambda, 0.0, 1.0)
         require_number("clip_coef", self.clip_coef, 0.0, open_low=True)
@@ -138,6 +146,9 @@ class Shape:
 
     hidden_sizes: tuple[int, ...] = _option((64, 64), "Widths of the hidden layers.")
     activation: Activation = _option("tanh", "Activation of the hidden layers.")
+    shared_network: bool = _option(
+        False, "Let actor and critic share their hidden layers instead of having their own."
+    )
     distribution: Distribution = _option("gaussian", "Family of the action distribution.")
     noise: Noise = _option(
         "uniform", "Family of the perturbation; none compiles the update without any."
@@ -174,6 +185,10 @@ class Shape:
     num_steps: int = _option(2048, "Steps per environment and rollout.")
     num_minibatches: int = _option(32, "Minibatches per epoch.")
     update_epochs: int = _option(10, "Epochs per update.")
+    adaptive_learning_rate: bool = _option(
+        False,
+        "After every epoch, divide or multiply the learning rate by 1.5 so that kl_target is kept.",
+    )
     normalize_observations: bool = _option(True, "Normalise observations by running moments.")
     normalize_rewards: bool = _option(
         True, "Divide rewards by the running standard deviation of the discounted return."

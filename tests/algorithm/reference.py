@@ -6,6 +6,7 @@ standard deviation, weights and biases of the critic. Networks are tanh. A batch
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,8 @@ def coefficients(**changed):
         "scale_low": 0.6,
         "scale_high": 1.2,
         "learning_rate": 3e-4,
+        "kl_target": 0.008,
+        "reward_scale": 1.0,
         "gamma": 0.99,
         "gae_lambda": 0.95,
         "clip_coef": 0.2,
@@ -85,7 +88,8 @@ def random_batch(params, rows, *, seed, invalid=0) -> dict[str, np.ndarray]:
 
 def to_batch(batch):
     """Turn a dictionary of NumPy arrays into what the package learns from."""
-    return Batch(**{name: jnp.asarray(x) for name, x in batch.items()})
+    arrays: dict[str, Any] = {name: jnp.asarray(x) for name, x in batch.items()}
+    return Batch(**arrays)
 
 
 def to_minibatch(batch):

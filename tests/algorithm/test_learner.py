@@ -57,7 +57,7 @@ class Recorder:
     def __call__(self, batch, numbers, *, key):
         self.orders.clear()
         self.noises.clear()
-        result = self._update(init_learner(PARAMS), to_batch(batch), numbers, key=key)
+        result = self._update(init_learner(PARAMS, SHAPE), to_batch(batch), numbers, key=key)
         jax.effects_barrier()
         size = (-1, SHAPE.num_minibatches, SHAPE.minibatch_size, ACTIONS)
         noises = float(numbers.alpha) * np.concatenate(self.noises).reshape(size)
@@ -119,7 +119,11 @@ def test_alpha_zero_is_a_program_without_noise_bit_for_bit(invalid):
         batch = to_batch(random_batch(PARAMS, ROWS, seed=seed, invalid=invalid))
         results = [
             compiled_update(
-                init_learner(PARAMS), batch, coefficients(alpha=alpha), chosen, key=make_key(seed)
+                init_learner(PARAMS, SHAPE),
+                batch,
+                coefficients(alpha=alpha),
+                chosen,
+                key=make_key(seed),
             )
             for alpha, chosen in ((0.0, SHAPE), (0.5, plain), (0.5, SHAPE))
         ]
@@ -133,7 +137,7 @@ def test_alpha_zero_is_a_program_without_noise_bit_for_bit(invalid):
 
 def test_epochs_stop_once_the_policy_has_moved_too_far():
     batch = to_batch(random_batch(PARAMS, ROWS, seed=3))
-    start, key = init_learner(PARAMS), make_key(0)
+    start, key = init_learner(PARAMS, SHAPE), make_key(0)
     full, _ = compiled_update(start, batch, coefficients(), SHAPE, key=key)
     for target, epochs in ((1e6, 2), (1e-9, 1)):
         state, metrics = compiled_update(
@@ -152,7 +156,7 @@ def test_epochs_stop_once_the_policy_has_moved_too_far():
 def test_an_update_that_is_not_finite_is_not_made(name):
     batch = random_batch(PARAMS, ROWS, seed=4)
     start, _ = compiled_update(
-        init_learner(PARAMS), to_batch(batch), coefficients(), SHAPE, key=make_key(0)
+        init_learner(PARAMS, SHAPE), to_batch(batch), coefficients(), SHAPE, key=make_key(0)
     )
     batch[name][11] = np.nan
     kept, metrics = compiled_update(start, to_batch(batch), coefficients(), SHAPE, key=make_key(1))

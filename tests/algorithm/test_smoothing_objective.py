@@ -141,7 +141,7 @@ def learn(params, sign, floor, times=4):
     numbers = coefficients(
         alpha=0.0, learning_rate=0.05, max_grad_norm=1e3, log_std_min=floor, value_coef=0.0
     )
-    state = init_learner(params)
+    state = init_learner(params, UPDATE)
     for i in range(times):
         batch = rows_at_the_mean(state.params, sign)
         state, metrics = improve(state, batch, numbers, UPDATE, key=make_key(i))

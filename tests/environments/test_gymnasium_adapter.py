@@ -8,7 +8,8 @@ import pytest
 from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit, TransformReward
 
-from robustpo.environments.gymnasium import GymnasiumEnvironment, inspect
+from robustpo.environments.gymnasium import GymnasiumEnvironment
+from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError
 
 
@@ -162,7 +163,7 @@ def test_unbounded_actions_are_accepted():
 )
 def test_actions_that_are_not_continuous_are_refused(action, kind):
     with pytest.raises(ConfigError, match=f"{kind} action space") as caught:
-        inspect(functools.partial(_Spaces, action=action))
+        resolve(functools.partial(_Spaces, action=action))
     assert "\n" not in str(caught.value)
 
 
@@ -178,13 +179,13 @@ def test_actions_that_are_not_continuous_are_refused(action, kind):
 )
 def test_images_are_refused(observation):
     with pytest.raises(ConfigError, match=r"observes images of shape \("):
-        inspect(functools.partial(_Spaces, observation=observation))
+        resolve(functools.partial(_Spaces, observation=observation))
 
 
 def test_observations_without_a_fixed_length_are_refused():
     observation = spaces.Sequence(spaces.Box(0, 1, (2,)))
     with pytest.raises(ConfigError, match="no fixed length"):
-        inspect(functools.partial(_Spaces, observation=observation))
+        resolve(functools.partial(_Spaces, observation=observation))
 
 
 def _fails():
@@ -201,7 +202,7 @@ def _fails():
 )
 def test_constructors_that_do_not_construct_are_named(task, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        inspect(task)
+        resolve(task)
     assert "\n" not in str(caught.value)
 
 

@@ -63,8 +63,8 @@ def test_modules_in_the_working_directory(my_tasks):
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        ("walker-walk", r"unknown task 'walker-walk'; did you mean dm_control/walker-walk-v0\?"),
-        ("CartPol-v1", r"did you mean CartPole-v1"),
+        ("walker-walk", "unknown task 'walker-walk'; did you mean dm_control/walker-walk-v0 or "),
+        ("CartPol-v1", "did you mean .*CartPole-v1"),
         ("Pendulum", r"did you mean Pendulum-v1\? `robustpo envs` lists all"),
         ("qqqqqqqq", "unknown task 'qqqqqqqq'; `robustpo envs` lists all"),
         ("", "unknown task ''"),

@@ -32,8 +32,9 @@ def random_actions(spec, count, num_envs, seed=0):
     return rng.uniform(low, high, (count, num_envs, spec.action_size)).astype(np.float32)
 
 
-FLAGGED = [task for task, entry in catalog.CATALOG.items() if entry.random_step]
-EXACT = [task for task, entry in catalog.CATALOG.items() if not entry.random_step]
+ENVPOOL = [entry for entry in catalog.CATALOG.values() if entry.simulator == "envpool"]
+FLAGGED = [entry.id for entry in ENVPOOL if entry.random_step]
+EXACT = [entry.id for entry in ENVPOOL if not entry.random_step]
 
 
 @pytest.mark.parametrize("task", EXACT)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int8, Int32
 
 from robustpo.algorithm.advantage import generalised_advantage, successor_value
-from robustpo.algorithm.networks import AgentParams, action_distribution, state_value
+from robustpo.algorithm.distributions import ActionDistribution
+from robustpo.algorithm.networks import AgentParams, evaluate, state_value
 from robustpo.settings import Shape
 
 FAULTS = ("none", "observation", "reward")
@@ -32,6 +33,8 @@ class Coefficients:
     scale_low: Float32[Array, ""]
     scale_high: Float32[Array, ""]
     learning_rate: Float32[Array, ""]
+    kl_target: Float32[Array, ""]
+    reward_scale: Float32[Array, ""]
     gamma: Float32[Array, ""]
     gae_lambda: Float32[Array, ""]
     clip_coef: Float32[Array, ""]
@@ -104,6 +107,7 @@ class Batch:
         value_target: `advantage + value`.
         valid: False for phantom rows, which count nowhere.
         obs_offset: the rollout's, repeated in every row.
+        policy: the plain policy that collected; None unless the learning rate adapts to it.
     """
 
     obs: Float32[Array, "B O"]
@@ -114,6 +118,7 @@ class Batch:
     value_target: Float32[Array, " B"]
     valid: Bool[Array, " B"]
     obs_offset: Float32[Array, "B O"] | None = None
+    policy: ActionDistribution | None = None
 
 
 def make_batch(
@@ -126,7 +131,7 @@ def make_batch(
     ones, so the numbers are those of the moment of collection.
     """
     rows = rollout.transitions
-    value = state_value(params, rows.obs, shape)
+    policy, value = evaluate(params, rows.obs, shape)
     last_value = state_value(params, rollout.last_obs, shape)
     next_value = jnp.concatenate([value[1:], last_value[None]])
     done = rows.terminated | rows.truncated
@@ -137,7 +142,6 @@ def make_batch(
     advantage = generalised_advantage(
         rows.reward, value, successor, done, coefficients.gamma, coefficients.gae_lambda
     )
-    policy = action_distribution(params, rows.obs, shape)
     offset = rollout.obs_offset
     batch = Batch(
         obs=rows.obs,
@@ -148,5 +152,12 @@ def make_batch(
         value_target=advantage + value,
         valid=rows.valid,
         obs_offset=None if offset is None else jnp.broadcast_to(offset, rows.obs.shape),
+        policy=per_row(policy, rows.obs) if shape.adaptive_learning_rate else None,
     )
     return jax.tree.map(lambda x: x.reshape(shape.batch_size, *x.shape[2:]), batch)
+
+
+def per_row(policy: ActionDistribution, obs: Float32[Array, "*B O"]) -> ActionDistribution:
+    """Repeat what a policy shares between observations, so that its rows can be shuffled."""
+    rows = obs.shape[:-1]
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (*rows, x.shape[-1])), policy)

@@ -24,16 +24,25 @@ ADAM_EPSILON = 1e-5
 # Epochs fold their number, from 0, into the update's key; this is none of them.
 DIAGNOSTICS_STREAM = 2**31 - 1
 
+# How the adaptive learning rate moves, and between what (rl_games' AdaptiveScheduler).
+RATE_FACTOR = 1.5
+RATE_BAND = 2.0
+MIN_RATE, MAX_RATE = 1e-6, 1e-2
+
 Metrics = dict[str, Float32[Array, ""]]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LearnerState:
-    """Parameters and the state of their optimiser, which sees them as one flat vector."""
+    """Parameters and the state of their optimiser, which sees them as one flat vector.
+
+    The factor of the learning rate is there only where that is adaptive.
+    """
 
     params: AgentParams
     optimizer: optax.OptState
+    rate_factor: Float32[Array, ""] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -48,7 +57,8 @@ class FlatLearner:
 def metric_names(shape: Shape) -> tuple[str, ...]:
     """Name what a gradient step reports, as one vector: a kernel per number would cost more."""
     names = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
-    return (*names, "drac_loss") if shape.augmentation == "drac" else names
+    names += ("drac_loss",) * (shape.augmentation == "drac")
+    return names + ("policy_kl",) * shape.adaptive_learning_rate
 
 
 def make_optimizer(max_grad_norm: Array | float) -> optax.GradientTransformation:
@@ -58,10 +68,11 @@ def make_optimizer(max_grad_norm: Array | float) -> optax.GradientTransformation
     )
 
 
-def init_learner(params: AgentParams) -> LearnerState:
+def init_learner(params: AgentParams, shape: Shape) -> LearnerState:
     """Return a learner at step 0."""
     vector, _ = ravel_pytree(params)
-    return LearnerState(params, make_optimizer(1.0).init(vector))
+    factor = jnp.float32(1) if shape.adaptive_learning_rate else None
+    return LearnerState(params, make_optimizer(1.0).init(vector), factor)
 
 
 def learn(
@@ -86,28 +97,35 @@ def update(
     names = metric_names(shape)
 
     def unfinished(carry: tuple) -> Array:
-        _, metrics, epoch = carry
+        _, _, metrics, epoch = carry
         kl = metrics[names.index("approx_kl")]
         return (epoch < shape.update_epochs) & ~(kl > coefficients.target_kl)
 
     def one_epoch(carry: tuple) -> tuple:
-        learner, _, epoch = carry
+        learner, factor, _, epoch = carry
+        numbers = coefficients
+        if factor is not None:
+            numbers = replace(coefficients, learning_rate=coefficients.learning_rate * factor)
         epoch_key = jax.random.fold_in(key, epoch)
         minibatches, keys = shuffle(batch, shape, key=epoch_key)
 
         def step(learner: FlatLearner, inputs: tuple[Batch, Array]) -> tuple[FlatLearner, Array]:
             minibatch, minibatch_key = inputs
             learner, metrics = minibatch_step(
-                learner, unravel, minibatch, coefficients, shape, key=minibatch_key
+                learner, unravel, minibatch, numbers, shape, key=minibatch_key
             )
             return replace(learner, vector=jnp.maximum(learner.vector, floor)), metrics
 
         learner, metrics = jax.lax.scan(step, learner, (minibatches, keys))
-        return learner, metrics.mean(0), epoch + 1
+        if factor is not None:
+            moved = metrics.mean(0)[names.index("policy_kl")]
+            factor = adapt(factor, moved, coefficients)
+        return learner, factor, metrics.mean(0), epoch + 1
 
-    start = (FlatLearner(vector, state.optimizer), jnp.zeros(len(names)), jnp.int32(0))
-    learner, last, epochs = jax.lax.while_loop(unfinished, one_epoch, start)
-    learned = LearnerState(unravel(learner.vector), learner.optimizer)
+    flat = FlatLearner(vector, state.optimizer)
+    start = (flat, state.rate_factor, jnp.zeros(len(names)), jnp.int32(0))
+    learner, factor, last, epochs = jax.lax.while_loop(unfinished, one_epoch, start)
+    learned = LearnerState(unravel(learner.vector), learner.optimizer, factor)
     metrics = dict(zip(names, last, strict=True))
     finite = jnp.isfinite(metrics["grad_norm"])
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learned, state)
@@ -116,10 +134,32 @@ def update(
     policy = action_distribution(kept.params, batch.obs, shape)
     return kept, metrics | before | {
         "epochs": epochs.astype(jnp.float32),
+        "learning_rate": coefficients.learning_rate * (1.0 if factor is None else factor),
         "explained_variance": explained_variance(batch),
         "action_std": masked_mean(policy.std().mean(-1), batch.valid),
         "finite": finite.astype(jnp.float32),
     }
+
+
+def adapt(
+    factor: Float32[Array, ""], moved: Float32[Array, ""], coefficients: Coefficients
+) -> Float32[Array, ""]:
+    """Return the next factor of the learning rate, given how far the policy has moved.
+
+    Divided by 1.5 above twice the target, multiplied below half of it, so that the rate stays in
+    [1e-6, 1e-2]: the rule of rl_games, which IsaacGym's tasks were published with.
+
+    Args:
+        factor: the factor of this epoch.
+        moved: mean KL of the plain policy from the one that collected, over this epoch's
+            minibatches, in nats. rl_games measures it from the epoch before.
+        coefficients: the agent's numbers.
+    """
+    target, initial = coefficients.kl_target, coefficients.learning_rate
+    shrunk = jnp.maximum(factor / RATE_FACTOR, MIN_RATE / initial)
+    grown = jnp.minimum(factor * RATE_FACTOR, MAX_RATE / initial)
+    factor = jnp.where(moved < target / RATE_BAND, grown, factor)
+    return jnp.where(moved > target * RATE_BAND, shrunk, factor)
 
 
 def parameter_floor(params: AgentParams, coefficients: Coefficients) -> Float32[Array, " W"]:
@@ -135,13 +175,15 @@ def parameter_floor(params: AgentParams, coefficients: Coefficients) -> Float32[
 def shuffle(batch: Batch, shape: Shape, *, key: Array) -> tuple[Batch, Array]:
     """Shuffle the rows into minibatches `[N, B, ...]` with a key for each.
 
-    Advantages are normalised within their minibatch.
+    Advantages are normalised within their minibatch. A single minibatch keeps the order of the
+    rollout, on which nothing depends.
     """
     order_key, noise_key = jax.random.split(key)
-    order = permutation(shape.batch_size, key=order_key)
+    if shape.num_minibatches > 1:
+        order = permutation(shape.batch_size, key=order_key)
+        batch = jax.tree.map(lambda x: x[order], batch)
     minibatches = jax.tree.map(
-        lambda x: x[order].reshape(shape.num_minibatches, shape.minibatch_size, *x.shape[1:]),
-        batch,
+        lambda x: x.reshape(shape.num_minibatches, shape.minibatch_size, *x.shape[1:]), batch
     )
     if shape.normalize_advantages:
         advantage = jax.vmap(normalize_advantage)(minibatches.advantage, minibatches.valid)

@@ -10,7 +10,7 @@ from robustpo.algorithm.augmentation import drac_loss
 from robustpo.algorithm.estimators import ESTIMATORS
 from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.masking import masked_mean, masked_means
-from robustpo.algorithm.networks import AgentParams, action_distribution, state_value
+from robustpo.algorithm.networks import AgentParams, evaluate
 from robustpo.algorithm.perturbation import perturb_parameters
 from robustpo.settings import Shape
 
@@ -81,11 +81,10 @@ def minibatch_loss(
     taken (paper, Algorithm 1, lines 12 to 15); the log-density in the ratio's denominator is the
     plain policy's, as collected. Other estimators of the perturbed density stand in the same place.
     """
-    policy = action_distribution(params, batch.obs, shape)
+    policy, value = evaluate(params, batch.obs, shape)
     log_prob = ESTIMATORS[shape.estimator](policy, batch.action, coefficients, shape, key=key)
     log_ratio = log_prob - batch.log_prob
     surrogate = policy_loss(log_ratio, batch.advantage, coefficients.clip_coef).mean(0)
-    value = state_value(params, batch.obs, shape)
     squared = value_loss(
         value,
         batch.value,
@@ -102,6 +101,8 @@ def minibatch_loss(
         "approx_kl": (ratio_change - log_ratio).mean(0),
         "clip_fraction": clipped.mean(0),
     }
+    if batch.policy is not None:
+        rows["policy_kl"] = batch.policy.kl(policy)
     if shape.augmentation == "drac":
         drac_key = jax.random.fold_in(key, DRAC_STREAM)
         rows["drac_loss"] = drac_loss(

@@ -100,12 +100,29 @@ class HostEnvironment(Environment):
         return None
 
 
+class SavedEnvironment(HostEnvironment):
+    """Host environments that are brought back by what they themselves save."""
+
+    @abc.abstractmethod
+    def save(self) -> dict[str, np.ndarray]:
+        """Return all that there is to the environments; every array has a leading axis `N`."""
+
+    @abc.abstractmethod
+    def load(self, state: dict[str, np.ndarray], which: np.ndarray) -> None:
+        """Put back what `save` returned, in the environments of a mask `[N]` alone."""
+
+
 class TracedEnvironment(Environment):
     """Environments stepped inside a compiled program; the state is a pytree that is threaded.
 
     Unless the environments are `Replayed`, it holds all that there is to them, and every leaf of it
     has a leading axis `N`.
+
+    Attributes:
+        cacheable: whether a compiled program that steps them is good in another process.
     """
+
+    cacheable: bool = True
 
     @abc.abstractmethod
     def init(self) -> tuple[Any, Any]:

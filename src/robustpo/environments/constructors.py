@@ -13,10 +13,15 @@ from typing import Any
 import gymnasium
 
 from robustpo.environments import catalog
+from robustpo.environments.availability import require_extra
+from robustpo.environments.entry import Entry
 from robustpo.errors import ConfigError
 
-# Forces Gymnasium's own implementation of a task that the catalog would run in EnvPool.
+# Forces the benchmark's own implementation of a task that the catalog would run in EnvPool.
 GYMNASIUM_PREFIX = "gymnasium/"
+# Any of their tasks trains, the catalogued ones and the others.
+BRAX_PREFIX = "brax/"
+PLAYGROUND_PREFIX = "playground/"
 
 
 def find_constructor(task: str | Callable[..., Any]) -> Callable[[], Any]:
@@ -34,11 +39,41 @@ def find_constructor(task: str | Callable[..., Any]) -> Callable[[], Any]:
         )
     module_name, colon, rest = task.partition(":")
     if not colon:
-        return _registered(task.removeprefix(GYMNASIUM_PREFIX), task)
+        return _by_name(task.removeprefix(GYMNASIUM_PREFIX), task)
     module = _import(module_name, task)
     if rest in gymnasium.registry:
         return _registered(rest, task)
     return _attribute(module, rest, task)
+
+
+def construct(name: str, constructor: Callable[[], Any]) -> Any:
+    """Return what a task's constructor makes, or say in one line why it does not.
+
+    Raises:
+        ConfigError: if it raises.
+    """
+    try:
+        return constructor()
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"task {name!r} could not be made: its constructor raised "
+            f"{type(error).__name__}: {one_line(error)}"
+        ) from error
+
+
+def load_source(entry: Entry) -> Callable[[], Any]:
+    """Return what builds one environment, or a batch of them, of a catalogued task.
+
+    Raises:
+        ConfigError: if a package that it needs is not installed.
+    """
+    if entry.extra:
+        require_extra(entry.extra, f"task {entry.id!r}")
+    module, _, name = entry.source.partition(":")
+    found = getattr(importlib.import_module(module), name)
+    return functools.partial(found, **entry.options) if entry.options else found
 
 
 def task_name(task: str | Callable[..., Any]) -> str:
@@ -67,6 +102,28 @@ def one_line(value: object, limit: int = 200) -> str:
     """Write `value` on one line of at most `limit` characters."""
     text = " ".join(str(value).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _by_name(task_id: str, task: str) -> Callable[[], Any]:
+    entry = catalog.find(task_id)
+    if entry and entry.suite == "DeepMind Control":
+        require_extra("dm-control", f"task {task!r}")
+        from robustpo.environments.dm_control import make_dm_control
+
+        return functools.partial(make_dm_control, task_id)
+    if entry and entry.simulator in ("gymnasium", "jax"):
+        return load_source(entry)
+    if task_id.startswith(BRAX_PREFIX):
+        require_extra("mjx", f"task {task!r}")
+        from robustpo.environments.brax_task import make_brax
+
+        return functools.partial(make_brax, task_id.removeprefix(BRAX_PREFIX))
+    if task_id.startswith(PLAYGROUND_PREFIX):
+        require_extra("mjx", f"task {task!r}")
+        from robustpo.environments.brax_task import make_playground
+
+        return functools.partial(make_playground, task_id.removeprefix(PLAYGROUND_PREFIX))
+    return _registered(task_id, task)
 
 
 def _registered(task_id: str, task: str) -> Callable[[], Any]:

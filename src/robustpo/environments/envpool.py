@@ -23,6 +23,7 @@ import numpy as np
 
 from robustpo.environments import catalog
 from robustpo.environments.base import HostEnvironment, Replayed, Step, TracedEnvironment
+from robustpo.environments.entry import Entry
 from robustpo.errors import ConfigError
 
 MAX_ENV_SEED = 2**31 - 1
@@ -45,9 +46,9 @@ class EnvPoolEnvironment(TracedEnvironment, Replayed):
             cannot run EnvPool inside XLA.
     """
 
-    def __init__(
-        self, task: catalog.Entry | str, env_seeds: Sequence[int], num_threads: int = 1
-    ) -> None:
+    cacheable = False
+
+    def __init__(self, task: Entry | str, env_seeds: Sequence[int], num_threads: int = 1) -> None:
         import jax
 
         if sys.platform in ("darwin", "win32"):
@@ -104,9 +105,7 @@ class HostEnvPool(HostEnvironment):
         ConfigError: if the task is not in the catalog or a seed is out of range.
     """
 
-    def __init__(
-        self, task: catalog.Entry | str, env_seeds: Sequence[int], num_threads: int = 1
-    ) -> None:
+    def __init__(self, task: Entry | str, env_seeds: Sequence[int], num_threads: int = 1) -> None:
         self._entry = _entry(task)
         self.spec = catalog.spec(self._entry)
         self.num_envs = len(env_seeds)
@@ -128,7 +127,7 @@ class HostEnvPool(HostEnvironment):
         self._pool.close()
 
 
-def _entry(task: catalog.Entry | str) -> catalog.Entry:
+def _entry(task: Entry | str) -> Entry:
     entry = catalog.find(task) if isinstance(task, str) else task
     if entry is None:
         near = " or ".join(catalog.nearest(str(task))) or "one that `robustpo envs` lists"
@@ -136,7 +135,7 @@ def _entry(task: catalog.Entry | str) -> catalog.Entry:
     return entry
 
 
-def _make_pool(entry: catalog.Entry, env_seeds: Sequence[int], num_threads: int) -> Any:
+def _make_pool(entry: Entry, env_seeds: Sequence[int], num_threads: int) -> Any:
     seeds = [int(seed) for seed in env_seeds]
     if not seeds or min(seeds) < 0 or max(seeds) > MAX_ENV_SEED:
         raise ConfigError(
@@ -145,12 +144,12 @@ def _make_pool(entry: catalog.Entry, env_seeds: Sequence[int], num_threads: int)
     import envpool
 
     pool = envpool.make(
-        entry.pool,
+        entry.source,
         env_type="gymnasium",
         num_envs=len(seeds),
         env_seed=seeds,
         num_threads=num_threads,
-        **entry.pool_options,
+        **entry.options,
     )
     with warnings.catch_warnings():
         # EnvPool describes float32 pools by float64 bounds and Gymnasium warns of it. The space is
@@ -160,7 +159,7 @@ def _make_pool(entry: catalog.Entry, env_seeds: Sequence[int], num_threads: int)
     return pool
 
 
-def _select(xp: Any, entry: catalog.Entry, raw: Any) -> Any:
+def _select(xp: Any, entry: Entry, raw: Any) -> Any:
     """Flatten the task's own parts of a raw observation, in their order, to `[N, O]` float32."""
     if not isinstance(raw, dict):
         raw = {"obs": raw}
@@ -168,13 +167,13 @@ def _select(xp: Any, entry: catalog.Entry, raw: Any) -> Any:
     return xp.concatenate(parts, axis=1).astype(xp.float32)
 
 
-def _in_order(entry: catalog.Entry, which: np.ndarray, raw: Any, info: Any) -> np.ndarray:
+def _in_order(entry: Entry, which: np.ndarray, raw: Any, info: Any) -> np.ndarray:
     """Return the observations of some environments in the order in which they were asked for."""
     returned = list(info["env_id"])
     return _select(np, entry, raw)[[returned.index(i) for i in which]]
 
 
-def _to_step(xp: Any, entry: catalog.Entry, result: tuple[Any, ...]) -> Step:
+def _to_step(xp: Any, entry: Entry, result: tuple[Any, ...]) -> Step:
     raw, reward, terminated, truncated, info = result
     obs = _select(xp, entry, raw)
     return Step(

@@ -18,6 +18,7 @@ from gymnasium import spaces
 
 from robustpo.environments.base import HostEnvironment, Replayed, Step, TaskSpec
 from robustpo.environments.constructors import (
+    construct,
     find_constructor,
     is_registered,
     one_line,
@@ -153,14 +154,14 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         return np.clip(native, space.low, space.high)
 
 
-def inspect(task: Task) -> TaskSpec:
-    """Build one environment, read its sizes and limits, close it.
+def inspect(task: Task, made: object) -> TaskSpec:
+    """Read the sizes and limits of an environment that a task's constructor made, and close it.
 
     Raises:
         ConfigError: as `GymnasiumEnvironment` does.
     """
     name = task_name(task)
-    env = _build(name, find_constructor(task))
+    env = _prepare(name, made)
     try:
         return _describe(name, task, env)
     finally:
@@ -169,17 +170,15 @@ def inspect(task: Task) -> TaskSpec:
 
 def _build(name: str, constructor: Callable[[], gymnasium.Env]) -> gymnasium.Env:
     """Construct one environment with a flat observation, or say in one line why it will not do."""
-    try:
-        env = constructor()
-    except Exception as error:
-        raise ConfigError(
-            f"task {name!r} could not be made: its constructor raised "
-            f"{type(error).__name__}: {one_line(error)}"
-        ) from error
+    return _prepare(name, construct(name, constructor))
+
+
+def _prepare(name: str, env: object) -> gymnasium.Env:
+    """Return an environment with a flat observation, or say in one line why it will not do."""
     if not isinstance(env, gymnasium.Env):
         raise ConfigError(
             f"task {name!r} returned {type(env).__name__}, expected a single "
-            "gymnasium.Env; return the environment itself, not a vector of them"
+            "gymnasium.Env or robustpo.JaxTask; return the environment itself, not a vector of them"
         )
     try:
         _require_continuous(name, env.action_space)

@@ -1,17 +1,22 @@
 """From the name of a task to its sizes and its simulator.
 
-A name is looked up in the catalog first (EnvPool, fast), then as `module:callable`, then in
-Gymnasium's registry. `gymnasium/Pendulum-v1` skips the catalog and steps Gymnasium's own
-implementation from the host.
+A name is looked up in the catalog first, then as `brax/` or `playground/`, then as
+`module:callable`, then in Gymnasium's registry. `gymnasium/` before a name skips the catalog and
+steps the benchmark's own implementation from the host: `gymnasium/Pendulum-v1`,
+`gymnasium/dm_control/walker-walk-v0`. What a callable returns decides how it is stepped: a
+`gymnasium.Env` on the host, a `JaxTask` inside the compiled program.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from robustpo.environments import catalog
+from robustpo.environments.availability import require_extra
 from robustpo.environments.base import HostEnvironment, TaskSpec, TracedEnvironment
+from robustpo.environments.entry import Entry
 
 Task = str | Callable[[], Any]
 
@@ -19,48 +24,85 @@ Task = str | Callable[[], Any]
 def resolve(task: Task) -> TaskSpec:
     """Return sizes and limits of a task, or say why it cannot be trained, before any compilation.
 
-    A catalogued task is answered from data alone; any other is constructed once and closed.
+    A catalogued task is answered from data alone, once what it needs is found to be installed; any
+    other is constructed once and closed.
 
     Raises:
-        ConfigError: if the task is unknown, its constructor fails, its actions are discrete or its
-            observations are images.
+        ConfigError: if the task is unknown, what it needs is not installed, its constructor fails,
+            its actions are discrete or its observations are images.
     """
     entry = _catalogued(task)
     if entry is not None:
+        if entry.extra:
+            require_extra(entry.extra, f"task {entry.id!r}")
         return catalog.spec(entry)
+    from robustpo.environments.constructors import construct, find_constructor, task_name
+
+    name = task_name(task)
+    made = construct(name, find_constructor(task))
+    if _is_jax_task(made):
+        from robustpo.environments.jax_task import describe
+
+        return describe(made, name)
     from robustpo.environments import gymnasium
 
-    return gymnasium.inspect(task)
+    return gymnasium.inspect(task, made)
 
 
-def make_environment(task: Task, env_seeds: Sequence[int]) -> TracedEnvironment | HostEnvironment:
+def make_environment(
+    task: Task, env_seeds: Sequence[int], *, processes: int = 0
+) -> TracedEnvironment | HostEnvironment:
     """Make the fastest simulator of a task, one environment per seed, for training.
+
+    Args:
+        task: the task.
+        env_seeds: one seed per environment.
+        processes: processes that step environments on the host; 0 steps them in this one.
 
     Raises:
         ConfigError: as `resolve`, or if the platform cannot run the task's simulator.
     """
     entry = _catalogued(task)
-    if entry is None:
-        return make_host_environment(task, env_seeds)
-    from robustpo.environments.envpool import EnvPoolEnvironment
+    if entry is not None and entry.simulator == "envpool":
+        from robustpo.environments.envpool import EnvPoolEnvironment
 
-    return EnvPoolEnvironment(entry, env_seeds)
+        return EnvPoolEnvironment(entry, env_seeds)
+    return _make_jax(task, env_seeds) or make_host_environment(task, env_seeds, processes=processes)
 
 
-def make_host_environment(task: Task, env_seeds: Sequence[int]) -> HostEnvironment:
+def make_host_environment(
+    task: Task, env_seeds: Sequence[int], *, processes: int = 0
+) -> HostEnvironment:
     """Make a simulator that is stepped with NumPy arrays, for policies that act without JAX.
 
     Raises:
-        ConfigError: as `resolve`.
+        ConfigError: as `make_environment`.
     """
     entry = _catalogued(task)
-    if entry is not None:
+    if entry is not None and entry.simulator == "envpool":
         from robustpo.environments.envpool import HostEnvPool
 
         return HostEnvPool(entry, env_seeds)
-    from robustpo.environments.gymnasium import GymnasiumEnvironment
+    if entry is not None and entry.simulator == "mujoco":
+        from robustpo.environments.constructors import load_source
 
-    return GymnasiumEnvironment(task, env_seeds)
+        batch: Any = load_source(entry)
+        return batch(env_seeds)
+    if traced := _make_jax(task, env_seeds):
+        from robustpo.environments.jax_task import HostJaxEnvironment
+
+        return HostJaxEnvironment(traced)
+    if processes:
+        from robustpo.environments.processes import ProcessEnvironment
+
+        environment = ProcessEnvironment(task, env_seeds, processes)
+    else:
+        from robustpo.environments.gymnasium import GymnasiumEnvironment
+
+        environment = GymnasiumEnvironment(task, env_seeds)
+    if entry is not None:
+        environment.spec = catalog.spec(entry)
+    return environment
 
 
 def list_tasks() -> list[TaskSpec]:
@@ -68,5 +110,29 @@ def list_tasks() -> list[TaskSpec]:
     return [catalog.spec(entry) for entry in catalog.CATALOG.values()]
 
 
-def _catalogued(task: Task) -> catalog.Entry | None:
+def _catalogued(task: Task) -> Entry | None:
     return catalog.find(task) if isinstance(task, str) else None
+
+
+def _make_jax(task: Task, env_seeds: Sequence[int]) -> Any:
+    """Return a `JaxEnvironment` if the task is written in JAX, otherwise None."""
+    from robustpo.environments.constructors import construct, find_constructor, task_name
+
+    entry = _catalogued(task)
+    if entry is not None and entry.simulator != "jax":
+        return None
+    name = task_name(task)
+    made = construct(name, find_constructor(task))
+    if not _is_jax_task(made):
+        if callable(close := getattr(made, "close", None)):
+            close()
+        return None
+    from robustpo.environments.jax_task import JaxEnvironment
+
+    return JaxEnvironment(made, env_seeds, name=name, suite=entry.suite if entry else "Custom")
+
+
+def _is_jax_task(made: object) -> bool:
+    # Whoever made one has imported its module; nobody else should have to import JAX.
+    module = sys.modules.get("robustpo.environments.jax_task")
+    return module is not None and isinstance(made, module.JaxTask)

@@ -46,7 +46,8 @@ def learner_products(shape: Shape, spec: TaskSpec) -> float:
     """Return the multiply-adds that collecting and learning cost per simulator step."""
     sizes = (spec.observation_size, *shape.hidden_sizes)
     hidden = sum(a * b for a, b in itertools.pairwise(sizes))
-    both_networks = 2 * hidden + sizes[-1] * (spec.action_size + 1)
+    trunks = 1 if shape.shared_network else 2
+    both_networks = trunks * hidden + sizes[-1] * (spec.action_size + 1)
     # DrAC passes every observation twice; smoothing the parameters, once per draw.
     passes = 2 if shape.augmentation == "drac" else 1
     passes *= shape.draws if shape.parameter_noise != "none" else 1

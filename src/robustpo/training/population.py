@@ -3,7 +3,8 @@
 An agent does not depend on the population it is in. Everything it draws comes from the key of its
 own seed, its update runs by itself (`lax.map`), and `collect` carries the population padded to a
 multiple of `LANES`: XLA vectorises elementwise code across agents, so without padding the last
-agents of a population would take a differently rounded path than the first.
+agents of a population would take a differently rounded path than the first. An agent with `LANES`
+environments or more fills these by itself and is carried as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ LANES = 8
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class CollectorState:
-    """What collection carries from step to step, padded to `Q`, the next multiple of `LANES`.
+    """What collection carries from step to step, padded from `P` agents to `Q` (`padded_size`).
 
     Attributes:
         obs: the normalised observation to act on next, `[Q, E, O]`.
@@ -68,14 +69,16 @@ class Population:
     keys: Array
 
 
-def padded_size(num_agents: int) -> int:
-    """Return the next multiple of `LANES`."""
-    return -(-num_agents // LANES) * LANES
+def padded_size(num_agents: int, num_envs: int) -> int:
+    """Return `Q`: the next multiple of `LANES`, or `P` if the environments fill these anyway."""
+    return num_agents if num_envs >= LANES else -(-num_agents // LANES) * LANES
 
 
-def pad_agents(tree: PyTree, num_agents: int) -> PyTree:
+def pad_agents(tree: PyTree, num_agents: int, num_envs: int) -> PyTree:
     """Pad the leading axis of every leaf from `P` to `Q` with zeros."""
-    extra = padded_size(num_agents) - num_agents
+    extra = padded_size(num_agents, num_envs) - num_agents
+    if not extra:
+        return tree
     return jax.tree.map(
         lambda x: jnp.concatenate([x, jnp.zeros((extra, *x.shape[1:]), x.dtype)]), tree
     )
@@ -151,10 +154,12 @@ def init_population(
             shape.hidden_sizes,
             rng=np.random.default_rng([INIT_STREAM, seed]),
             distribution=shape.distribution,
+            shared=shape.shared_network,
         )
         for seed in seeds
     ]
-    learners = jax.jit(jax.vmap(init_learner), compiler_options=compiler_options())(stack(params))
+    init = jax.vmap(partial(init_learner, shape=shape))
+    learners = jax.jit(init, compiler_options=compiler_options())(stack(params))
     words = np.stack([np.asarray(jax.random.key_data(make_key(seed))) for seed in seeds])
     keys = jax.random.wrap_key_data(jnp.asarray(words), impl=THREEFRY)
     moments = [RunningMoments.create((observation_size,))] * len(configs)
@@ -168,7 +173,7 @@ _FLAGS = ("alpha_relative", "bootstrap")
 
 def init_collector(obs_moments: RunningMoments, num_agents: int, num_envs: int) -> CollectorState:
     """Return the state before the first observation, with moments `[P, ...]` to start from."""
-    size = padded_size(num_agents)
+    size = padded_size(num_agents, num_envs)
     zeros: Any = np.zeros((size, num_envs), np.float32)
     extra = [jax.tree.map(lambda x: np.zeros_like(x[0]), obs_moments)] * (size - num_agents)
     own = [jax.tree.map(lambda x, i=i: np.asarray(x)[i], obs_moments) for i in range(num_agents)]
@@ -217,6 +222,8 @@ def _coefficients(settings: Settings, progress: float) -> dict[str, float]:
         "learning_rate": scheduled(
             settings.learning_rate, settings.learning_rate_schedule, progress
         ),
+        "kl_target": settings.kl_target,
+        "reward_scale": settings.reward_scale,
         "gamma": settings.gamma,
         "gae_lambda": settings.gae_lambda,
         "clip_coef": settings.clip_coef,

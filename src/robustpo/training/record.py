@@ -220,7 +220,7 @@ def _with_defaults(identity: Any) -> Any:
 
     if not isinstance(identity, dict):
         return identity
-    filled = dict(identity)
+    filled: dict[str, Any] = {"preset": "paper", **identity}
     for part, defaults in (("settings", Settings()), ("shape", Shape())):
         if isinstance(filled.get(part), dict):
             filled[part] = _plain(dataclasses.asdict(defaults)) | filled[part]

@@ -15,7 +15,7 @@ from robustpo.algorithm.normalization import normalize_observation
 from robustpo.environments.base import Replayed
 from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError, SimulatorError
-from robustpo.training.collectors import Collector, TracedCollector
+from robustpo.training.collectors import Collector
 from robustpo.training.population import CollectorState, padded_size, put_agents
 
 # Replayed observations, normalised, differ from those saved by rounding at most.
@@ -90,7 +90,6 @@ def restore_collection(
     state = put_agents(state, [agent and agent.state for agent in saved])
     environment = collector.environment
     if not isinstance(environment, Replayed):
-        assert isinstance(collector, TracedCollector)
         collector.load_simulators([agent and agent.simulator for agent in saved])
         return state, restarted
     given = np.array([agent is not None for agent in saved])
@@ -136,7 +135,8 @@ def _begin_episodes(
     nothing = np.zeros((0, collector.spec.action_size), np.float32)
     with watching():
         obs = environment.replay(which.ravel().astype(int), [nothing] * which.size)
-    mask = np.zeros((padded_size(collector.num_agents), collector.shape.num_envs), bool)
+    num_envs = collector.shape.num_envs
+    mask = np.zeros((padded_size(collector.num_agents, num_envs), num_envs), bool)
     mask[: collector.num_agents] = which
     return replace(
         state,

@@ -113,7 +113,8 @@ def draw_rollout(
         action = DISTRIBUTIONS[shape.distribution].noise(size, key=stream(COLLECT_STREAM))
         return Draws(action, shift, scale)
 
-    drawn = pad_agents(jax.lax.map(one_agent, (keys, iterations)), len(keys))
+    drawn = jax.lax.map(one_agent, (keys, iterations))
+    drawn = pad_agents(drawn, len(keys), shape.num_envs)
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), drawn)
 
 
@@ -201,12 +202,12 @@ def digest(
         shape: shape of the population.
     """
     num_agents = coefficients.gamma.shape[0]
-    padded = pad_agents(coefficients, num_agents)
+    padded = pad_agents(coefficients, num_agents, shape.num_envs)
     flags = Flags(
         *(_unfold(x, num_agents, shape) for x in rows.flags),
     )
     state, rewards, episode_returns, episode_lengths = _reward_statistics(
-        state, flags, padded.gamma, shape
+        state, flags, padded, shape
     )
     last_obs = augment(state.obs, state.obs_moments, last_scale, padded, shape)[:num_agents]
     offset = None
@@ -235,14 +236,14 @@ def digest(
 
 
 def _reward_statistics(
-    state: CollectorState, rows: Flags, gamma: Array, shape: Shape
+    state: CollectorState, rows: Flags, coefficients: Coefficients, shape: Shape
 ) -> tuple[CollectorState, Array, Array, Array]:
     """Run normalised rewards, episode returns and lengths through time, `[T, Q, E]` each."""
 
-    def one_agent(carry: CollectorState, row: Flags, gamma: Array) -> tuple:
+    def one_agent(carry: CollectorState, row: Flags, numbers: Coefficients) -> tuple:
         reward = jnp.where(row.valid, row.reward, 0.0)
         done = row.terminated | row.truncated
-        discounted = carry.discounted_return * gamma + reward
+        discounted = carry.discounted_return * numbers.gamma + reward
         moments, scaled = carry.return_moments, reward
         if shape.normalize_rewards:
             moments = moments.update_valid(discounted, row.valid)
@@ -256,10 +257,10 @@ def _reward_statistics(
             episode_return=jnp.where(done, 0.0, total),
             episode_length=jnp.where(done, 0, length),
         )
-        return carry, (scaled, total, length)
+        return carry, (scaled * numbers.reward_scale, total, length)
 
     def step(carry: CollectorState, row: Flags) -> tuple:
-        return jax.vmap(one_agent)(carry, row, gamma)
+        return jax.vmap(one_agent)(carry, row, coefficients)
 
     # Observations play no part here and would only be copied along.
     slim = replace(state, obs=None, obs_moments=None)
@@ -270,7 +271,7 @@ def _reward_statistics(
 def _unfold(x: Array, num_agents: int, shape: Shape) -> Array:
     """Turn `[T, P·E]` into `[T, Q, E]`."""
     agents_first = jnp.moveaxis(x.reshape(len(x), num_agents, shape.num_envs), 1, 0)
-    return jnp.moveaxis(pad_agents(agents_first, num_agents), 0, 1)
+    return jnp.moveaxis(pad_agents(agents_first, num_agents, shape.num_envs), 0, 1)
 
 
 def _agents_first(x: Array, num_agents: int) -> Array:

@@ -44,6 +44,7 @@ def make_policy(
         "seed": config.settings.seed,
         "activation": config.shape.activation,
         "distribution": config.shape.distribution,
+        "shared_network": config.shape.shared_network,
     }
     return Policy(tensors, metadata)
 
@@ -62,7 +63,7 @@ def warm_start(population: Population, configs: Sequence[RunConfig]) -> Populati
         count = jax.tree.map(lambda x, i=index: x[i], population.collector.obs_moments)
         if config.init_policy is not None:
             policy = load_policy(config.init_policy)
-            own = init_learner(_params_from(policy, own.params, config))
+            own = init_learner(_params_from(policy, own.params, config), config.shape)
             count = _moments_from(policy, count)
         learners.append(own)
         moments.append(count)

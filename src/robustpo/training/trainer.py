@@ -209,7 +209,6 @@ class Trainer:
         self.population = Population(learners, state, population.keys)
         host = {name: np.asarray(values) for name, values in metrics.items()}
         host["alpha"] = np.asarray(coefficients.alpha)
-        host["learning_rate"] = np.asarray(coefficients.learning_rate)
         return host, rollout, moments
 
     def _take_in(

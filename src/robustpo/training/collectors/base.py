@@ -22,7 +22,7 @@ from robustpo.environments.base import (
 )
 from robustpo.settings import Shape
 from robustpo.training.compilation import compiler_options
-from robustpo.training.population import CollectorState, pad_agents
+from robustpo.training.population import LANES, CollectorState, pad_agents
 from robustpo.training.rollout import (
     Draws,
     Flags,
@@ -56,7 +56,9 @@ class Collector(abc.ABC):
         self._low = np.asarray(self.spec.action_low, np.float32)
         self._high = np.asarray(self.spec.action_high, np.float32)
         self._family = DISTRIBUTIONS[shape.distribution]
-        self._draw = compiled(draw_rollout, static_argnums=(2, 3, 4))
+        # Measured: with one environment per agent the third level only takes longer to compile.
+        options = compiler_options(loops=shape.num_envs >= LANES)
+        self._draw = jax.jit(draw_rollout, static_argnums=(2, 3, 4), compiler_options=options)
 
     @abc.abstractmethod
     def start(self, state: CollectorState) -> CollectorState:
@@ -86,8 +88,15 @@ class Collector(abc.ABC):
         """Collect with what was drawn for the rollout."""
 
     def simulator_state(self, index: int) -> Any:
-        """Return the state of one agent's simulators on the host; None if they are replayed."""
+        """Return the slices `[E, ...]` of the simulators' state that belong to one agent.
+
+        None if they are not saved but replayed.
+        """
         del index
+
+    @abc.abstractmethod
+    def load_simulators(self, saved: Sequence[Any]) -> None:
+        """Put back what `simulator_state` returned; None leaves an agent's simulators alone."""
 
     def draw(self, keys: Array, iterations: Sequence[int]) -> Draws:
         """Draw all that is random in a rollout."""
@@ -119,7 +128,11 @@ class Collector(abc.ABC):
 
     def from_environment(self, obs: Array) -> Array:
         """Turn `[P·E, O]` into `[Q, E, O]`; actions likewise."""
-        return pad_agents(obs.reshape(self.num_agents, self.shape.num_envs, -1), self.num_agents)
+        return self.pad(obs.reshape(self.num_agents, self.shape.num_envs, -1))
+
+    def pad(self, tree: Any) -> Any:
+        """Pad the leading axis of every leaf from `P` to `Q`."""
+        return pad_agents(tree, self.num_agents, self.shape.num_envs)
 
     def observe_first(self, state: CollectorState, obs: Array) -> CollectorState:
         """Take in the observations that follow the first reset."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,12 +15,13 @@ from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
 from robustpo.environments.base import (
     HostEnvironment,
+    SavedEnvironment,
     Step,
 )
 from robustpo.environments.watchdog import watching
 from robustpo.settings import Shape
 from robustpo.training.collectors.base import Collector, compiled
-from robustpo.training.population import CollectorState, pad_agents
+from robustpo.training.population import CollectorState
 from robustpo.training.rollout import (
     Draws,
     RawRow,
@@ -76,10 +78,28 @@ class HostCollector(Collector):
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
         return self._digest(state, stacked, drawn.last_scale(), coefficients)
 
+    def simulator_state(self, index: int) -> Any:
+        """Return one agent's part of what the simulators save."""
+        if not isinstance(self.environment, SavedEnvironment):
+            return None
+        own = slice(index * self.shape.num_envs, (index + 1) * self.shape.num_envs)
+        return {name: array[own].copy() for name, array in self.environment.save().items()}
+
+    def load_simulators(self, saved: Sequence[Any]) -> None:
+        """Hand parts of agents to the simulators."""
+        assert isinstance(self.environment, SavedEnvironment)
+        for index, state in enumerate(saved):
+            if state is not None:
+                agents = np.repeat(np.arange(self.num_agents), self.shape.num_envs)
+                whole = {
+                    name: np.concatenate([array] * self.num_agents) for name, array in state.items()
+                }
+                self.environment.load(whole, agents == index)
+
     def _first_decision(
         self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
     ) -> tuple[Array, Array, Array]:
-        padded = pad_agents((params, coefficients), self.num_agents)
+        padded = self.pad((params, coefficients))
         return self.decide(padded[0], state, draws, padded[1])
 
     def _observe_and_decide(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from robustpo.environments.base import (
 from robustpo.settings import Shape
 from robustpo.training.collectors.base import Collector, compiled
 from robustpo.training.compilation import compiler_options, uncached
-from robustpo.training.population import CollectorState, pad_agents, put_agents
+from robustpo.training.population import CollectorState, put_agents
 from robustpo.training.rollout import (
     Draws,
     RawRow,
@@ -45,12 +46,12 @@ class TracedCollector(Collector):
     def compile(
         self, params: AgentParams, state: CollectorState, keys: Array, coefficients: Coefficients
     ) -> Any:
-        """Compile the scan anew, simulator and all; the digest may come from the cache."""
+        """Compile the scan, simulator and all, and the digest; what may come from a cache does."""
         draws = self.draw(keys, [0] * self.num_agents)
-        with uncached():
+        with nullcontext() if self.environment.cacheable else uncached():
             lowered = self._run.lower(params, state, self._simulator, draws, coefficients)
             self._run = lowered.compile(compiler_options())
-        # By itself, because unlike the simulator's program this one comes from the cache.
+        # By itself, because this one comes from the cache where the simulator's program cannot.
         rows, last_scale = lowered.out_info[2:]
         lowered = self._digest.lower(state, rows, last_scale, coefficients)
         self._digest = lowered.compile()
@@ -66,14 +67,14 @@ class TracedCollector(Collector):
         return self._digest(state, rows, last_scale, coefficients)
 
     def simulator_state(self, index: int) -> Any:
-        """Return the slices `[E, ...]` of the threaded state that belong to one agent."""
+        """Return one agent's part of the threaded state."""
         if isinstance(self.environment, Replayed):
             return None
         own = slice(index * self.shape.num_envs, (index + 1) * self.shape.num_envs)
         return jax.tree.map(lambda x: np.array(x[own]), self._simulator)
 
     def load_simulators(self, saved: Sequence[Any]) -> None:
-        """Put the given slices into the threaded state."""
+        """Put parts of agents into the threaded state."""
         folded = (self.num_agents, self.shape.num_envs)
         agents = jax.tree.map(lambda x: jnp.reshape(x, (*folded, *x.shape[1:])), self._simulator)
         agents = put_agents(agents, saved)
@@ -87,7 +88,7 @@ class TracedCollector(Collector):
         draws: Draws,
         coefficients: Coefficients,
     ) -> tuple[CollectorState, Any, RawRow, Array | None]:
-        step = partial(self._step, *pad_agents((params, coefficients), self.num_agents))
+        step = partial(self._step, *self.pad((params, coefficients)))
         (state, simulator), rows = jax.lax.scan(step, (state, simulator), draws.steps())
         return state, simulator, rows, draws.last_scale()
 

@@ -1,0 +1,1 @@
+"""IsaacGym's tasks rebuilt on other simulators, labelled `Isaac-like`."""
