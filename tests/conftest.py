@@ -8,6 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from robustpo.environments.offscreen import choose_renderer
+
+# Some test imports MuJoCo before another draws with it.
+choose_renderer()
+
 TESTS = Path(__file__).parent
 TASK = "dm_control/cartpole-balance-v0"
 # Eight iterations of one rollout; 64 minibatch steps in all.

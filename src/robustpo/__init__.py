@@ -9,8 +9,9 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from robustpo.api import compare, evaluate, train
+    from robustpo.api import compare, evaluate, record, train
     from robustpo.config import make_config
+    from robustpo.environments.check import check_environment
     from robustpo.environments.jax_task import JaxStep, JaxTask
     from robustpo.environments.make import list_tasks
     from robustpo.errors import ConfigError, RobustpoError
@@ -28,6 +29,7 @@ _HOMES = {
     "RobustpoError": "errors",
     "Settings": "settings",
     "Shape": "settings",
+    "check_environment": "environments.check",
     "compare": "api",
     "evaluate": "api",
     "list_tasks": "environments.make",
@@ -35,6 +37,7 @@ _HOMES = {
     "load_results": "studies.store",
     "load_summary": "studies.store",
     "make_config": "config",
+    "record": "api",
     "train": "api",
 }
 
@@ -47,6 +50,7 @@ __all__ = [
     "RobustpoError",
     "Settings",
     "Shape",
+    "check_environment",
     "compare",
     "evaluate",
     "list_tasks",
@@ -54,6 +58,7 @@ __all__ = [
     "load_results",
     "load_summary",
     "make_config",
+    "record",
     "train",
 ]
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from robustpo.config import RunConfig
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError
-from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, load_policy
+from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 from robustpo.studies.execution import Execution, execute
 from robustpo.studies.grid import make_grid, parse_seeds
 
 if TYPE_CHECKING:
     from robustpo.evaluation.evaluate import Evaluation
+    from robustpo.evaluation.video import Video
     from robustpo.reports.comparison import ComparisonReport
 
 Task = str | Callable[[], Any]
@@ -38,6 +39,7 @@ def train(
     progress: bool = True,
     checkpoint_every: int = 0,
     step_timeout: float = 60.0,
+    env_processes: int = 0,
     **options: Any,
 ) -> list[Path]:
     """Train one method on a task, all seeds at once, and record every run.
@@ -60,6 +62,8 @@ def train(
             when it is asked for again; 0 for one every two minutes.
         step_timeout: seconds that a step of a simulator outside the compiled program may take in
             a worker process; 0 for no limit.
+        env_processes: processes of each worker that step simulators outside the compiled program,
+            for slow ones; 0 steps them in the worker. Results do not depend on it.
         **options: any field of `Settings` and `Shape`, `eval_every`, `eval_episodes` and
             `init_policy`.
 
@@ -79,7 +83,17 @@ def train(
     return _train(
         make_grid(_name(task), [method], _seeds(seeds), steps=steps, **options),
         task,
-        Execution(Path(out), workers, pin, fresh, track, progress, checkpoint_every, step_timeout),
+        Execution(
+            Path(out),
+            workers,
+            pin,
+            fresh,
+            track,
+            progress,
+            checkpoint_every,
+            step_timeout,
+            env_processes,
+        ),
         callback,
     )
 
@@ -102,6 +116,7 @@ def compare(
     progress: bool = True,
     checkpoint_every: int = 0,
     step_timeout: float = 60.0,
+    env_processes: int = 0,
     **options: Any,
 ) -> ComparisonReport:
     """Train several methods or values on a task and say which is better, with what certainty.
@@ -123,6 +138,7 @@ def compare(
         progress: whether to show progress.
         checkpoint_every: steps between checkpoints.
         step_timeout: seconds a step of a host simulator may take.
+        env_processes: processes that step host simulators.
         **options: as in `train`, shared by all variants.
 
     Returns:
@@ -134,7 +150,15 @@ def compare(
     sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
     configs = make_grid(_name(task), methods, _seeds(seeds), sweeps=sweeps, steps=steps, **options)
     execution = Execution(
-        Path(out), workers, pin, fresh, track, progress, checkpoint_every, step_timeout
+        Path(out),
+        workers,
+        pin,
+        fresh,
+        track,
+        progress,
+        checkpoint_every,
+        step_timeout,
+        env_processes,
     )
     _train(configs, task, execution, callback)
     return report(configs, Path(out))
@@ -195,10 +219,7 @@ def evaluate(
     """
     from robustpo.evaluation.evaluate import evaluate_policy, recorded_task
 
-    path = Path(run)
-    if path.is_dir():
-        path = path / (BEST_POLICY_FILE if best else POLICY_FILE)
-    policy = load_policy(path)
+    policy = _load(run, best)
     return evaluate_policy(
         policy,
         task or recorded_task(policy),
@@ -206,6 +227,56 @@ def evaluate(
         deterministic=not stochastic,
         seed=seed,
     )
+
+
+def record(
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    episodes: int = 1,
+    max_steps: int | None = None,
+    stochastic: bool = False,
+    best: bool = False,
+    seed: int = 0,
+    task: Task | None = None,
+) -> Video:
+    """Film a trained policy, without a screen (extra `video`).
+
+    Args:
+        run: directory of a run, or a policy file.
+        out: the film, `.mp4` or `.mkv`; it runs as fast as the simulated world.
+        episodes: whole episodes, one after the other.
+        max_steps: steps after which an episode is cut, or None.
+        stochastic: samples instead of the deterministic mode.
+        best: as in `evaluate`.
+        seed: seed of the simulator and of the samples.
+        task: as in `evaluate`.
+
+    Raises:
+        ConfigError: as `evaluate`, or if the task cannot be drawn here; the message says what to
+            install.
+        StorageError: if the film could not be written.
+    """
+    from robustpo.evaluation.evaluate import recorded_task
+    from robustpo.evaluation.video import record_video
+
+    policy = _load(run, best)
+    return record_video(
+        policy,
+        task or recorded_task(policy),
+        out,
+        episodes=episodes,
+        deterministic=not stochastic,
+        seed=seed,
+        max_steps=max_steps,
+    )
+
+
+def _load(run: str | os.PathLike[str], best: bool) -> Policy:
+    path = Path(run)
+    if path.is_dir():
+        path = path / (BEST_POLICY_FILE if best else POLICY_FILE)
+    return load_policy(path)
 
 
 def _train(

@@ -1,4 +1,4 @@
-"""The command line: `robustpo train | compare | evaluate | methods | theory | envs | doctor`.
+"""The command line: train, compare, evaluate, record, methods, theory, envs, doctor.
 
 Its words are those of the Python API.
 """
@@ -24,6 +24,7 @@ import robustpo
 from robustpo.cli_envs import Envs
 from robustpo.cli_methods import Methods
 from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
+from robustpo.cli_record import Record
 from robustpo.cli_theory import Theory
 from robustpo.errors import ConfigError, RobustpoError
 from robustpo.methods import METHODS
@@ -209,6 +210,7 @@ def _parse(arguments: list[str]) -> Any:
                     "train": Train,
                     "compare": Compare,
                     "evaluate": Evaluate,
+                    "record": Record,
                     "methods": Methods,
                     "envs": Envs,
                     "theory": Theory,

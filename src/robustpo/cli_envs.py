@@ -30,7 +30,7 @@ class Envs:
     """List what can be trained here, or make and step it."""
 
     search: Annotated[str, Positional] = ""
-    """Show only ids and suites that contain this."""
+    """Show only ids and suites that contain this; with --check also module:callable."""
     check: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Make and step every task shown whose extra is installed; the exit code is 1 if one fails."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -43,6 +43,8 @@ class Envs:
             for entry in CATALOG.values()
             if self.search.lower() in f"{entry.id} {entry.suite}".lower()
         ]
+        if self.check and not found:
+            return _check_own(self.search, as_json=self.json)
         if not found and not self.json:
             raise ConfigError(f"no task matches {self.search!r}; `robustpo envs` lists all")
         if self.check:
@@ -87,6 +89,20 @@ def _print_tasks(entries: Sequence[Entry]) -> None:
     for note, number in notes.items():
         print(f"\n[{number}] {note}.")
     print(f"\n{MORE}")
+
+
+def _check_own(task: str, *, as_json: bool) -> int:
+    """Say what is wrong with an environment of the user's."""
+    from robustpo.environments.check import check_environment
+
+    findings = check_environment(task)
+    if as_json:
+        print(json_module.dumps([asdict(finding) for finding in findings], indent=2))
+    for finding in () if as_json else findings:
+        print(f"{finding.status:<6}{finding.name:<13}{finding.detail}")
+        if finding.advice:
+            print(f"{'':<6}-> {finding.advice}")
+    return int(any(finding.status == "fail" for finding in findings))
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,8 @@ class RunOptions:
     """Steps between checkpoints, from which a stopped run goes on; 0 for one every two minutes."""
     step_timeout: float = 60.0
     """Seconds that a step of a simulator outside the compiled program may take; 0 for no limit."""
+    env_processes: int = 0
+    """Processes of each worker that step simulators outside the compiled program; 0 for none."""
     eval_every: int = 0
     """Steps between evaluations during training, which keep the best policy; 0 for none."""
     eval_episodes: int = 10

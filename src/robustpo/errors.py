@@ -33,4 +33,18 @@ class StorageError(RobustpoError):
 
 
 class SimulatorError(TrainingError):
-    """A simulator raised an error; the message names the task and the simulator's seed."""
+    """A simulator raised an error; the message names the task and the simulator's seed.
+
+    Args:
+        message: what happened.
+        index: which of the environments that were stepped together it was, if that is known.
+
+    Attributes:
+        index: as given.
+        row: steps of the running rollout that were made before it.
+    """
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+        self.row = 0

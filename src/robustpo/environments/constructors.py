@@ -63,7 +63,7 @@ def construct(name: str, constructor: Callable[[], Any]) -> Any:
         ) from error
 
 
-def load_source(entry: Entry) -> Callable[[], Any]:
+def load_source(entry: Entry) -> Callable[..., Any]:
     """Return what builds one environment, or a batch of them, of a catalogued task.
 
     Raises:

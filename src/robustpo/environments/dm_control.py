@@ -17,6 +17,7 @@ from gymnasium.envs.registration import EnvSpec
 from robustpo.environments import catalog
 from robustpo.environments.constructors import unknown_task
 from robustpo.environments.entry import Entry
+from robustpo.environments.offscreen import choose_renderer
 
 FRAME_HEIGHT, FRAME_WIDTH = 480, 640
 
@@ -84,6 +85,7 @@ def make_dm_control(task_id: str, render_mode: str | None = None) -> DmControlEn
     entry = catalog.find(task_id)
     if entry is None or entry.suite != "DeepMind Control":
         raise unknown_task(task_id)
+    choose_renderer()
     from dm_control import suite
 
     domain, _, task = task_id.removeprefix("dm_control/").removesuffix("-v0").partition("-")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -27,7 +27,7 @@ from robustpo.environments.constructors import (
 from robustpo.environments.watchdog import about_to_call
 from robustpo.errors import ConfigError, SimulatorError
 
-Task = str | Callable[[], gymnasium.Env]
+Task = str | Callable[[], Any]
 
 
 class GymnasiumEnvironment(HostEnvironment, Replayed):
@@ -116,7 +116,8 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         except Exception as error:
             raise SimulatorError(
                 f"task {self._name!r}, simulator seed {self._seeds[index]}: {call} raised "
-                f"{type(error).__name__}: {one_line(error)}"
+                f"{type(error).__name__}: {one_line(error)}",
+                int(index),
             ) from error
 
     def _require_alike(self) -> None:
@@ -134,6 +135,29 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
                         f"{one_line(first)} and {one_line(other)}; make its constructor return "
                         "equal spaces every time"
                     )
+
+    def render(self, index: int = 0) -> np.ndarray:
+        """Return the picture `[H, W, 3]` of uint8 that one environment draws of itself.
+
+        Raises:
+            ConfigError: if it draws none.
+            SimulatorError: if drawing fails.
+        """
+        frame: Any = np.zeros(0)
+        if self._envs[index].render_mode is not None:
+            with self._named(index, "render"):
+                frame = np.asarray(self._envs[index].render())
+        if frame.ndim != 3 or frame.shape[2] != 3:
+            raise ConfigError(
+                f"task {self._name!r} draws no picture; let its constructor take render_mode and "
+                "hand it to the environment, whose render() then returns an array [H, W, 3]"
+            )
+        return frame
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the environments say of themselves, such as `render_fps`."""
+        return self._envs[0].metadata
 
     def close(self) -> None:
         """Close every environment."""

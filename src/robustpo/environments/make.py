@@ -40,7 +40,7 @@ def resolve(task: Task) -> TaskSpec:
 
     name = task_name(task)
     made = construct(name, find_constructor(task))
-    if _is_jax_task(made):
+    if is_jax_task(made):
         from robustpo.environments.jax_task import describe
 
         return describe(made, name)
@@ -123,7 +123,7 @@ def _make_jax(task: Task, env_seeds: Sequence[int]) -> Any:
         return None
     name = task_name(task)
     made = construct(name, find_constructor(task))
-    if not _is_jax_task(made):
+    if not is_jax_task(made):
         if callable(close := getattr(made, "close", None)):
             close()
         return None
@@ -132,7 +132,8 @@ def _make_jax(task: Task, env_seeds: Sequence[int]) -> Any:
     return JaxEnvironment(made, env_seeds, name=name, suite=entry.suite if entry else "Custom")
 
 
-def _is_jax_task(made: object) -> bool:
+def is_jax_task(made: object) -> bool:
+    """Return whether what a constructor made is a `JaxTask`."""
     # Whoever made one has imported its module; nobody else should have to import JAX.
     module = sys.modules.get("robustpo.environments.jax_task")
     return module is not None and isinstance(made, module.JaxTask)

@@ -24,6 +24,9 @@ from robustpo.studies.watch import Watch
 from robustpo.training.cores import available_cores
 from robustpo.training.record import run_directory, set_aside
 from robustpo.training.tracking import make_tracker
+from robustpo.validation import require_count
+
+MAX_ENV_PROCESSES = 1024
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Execution:
         progress: whether progress is shown.
         checkpoint_every: steps between checkpoints; 0 for one every two minutes.
         step_timeout: seconds a host simulator may take for a step in a worker; 0 is no limit.
+        env_processes: processes of each worker that step host simulators; 0 steps them in it.
     """
 
     out: Path
@@ -49,6 +53,7 @@ class Execution:
     progress: bool = True
     checkpoint_every: int = 0
     step_timeout: float = 60.0
+    env_processes: int = 0
 
     def __post_init__(self) -> None:
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
@@ -60,6 +65,7 @@ class Execution:
                 f"checkpoint_every={self.checkpoint_every!r} is not valid; expected a number of "
                 "steps, or 0 for a checkpoint every two minutes"
             )
+        require_count("env_processes", self.env_processes, 0, high=MAX_ENV_PROCESSES)
         if not 0 <= self.step_timeout < 1e9:
             raise ConfigError(
                 f"step_timeout={self.step_timeout!r} is not valid; expected seconds, or 0 for none"
@@ -126,9 +132,11 @@ def execute(
                 interrupted = _run_here(shards, watch.on_event, constructor, execution)
             else:
                 options = {
-                    "pin": execution.pin,
+                    # The processes of a pinned worker would all run on its core.
+                    "pin": execution.pin and not execution.env_processes,
                     "checkpoint_every": execution.checkpoint_every,
                     "step_timeout": execution.step_timeout,
+                    "env_processes": execution.env_processes,
                 }
                 interrupted = run_shards(
                     shards, workers=workers, options=options, on_event=watch.on_event
@@ -243,6 +251,7 @@ def _run_here(
                 should_stop=stop.is_set,
                 constructor=constructor,
                 checkpoint_every=execution.checkpoint_every,
+                env_processes=execution.env_processes,
             )
     return reason()
 

@@ -16,6 +16,7 @@ from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.config import RunConfig
 from robustpo.environments.base import Replayed
 from robustpo.environments.make import make_environment
+from robustpo.errors import SimulatorError
 from robustpo.evaluation.evaluate import evaluate_policy
 from robustpo.policy import BEST_POLICY_FILE, Policy
 from robustpo.training.agent import Agent, Event
@@ -52,6 +53,7 @@ class Trainer:
         inspect: called after every collection, before the update, with each agent's iteration, the
             population that collected, what it collected and the coefficients. It must copy what it
             keeps, because the update donates its buffers.
+        env_processes: processes that step simulators outside the compiled program; 0 for none.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Trainer:
         constructor: Callable[[], Any] | None = None,
         checkpoint_every: int = 0,
         inspect: Inspect | None = None,
+        env_processes: int = 0,
     ) -> None:
         if len({(c.task, c.shape) for c in configs}) != 1:
             raise ValueError("the agents of a population must share one task and one shape")
@@ -74,7 +77,7 @@ class Trainer:
         self.task = constructor or configs[0].task
         self.shape = configs[0].shape
         seeds = [seed for config in configs for seed in simulator_seeds(config)]
-        self.environment = make_environment(self.task, seeds)
+        self.environment = make_environment(self.task, seeds, processes=env_processes)
         self.spec = self.environment.spec
         self.agents = [
             Agent(config, record, self.spec)
@@ -188,13 +191,16 @@ class Trainer:
         population = self.population
         coefficients = self._coefficients()
         moments = jax.tree.map(np.array, population.collector.obs_moments)
-        state, rollout = self._collector.collect(
-            population.learners.params,
-            population.collector,
-            population.keys,
-            coefficients,
-            [agent.iteration for agent in self.agents],
-        )
+        try:
+            state, rollout = self._collector.collect(
+                population.learners.params,
+                population.collector,
+                population.keys,
+                coefficients,
+                [agent.iteration for agent in self.agents],
+            )
+        except SimulatorError as error:
+            raise self._located(error) from error
         if self._inspect is not None:
             iterations = [agent.iteration for agent in self.agents]
             self._inspect(iterations, population, rollout, coefficients)
@@ -210,6 +216,13 @@ class Trainer:
         host = {name: np.asarray(values) for name, values in metrics.items()}
         host["alpha"] = np.asarray(coefficients.alpha)
         return host, rollout, moments
+
+    def _located(self, error: SimulatorError) -> SimulatorError:
+        """Say whose simulator it was, and at which of its steps."""
+        agent = self.agents[(error.index or 0) // self.shape.num_envs]
+        step = agent.log.step + error.row * self.shape.num_envs + 1
+        who = f"{agent.config.variant}, seed {agent.config.settings.seed}, step {step:,}"
+        return SimulatorError(f"{who}: {error}", error.index)
 
     def _take_in(
         self,

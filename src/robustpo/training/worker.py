@@ -32,6 +32,7 @@ def train_shard(
     constructor: Callable[[], Any] | None = None,
     checkpoint_every: int = 0,
     step_timeout: float = 0.0,
+    env_processes: int = 0,
 ) -> None:
     """Train one population in this process and record every agent.
 
@@ -44,6 +45,7 @@ def train_shard(
         checkpoint_every: steps between checkpoints; 0 for one every two minutes.
         step_timeout: seconds after which a host simulator that does not return ends the process;
             0 waits for ever.
+        env_processes: processes that step host simulators; 0 steps them in this one.
     """
     from robustpo.training.compilation import use_cache
     from robustpo.training.estimate import seconds_per_step
@@ -61,6 +63,7 @@ def train_shard(
         should_stop=should_stop,
         constructor=constructor,
         checkpoint_every=checkpoint_every,
+        env_processes=env_processes,
     ).run()
 
 
@@ -92,6 +95,7 @@ def main() -> int:
             should_stop=stop.is_set,
             checkpoint_every=shard["checkpoint_every"],
             step_timeout=shard["step_timeout"],
+            env_processes=shard["env_processes"],
         )
     except RobustpoError as error:
         emit({"kind": "error", "text": str(error)})

@@ -19,6 +19,7 @@ from robustpo.environments.base import (
     Step,
 )
 from robustpo.environments.watchdog import watching
+from robustpo.errors import SimulatorError
 from robustpo.settings import Shape
 from robustpo.training.collectors.base import Collector, compiled
 from robustpo.training.population import CollectorState
@@ -69,7 +70,12 @@ class HostCollector(Collector):
         rows = []
         with watching():
             for t in range(self.shape.num_steps):
-                step = self.environment.step(np.asarray(decision[-1]))._replace(final_obs=None)
+                try:
+                    step = self.environment.step(np.asarray(decision[-1]))
+                except SimulatorError as error:
+                    error.row = t
+                    raise
+                step = step._replace(final_obs=None)
                 following = _row(drawn, min(t + 1, self.shape.num_steps - 1))
                 state, row, decision = self._between(
                     params, state, decision, step, following, coefficients

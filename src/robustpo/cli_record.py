@@ -1,0 +1,53 @@
+"""`robustpo record`: a trained policy on film."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+
+@dataclass(frozen=True)
+class Record:
+    """Film a trained policy, without a screen."""
+
+    run: Positional[Path]
+    """Directory of a run, or a policy file."""
+    out: Path = Path("policy.mp4")
+    """The film: .mp4 or .mkv."""
+    episodes: int = 1
+    """Whole episodes, one after the other."""
+    max_steps: int | None = None
+    """Steps after which an episode is cut."""
+    stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Samples instead of the deterministic mode."""
+    best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The best policy of the evaluations during training instead of the last."""
+    seed: int = 0
+    """Seed of the simulator and of the samples."""
+    task: str | None = None
+    """Another task than the one it was trained on; module:callable has to be given again."""
+
+    def __call__(self) -> int:
+        """Film and say what was filmed."""
+        import robustpo
+
+        video = robustpo.record(
+            self.run,
+            self.out,
+            episodes=self.episodes,
+            max_steps=self.max_steps,
+            stochastic=self.stochastic,
+            best=self.best,
+            seed=self.seed,
+            task=self.task,
+        )
+        returns = ", ".join(f"{value:.1f}" for value in video.returns)
+        print(
+            f"{video.path}: {video.frames} pictures, {video.frames / video.fps:.1f} s at "
+            f"{video.fps:.0f} a second; return {returns}"
+        )
+        return 0

@@ -1,0 +1,48 @@
+"""How MuJoCo and pygame draw where there is no screen.
+
+MuJoCo reads its choice when it is imported, so whoever imports it here chooses first.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import sys
+
+from robustpo.errors import ConfigError
+
+# Renderers without a screen, the library each loads, and the Debian packages that bring it.
+RENDERERS = {"egl": ("EGL", "libegl1 libgl1"), "osmesa": ("OSMesa", "libosmesa6")}
+
+
+def choose_renderer() -> None:
+    """Choose what draws, unless the user has, or there is a screen."""
+    if os.environ.get("DISPLAY") or not sys.platform.startswith("linux"):
+        return
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    if "MUJOCO_GL" in os.environ:
+        return
+    for name, (library, _) in RENDERERS.items():
+        if ctypes.util.find_library(library):
+            os.environ["MUJOCO_GL"] = name
+            return
+
+
+def require_renderer(purpose: str) -> None:
+    """Raise `ConfigError` if nothing here can draw for MuJoCo.
+
+    Args:
+        purpose: what is to be drawn, such as `task 'HalfCheetah-v4'`.
+
+    Raises:
+        ConfigError: with what to install.
+    """
+    choose_renderer()
+    somewhere = "MUJOCO_GL" in os.environ or os.environ.get("DISPLAY")
+    if somewhere or not sys.platform.startswith("linux"):
+        return
+    packages = " or ".join(f"apt-get install {packages}" for _, packages in RENDERERS.values())
+    raise ConfigError(
+        f"{purpose} cannot be drawn: there is no screen, and no library that draws without one; "
+        f"on Debian or Ubuntu: {packages}"
+    )

@@ -1,0 +1,90 @@
+"""Environments that draw themselves, without a screen.
+
+EnvPool cannot draw without a window, so its tasks are drawn by the benchmark's own implementation,
+which they agree with: dm_control, or Gymnasium.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robustpo.environments import catalog
+from robustpo.environments.availability import require_extra
+from robustpo.environments.base import HostEnvironment
+from robustpo.environments.constructors import find_constructor, load_source, task_name
+from robustpo.environments.gymnasium import GymnasiumEnvironment, Task
+from robustpo.environments.offscreen import choose_renderer, require_renderer
+from robustpo.errors import ConfigError
+
+DEFAULT_FPS = 30.0
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """One environment that draws itself.
+
+    Attributes:
+        environment: the environment, stepped from the host.
+        frame: returns the picture of where it stands, `[H, W, 3]` uint8.
+        fps: steps per second of simulated time.
+    """
+
+    environment: HostEnvironment
+    frame: Callable[[], np.ndarray]
+    fps: float
+
+
+def make_rendering(task: Task, seed: int) -> Rendering:
+    """Make one environment of a task that draws itself.
+
+    Raises:
+        ConfigError: if the task is unknown, cannot be drawn, or something it needs is missing.
+    """
+    choose_renderer()
+    entry = catalog.find(task.removeprefix("gymnasium/")) if isinstance(task, str) else None
+    if entry is not None and entry.simulator == "mujoco":
+        from robustpo.environments.isaac.ball_balance_model import CONTROL_STEP
+
+        batch: Any = load_source(entry)
+        environment = batch([seed])
+        return Rendering(environment, environment.render, 1 / CONTROL_STEP)
+    constructor = _drawing(task, entry)
+    environment = GymnasiumEnvironment(constructor, [seed])
+    fps = float(environment.metadata.get("render_fps") or DEFAULT_FPS)
+    return Rendering(environment, environment.render, fps)
+
+
+def _drawing(task: Task, entry: Any) -> Callable[[], Any]:
+    """Return a constructor of the task with pictures on."""
+    name = task_name(task)
+    if entry is not None and entry.simulator == "jax":
+        raise ConfigError(
+            f"task {name!r} is simulated inside the compiled program and has no picture; record "
+            "its policy on a task with the same observations, if there is one, with --task"
+        )
+    if entry is not None and entry.suite == "DeepMind Control":
+        require_renderer(f"task {name!r}")
+        return _with_pictures(find_constructor(f"gymnasium/{entry.id}"))
+    if entry is not None and entry.id == "Pusher-v4":
+        raise ConfigError(
+            "task 'Pusher-v4' runs in EnvPool only, which draws nothing without a screen; record "
+            "its policy with --task Pusher-v5, whose observations are the same"
+        )
+    if entry is not None and entry.suite.startswith("MuJoCo"):
+        require_extra("mujoco", f"a picture of {name!r}")
+        require_renderer(f"task {name!r}")
+    original = f"gymnasium/{entry.id}" if entry is not None else task
+    constructor = find_constructor(original)
+    parameters = inspect.signature(constructor).parameters.values()
+    accepts = any(p.name == "render_mode" or p.kind == p.VAR_KEYWORD for p in parameters)
+    return _with_pictures(constructor) if accepts else constructor
+
+
+def _with_pictures(constructor: Callable[..., Any]) -> Callable[[], Any]:
+    return functools.partial(constructor, render_mode="rgb_array")

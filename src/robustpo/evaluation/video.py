@@ -1,0 +1,170 @@
+"""A policy on film: whole episodes, drawn step by step and handed to FFmpeg."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from robustpo.environments.availability import require_extra
+from robustpo.environments.gymnasium import Task
+from robustpo.environments.rendering import Rendering, make_rendering
+from robustpo.errors import ConfigError, StorageError
+from robustpo.policy import Policy
+
+MAX_FPS = 60.0
+VIDEO_STREAM = 0x71DE0
+SUFFIXES = (".mp4", ".mkv")
+
+
+@dataclass(frozen=True)
+class Video:
+    """What was filmed.
+
+    Attributes:
+        path: the file.
+        returns: undiscounted raw return of each episode.
+        frames: pictures in the file.
+        fps: pictures per second; the film runs as fast as the simulated world.
+    """
+
+    path: Path
+    returns: tuple[float, ...]
+    frames: int
+    fps: float
+
+
+def record_video(
+    policy: Policy,
+    task: Task,
+    out: str | os.PathLike[str],
+    *,
+    episodes: int = 1,
+    deterministic: bool = True,
+    seed: int = 0,
+    max_steps: int | None = None,
+) -> Video:
+    """Film a policy.
+
+    The file appears under its name only when it is whole.
+
+    Args:
+        policy: acts with its frozen statistics.
+        task: id, `module:callable` or constructor.
+        out: the file, `.mp4` or `.mkv`.
+        episodes: whole episodes, one after the other.
+        deterministic: the policy's mode; otherwise its samples.
+        seed: seed of the simulator and of the samples.
+        max_steps: steps after which an episode is cut, or None.
+
+    Raises:
+        ConfigError: if the task cannot be drawn or does not fit the policy, or the file's name
+            does not say what kind of film it is to be.
+        StorageError: if the file could not be written.
+    """
+    path = Path(out)
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"out={str(path)!r} is not valid; expected a name that ends in .mp4")
+    if episodes < 1:
+        raise ConfigError(f"episodes={episodes} is not valid; expected at least 1")
+    require_extra("video", "a video")
+    rendering = make_rendering(task, seed)
+    try:
+        _require_fit(policy, rendering)
+        returns: list[float] = []
+        frames = _episodes(policy, rendering, episodes, deterministic, seed, max_steps, returns)
+        fps = min(rendering.fps, MAX_FPS)
+        count = _write(path, _thin_out(frames, rendering.fps, fps), fps)
+    finally:
+        rendering.environment.close()
+    return Video(path, tuple(returns), count, fps)
+
+
+def _require_fit(policy: Policy, rendering: Rendering) -> None:
+    spec = rendering.environment.spec
+    if (spec.observation_size, spec.action_size) != (policy.observation_size, policy.action_size):
+        raise ConfigError(
+            f"the policy takes {policy.observation_size} observations and gives "
+            f"{policy.action_size} actions, task {spec.id!r} has {spec.observation_size} and "
+            f"{spec.action_size}; record it on the task it was trained on"
+        )
+
+
+def _episodes(
+    policy: Policy,
+    rendering: Rendering,
+    episodes: int,
+    deterministic: bool,
+    seed: int,
+    max_steps: int | None,
+    returns: list[float],
+) -> Iterator[np.ndarray]:
+    """Play whole episodes; yield the picture of every step and append the return of each."""
+    rng = np.random.default_rng([VIDEO_STREAM, seed])
+    for _ in range(episodes):
+        obs, total, steps, done = rendering.environment.reset(), 0.0, 0, False
+        while not done:
+            yield rendering.frame()
+            step = rendering.environment.step(policy(obs, deterministic=deterministic, rng=rng))
+            obs, steps = step.obs, steps + 1
+            total += float(step.reward[0])
+            done = bool(step.terminated[0] or step.truncated[0] or steps == max_steps)
+        yield rendering.frame()
+        returns.append(total)
+
+
+def _thin_out(frames: Iterator[np.ndarray], rate: float, fps: float) -> Iterator[np.ndarray]:
+    """Drop pictures evenly, so that `fps` of them show what took `rate` steps."""
+    shown = -1
+    for index, frame in enumerate(frames):
+        if int(index * fps / rate) > shown:
+            shown = int(index * fps / rate)
+            yield frame
+
+
+def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
+    """Hand pictures to FFmpeg one by one; return how many there were."""
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    encoder: subprocess.Popen[bytes] | None = None
+    count = 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for frame in frames:
+            # The encoder takes even sizes only.
+            height, width = (side // 2 * 2 for side in frame.shape[:2])
+            encoder = encoder or _start_encoder(partial, width, height, fps)
+            assert encoder.stdin is not None
+            encoder.stdin.write(np.ascontiguousarray(frame[:height, :width]).tobytes())
+            count += 1
+        assert encoder is not None
+        _, complaints = encoder.communicate()
+        if encoder.returncode:
+            last = complaints.decode(errors="replace").strip().splitlines()[-1:]
+            raise OSError(f"FFmpeg: {''.join(last) or encoder.returncode}")
+        os.replace(partial, path)
+    except OSError as error:
+        raise StorageError(path, error) from error
+    finally:
+        if encoder is not None:
+            encoder.kill()
+            encoder.communicate()
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def _start_encoder(file: Path, width: int, height: int, fps: float) -> subprocess.Popen[bytes]:
+    import imageio_ffmpeg
+
+    # Not through its own writer, which leaves pipes open.
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}"]
+    film = ["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20"]
+    return subprocess.Popen(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *raw, "-i", "-", *film, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )

@@ -1,0 +1,133 @@
+"""What is said of environments that are wrong, each in one way."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from environments.test_jax_task import Walk
+from robustpo import check_environment
+
+
+class Fine(gymnasium.Env):
+    """Nothing is wrong with it: unequal bounds, a dictionary of observations."""
+
+    observation_space = spaces.Dict(
+        {"b": spaces.Box(-9, 9, (2,), np.float64), "a": spaces.Discrete(3)}
+    )
+    action_space = spaces.Box(np.array([-1, 0], np.float32), np.array([1, 5], np.float32))
+
+    def reset(self, *, seed=None, options=None) -> Any:
+        super().reset(seed=seed)
+        self.count = 0
+        return self.look(), {}
+
+    def look(self):
+        return {"b": self.np_random.uniform(-1, 1, 2), "a": 1}
+
+    def step(self, action) -> Any:
+        assert self.action_space.contains(action)
+        self.count += 1
+        return self.look(), 0.5, self.count == 20, False, {}
+
+
+def test_a_sound_environment_is_all_right():
+    findings = check_environment(Fine)
+    assert {finding.status for finding in findings} == {"ok"}
+    names = ["spaces", "reset", "steps", "repeatable", "episodes"]
+    assert [finding.name for finding in findings] == names
+    assert findings[0].detail == "5 observations, 2 actions"  # three of the Discrete, two
+
+
+def test_a_task_in_jax_is_checked():
+    assert {finding.status for finding in check_environment(Walk)} == {"ok"}
+
+
+class NoSeed(Fine):
+    def look(self):
+        return {"b": np.random.default_rng().uniform(-1, 1, 2), "a": 1}
+
+
+class Endless(Fine):
+    def step(self, action):
+        return self.look(), 0.5, False, False, {}
+
+
+class Unbounded(Fine):
+    action_space = spaces.Box(-np.inf, np.inf, (2,))
+
+
+class OldReset(Fine):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+
+class OldStep(Fine):
+    def step(self, action):
+        return super().step(action)[:4]
+
+
+class NotANumber(Fine):
+    def look(self):
+        return {"b": np.array([0.0, np.nan]), "a": 1}
+
+
+class WrongShape(Fine):
+    def look(self):
+        return {"b": np.zeros(3), "a": 1}
+
+
+class RewardOfMany(Fine):
+    def step(self, action):
+        return self.look(), np.zeros(2), False, False, {}
+
+
+class FlagsAsNumbers(Fine):
+    def step(self, action):
+        return self.look(), 0.0, 0, False, {}
+
+
+class Fussy(Fine):
+    def step(self, action):
+        if action[1] > 4.99:
+            raise ValueError("too far")
+        return super().step(action)
+
+
+class Images(Fine):
+    observation_space = spaces.Box(0, 255, (8, 8, 3), np.uint8)
+
+
+class Discrete(Fine):
+    action_space = spaces.Discrete(3)
+
+
+def fails():
+    raise OSError("no licence server")
+
+
+@pytest.mark.parametrize(
+    ("task", "status", "name", "words"),
+    [
+        (NoSeed, "warn", "repeatable", "self.np_random"),
+        (Endless, "warn", "episodes", "there is no time limit"),
+        (Unbounded, "warn", "spaces", "finite bounds"),
+        (OldReset, "fail", "reset", "not (observation, information)"),
+        (OldStep, "fail", "steps", "step returns 4 things, not 5"),
+        (NotANumber, "fail", "reset", "number 4 of an observation is not finite"),
+        (WrongShape, "fail", "reset", "6 numbers, its space 5"),
+        (RewardOfMany, "fail", "steps", "not one finite number"),
+        (FlagsAsNumbers, "fail", "steps", "terminated is 0, neither True nor False"),
+        (Fussy, "fail", "steps", "accept every action"),
+        (Images, "fail", "constructor", "observes images"),
+        (Discrete, "fail", "constructor", "discrete action space"),
+        (fails, "fail", "constructor", "no licence server"),
+        ("walker-wlak", "fail", "constructor", "did you mean dm_control/walker-walk-v0"),
+    ],
+)
+def test_one_thing_is_wrong_and_is_named(task, status, name, words):
+    wrong = [finding for finding in check_environment(task) if finding.status != "ok"]
+    assert [(finding.status, finding.name) for finding in wrong] == [(status, name)]
+    assert words in wrong[0].detail + wrong[0].advice
