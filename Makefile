@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml $(lock_file)
 	        "choose another with: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing $(or $(lock_file),unpinned dependencies (no lock for this Python)) into $(VENV)" \
-	    "(about 2 GB, one to three minutes)"
+	    "(about 3.5 GB, one to three minutes)"
 ifneq ($(lock_file),)
 	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r $(lock_file)
 	@$(BIN)/python $(PIP_INSTALL) $(EDITABLE)

@@ -161,7 +161,7 @@ def test_it_runs_where_nothing_is_installed(bare, tmp_path):
     assert found["packages"].advice.startswith(f"{bare.python} -m pip install ")
     for name in ("envpool", "jax", "tyro"):
         assert f"{name}=={locked[name]}" in found["packages"].advice
-    assert "not installed: box2d, dev, mujoco" in found["extras"].detail
+    assert "not installed: box2d, dev, dm-control, mjx, mujoco, pybullet" in found["extras"].detail
     assert "not installed" in found["rendering"].detail and found["rendering"].status == "ok"
     assert "No module named" in found["simulators"].detail
     assert "packages" in found["simulators"].advice

@@ -304,6 +304,8 @@ def test_the_state_of_a_directory_is_said_or_refused(place, seed):
             for part, default in (("settings", Settings()), ("shape", Shape())):
                 for name in wanted[part].keys() - found[part].keys():
                     assert wanted[part].pop(name) == json.loads(json.dumps(getattr(default, name)))
+            if "preset" not in found:
+                assert wanted.pop("preset") == "paper"
             assert found == wanted
 
 

@@ -45,7 +45,7 @@ def configs_of(agents, iterations, **options):
 def train(monkeypatch, make_probe, agents, iterations=150, **options):
     """Train one population on a probe; `agents` are the settings in which they differ."""
     monkeypatch.setattr(
-        trainer_module, "make_environment", lambda task, seeds: make_probe(len(seeds))
+        trainer_module, "make_environment", lambda task, seeds, **_: make_probe(len(seeds))
     )
     trainer = Trainer(configs_of(agents, iterations, **options))
     trainer.run()

@@ -46,7 +46,7 @@ class BestActionInBounds(probes.BestActionByObservation):
 
 def train(monkeypatch, method, iterations, seeds=(0, 1), events=None, **options):
     monkeypatch.setattr(
-        trainer_module, "make_environment", lambda task, seeds: BestActionInBounds(len(seeds))
+        trainer_module, "make_environment", lambda task, seeds, **_: BestActionInBounds(len(seeds))
     )
     options = OPTIONS | options
     steps = iterations * options["num_envs"] * options["num_steps"]

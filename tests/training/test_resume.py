@@ -198,7 +198,7 @@ def test_environments_of_gymnasium_go_on_exactly(tmp_path):
 
 def test_simulators_written_in_jax_save_their_state(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        trainer_module, "make_environment", lambda task, seeds: probes.MarkedEnd(len(seeds))
+        trainer_module, "make_environment", lambda task, seeds, **_: probes.MarkedEnd(len(seeds))
     )
     configs = configs_of("probe", AGENTS, num_envs=2)
     run(tmp_path / "whole", configs)

@@ -69,7 +69,8 @@ def check_packages(lock: Path | None = None) -> Finding:
 def check_extras() -> Finding:
     """Name the optional parts that are and are not installed; neither is wrong."""
     extras = metadata.metadata(PROJECT).get_all("Provides-Extra") or []
-    there = [extra for extra in extras if _has_extra(PROJECT, extra)]
+    # An extra that asks for nothing on this Python has nothing that could be there.
+    there = [e for e in extras if any(_needs(PROJECT, e)) and _has_extra(PROJECT, e)]
     absent = [extra for extra in extras if extra not in there]
     return Finding(
         "ok",
@@ -140,8 +141,9 @@ def _applies(marker: str, extra: str) -> bool:
     try:
         from packaging.markers import Marker
     except ImportError:
-        # Some package is missing, then: what has no further condition is enough to say so.
-        only = re.fullmatch(r"extra == ['\"](.*)['\"]", marker)
+        # Some package is missing, then: other conditions are taken to hold, which is enough to
+        # say so.
+        only = re.fullmatch(r"(?:.* and )?extra == ['\"](.*)['\"]", marker)
         return only is not None and only[1] == extra
     return Marker(marker).evaluate({"extra": extra})
 
