@@ -339,6 +339,14 @@ def test_rendering_that_is_told_to_use_what_does_not_work(monkeypatch):
     assert found.status == "warn" and found.advice == "export MUJOCO_GL=egl"
 
 
+def test_an_encoder_that_does_not_work_is_named(monkeypatch):
+    pytest.importorskip("imageio_ffmpeg")
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
+    found = trials.check_rendering(["egl"])
+    assert found.status == "warn" and "/bin/false: exit code 1" in found.detail
+    assert "imageio-ffmpeg" in found.advice
+
+
 def test_training_whose_worker_dies_fails(own_tasks):
     found = trials.check_training("test_doctor:Dying", steps=2048)
     assert found.status == "fail"

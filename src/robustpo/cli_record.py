@@ -34,17 +34,20 @@ class Record:
     def __call__(self) -> int:
         """Film and say what was filmed."""
         import robustpo
+        from robustpo.studies.interruption import interruptible
 
-        video = robustpo.record(
-            self.run,
-            self.out,
-            episodes=self.episodes,
-            max_steps=self.max_steps,
-            stochastic=self.stochastic,
-            best=self.best,
-            seed=self.seed,
-            task=self.task,
-        )
+        # So that a film that is ended by SIGTERM leaves no half of it either.
+        with interruptible():
+            video = robustpo.record(
+                self.run,
+                self.out,
+                episodes=self.episodes,
+                max_steps=self.max_steps,
+                stochastic=self.stochastic,
+                best=self.best,
+                seed=self.seed,
+                task=self.task,
+            )
         returns = ", ".join(f"{value:.1f}" for value in video.returns)
         print(
             f"{video.path}: {video.frames} pictures, {video.frames / video.fps:.1f} s at "

@@ -2,7 +2,11 @@
 
 import ctypes.util
 import re
+import signal
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -11,7 +15,7 @@ import pytest
 import robustpo
 from robustpo.environments.catalog import CATALOG
 from robustpo.environments.make import make_host_environment
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, StorageError
 from robustpo.evaluation.video import record_video
 from robustpo.policy import Policy, save_policy
 
@@ -26,6 +30,7 @@ TASKS = [
     pytest.param("Hopper-v5", 125, marks=needs_gl),
     pytest.param("isaac/BallBalance-v0", 100, marks=needs_gl),
     ("BipedalWalker-v3", 50),
+    ("LunarLanderContinuous-v2", 50),
     ("LunarLanderContinuous-v3", 50),
     ("Pendulum-v1", 30),
     ("AntBulletEnv-v0", 60),
@@ -109,7 +114,6 @@ def test_nothing_is_left_of_a_film_that_failed(tmp_path):
     ("task", "out", "message"),
     [
         ("Pendulum-v1", "film.avi", r"ends in \.mp4"),
-        ("Pusher-v4", "film.mp4", "--task Pusher-v5"),
         ("isaac/Cartpole-v0", "film.mp4", "has no picture"),
         ("BipedalWalker-v3", "film.mp4", "record it on the task it was trained on"),
         (plain, "film.mp4", "let its constructor take render_mode"),
@@ -118,6 +122,54 @@ def test_nothing_is_left_of_a_film_that_failed(tmp_path):
 def test_what_cannot_be_filmed_is_said(tmp_path, task, out, message):
     with pytest.raises(ConfigError, match=message):
         record_video(idle("Pendulum-v1"), task, tmp_path / out)
+
+
+def test_films_are_at_least_one_step_long(tmp_path):
+    with pytest.raises(ConfigError, match="max_steps=0"):
+        record_video(idle("Pendulum-v1"), "Pendulum-v1", tmp_path / "film.mp4", max_steps=0)
+
+
+def test_an_encoder_that_does_not_work_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
+    with pytest.raises(StorageError, match="FFmpeg: exit code 1"):
+        record_video(idle("Pendulum-v1"), "Pendulum-v1", tmp_path / "film.mp4", max_steps=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_gl
+def test_envpool_draws_what_gymnasium_no_longer_has(robustpo_command, tmp_path):
+    # Its graphics library has to be loaded before EnvPool, which this process may have imported.
+    save_policy(tmp_path / "idle.safetensors", idle("Pusher-v4"))
+    options = ["--max-steps", 20, "--seed", 4]
+    done = robustpo_command("record", "idle.safetensors", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    frames, fps = decode(tmp_path / "policy.mp4")
+    assert (len(frames), fps) == (21, 20)
+    assert (np.abs(frames[-1].astype(int) - frames[0]).max(-1) > 30).sum() > 50
+    environment = make_host_environment("Pusher-v4", [4])
+    obs, total = environment.reset(), 0.0
+    for _ in range(20):
+        step = environment.step(idle("Pusher-v4")(obs))
+        obs, total = step.obs, total + float(step.reward[0])
+    assert done.stdout.strip().endswith(f"return {total:.1f}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_of_a_film_that_is_stopped(tmp_path, number):
+    save_policy(tmp_path / "idle.safetensors", idle("Pendulum-v1"))
+    command = [Path(sys.executable).with_name("robustpo"), "record", "idle.safetensors"]
+    # Endless, unless it is stopped.
+    command += ["--episodes", "100000", "--out", "film.mp4"]
+    recording = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / ".film.partial.mp4").exists():
+        assert time.monotonic() < deadline and recording.poll() is None
+        time.sleep(0.1)
+    recording.send_signal(number)
+    assert recording.wait(timeout=30) == 128 + number
+    assert [file.name for file in tmp_path.iterdir()] == ["idle.safetensors"]
 
 
 def test_on_the_command_line(robustpo_command, tmp_path):

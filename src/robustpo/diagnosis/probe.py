@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -69,6 +70,20 @@ def render() -> Iterator[dict[str, Any]]:
     yield {}
 
 
+def encode() -> Iterator[dict[str, Any]]:
+    """Encode a second of a test picture with the FFmpeg that videos are made with."""
+    # As above.
+    imageio_ffmpeg: Any = import_module("imageio_ffmpeg")
+
+    film = ["-f", "lavfi", "-i", "testsrc=d=1", "-c:v", "libx264", "-f", "null", "-"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *film]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()[-1:]
+        raise RuntimeError(f"{command[0]}: {''.join(said) or f'exit code {done.returncode}'}")
+    yield {}
+
+
 def cache() -> Iterator[dict[str, Any]]:
     """Report where compiled programs are kept."""
     from robustpo.training.compilation import cache_directory
@@ -108,6 +123,7 @@ def training(task: str, steps: str, place: str) -> Iterator[dict[str, Any]]:
 TRIALS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "simulators": simulators,
     "render": render,
+    "encode": encode,
     "cache": cache,
     "training": training,
 }

@@ -70,9 +70,16 @@ def check_simulators(
 def check_rendering(
     renderers: Sequence[str] = RENDERERS, timeout: float = RENDERER_SECONDS
 ) -> Finding:
-    """Draw a picture without a screen; nothing but videos needs it."""
+    """Encode a film and draw a picture without a screen; nothing but videos needs them."""
+    if find_spec("imageio_ffmpeg") is None:
+        return Finding("ok", "the extra video is not installed (needed for videos only)")
+    _, failure = try_apart("encode", timeout=timeout)
+    if failure:
+        return Finding(
+            "warn", f"no videos can be made ({failure})", _reinstall({"imageio-ffmpeg": None})
+        )
     if find_spec("mujoco") is None:
-        return Finding("ok", "the extra mujoco is not installed (needed for videos only)")
+        return Finding("ok", "videos, but not of MuJoCo: the extra mujoco is not installed")
     chosen, problems = os.environ.get("MUJOCO_GL"), []
     for renderer in dict.fromkeys([chosen, *renderers] if chosen else renderers):
         _, failure = try_apart("render", timeout=timeout, MUJOCO_GL=renderer)
@@ -81,6 +88,13 @@ def check_rendering(
         elif chosen and chosen != renderer:
             detail = f"MUJOCO_GL={chosen} is set and does not work, {renderer} does"
             return Finding("warn", detail, f"export MUJOCO_GL={renderer}")
+        elif problems:
+            # Without the variable, what is installed first is taken.
+            return Finding(
+                "warn",
+                f"only MUJOCO_GL={renderer} works ({'; '.join(problems)})",
+                f"export MUJOCO_GL={renderer}",
+            )
         else:
             return Finding("ok", f"off-screen with MUJOCO_GL={renderer}")
     return Finding(

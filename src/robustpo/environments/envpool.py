@@ -122,6 +122,10 @@ class HostEnvPool(HostEnvironment):
         result = self._pool.step(np.asarray(action).astype(self._action_dtype))
         return _to_step(np, self._entry, result)
 
+    def render(self, index: int = 0) -> np.ndarray:
+        """Return the picture `[H, W, 3]` of uint8 of one environment of a pool that draws."""
+        return self._pool.render(index)[0]
+
     def close(self) -> None:
         """Release the simulators."""
         self._pool.close()

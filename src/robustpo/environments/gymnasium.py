@@ -39,19 +39,20 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         task: id, `module:callable` or constructor.
         env_seeds: one seed per environment, given to its first reset; later episodes go on with
             the random stream that it began.
+        name: what errors call the task, instead of its id or its constructor's name.
 
     Raises:
         ConfigError: if the task is unknown, its constructor fails, or its spaces are not those of
             a continuous control task on vectors.
     """
 
-    def __init__(self, task: Task, env_seeds: Sequence[int]) -> None:
+    def __init__(self, task: Task, env_seeds: Sequence[int], *, name: str | None = None) -> None:
         self._seeds = [int(seed) for seed in env_seeds]
         if not self._seeds or min(self._seeds) < 0:
             raise ConfigError(
                 f"env_seeds={self._seeds} is not valid; give one whole number or more from 0 on"
             )
-        self._name, constructor = task_name(task), find_constructor(task)
+        self._name, constructor = name or task_name(task), find_constructor(task)
         self._envs = [_build(self._name, constructor) for _ in self._seeds]
         self._require_alike()
         self.num_envs = len(self._seeds)

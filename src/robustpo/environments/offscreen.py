@@ -5,6 +5,7 @@ MuJoCo reads its choice when it is imported, so whoever imports it here chooses 
 
 from __future__ import annotations
 
+import ctypes
 import ctypes.util
 import os
 import sys
@@ -13,6 +14,8 @@ from robustpo.errors import ConfigError
 
 # Renderers without a screen, the library each loads, and the Debian packages that bring it.
 RENDERERS = {"egl": ("EGL", "libegl1 libgl1"), "osmesa": ("OSMesa", "libosmesa6")}
+
+_egl: ctypes.CDLL | None = None
 
 
 def choose_renderer() -> None:
@@ -46,3 +49,28 @@ def require_renderer(purpose: str) -> None:
         f"{purpose} cannot be drawn: there is no screen, and no library that draws without one; "
         f"on Debian or Ubuntu: {packages}"
     )
+
+
+def load_egl(purpose: str) -> None:
+    """Load the system's EGL where EnvPool's MuJoCo finds it.
+
+    Args:
+        purpose: what is to be drawn, such as `task 'Pusher-v4'`.
+
+    Raises:
+        ConfigError: if there is none, or EnvPool was imported before it.
+    """
+    global _egl
+    if _egl is None and "envpool" in sys.modules:
+        # Its own copies of these libraries are linked by now, and drawing would end the process.
+        raise ConfigError(
+            f"{purpose} is drawn by EnvPool, which was imported before the graphics library; "
+            "record it in a process of its own: robustpo record"
+        )
+    try:
+        _egl = _egl or ctypes.CDLL("libEGL.so.1", ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise ConfigError(
+            f"{purpose} cannot be drawn: libEGL.so.1 is missing; on Debian or Ubuntu: "
+            f"apt-get install {RENDERERS['egl'][1]}"
+        ) from error

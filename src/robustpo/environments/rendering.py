@@ -1,11 +1,13 @@
 """Environments that draw themselves, without a screen.
 
-EnvPool cannot draw without a window, so its tasks are drawn by the benchmark's own implementation,
-which they agree with: dm_control, or Gymnasium.
+EnvPool's tasks are drawn by the benchmark's own implementation, which they agree with: dm_control,
+or Gymnasium. EnvPool itself draws only what Gymnasium no longer has: its MuJoCo finds no graphics
+library unless the system's was loaded before EnvPool, and then ends the process.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
@@ -18,11 +20,15 @@ from robustpo.environments import catalog
 from robustpo.environments.availability import require_extra
 from robustpo.environments.base import HostEnvironment
 from robustpo.environments.constructors import find_constructor, load_source, task_name
+from robustpo.environments.entry import Entry
 from robustpo.environments.gymnasium import GymnasiumEnvironment, Task
-from robustpo.environments.offscreen import choose_renderer, require_renderer
+from robustpo.environments.offscreen import choose_renderer, load_egl, require_renderer
 from robustpo.errors import ConfigError
 
 DEFAULT_FPS = 30.0
+# Steps per second of tasks that Gymnasium no longer has.
+ENVPOOL_FPS = {"LunarLanderContinuous-v2": 50.0, "Pusher-v4": 20.0}
+ENVPOOL_SIZE = 480
 
 
 @dataclass(frozen=True)
@@ -54,13 +60,29 @@ def make_rendering(task: Task, seed: int) -> Rendering:
         batch: Any = load_source(entry)
         environment = batch([seed])
         return Rendering(environment, environment.render, 1 / CONTROL_STEP)
+    if entry is not None and entry.id in ENVPOOL_FPS:
+        return _envpool_rendering(entry, seed)
     constructor = _drawing(task, entry)
-    environment = GymnasiumEnvironment(constructor, [seed])
+    environment = GymnasiumEnvironment(constructor, [seed], name=task_name(task))
     fps = float(environment.metadata.get("render_fps") or DEFAULT_FPS)
     return Rendering(environment, environment.render, fps)
 
 
-def _drawing(task: Task, entry: Any) -> Callable[[], Any]:
+def _envpool_rendering(entry: Entry, seed: int) -> Rendering:
+    if entry.suite.startswith("MuJoCo"):
+        load_egl(f"task {entry.id!r}")
+    from robustpo.environments.envpool import HostEnvPool
+
+    pictures = {
+        "render_mode": "rgb_array",
+        "render_width": ENVPOOL_SIZE,
+        "render_height": ENVPOOL_SIZE,
+    }
+    pool = HostEnvPool(dataclasses.replace(entry, options=entry.options | pictures), [seed])
+    return Rendering(pool, pool.render, ENVPOOL_FPS[entry.id])
+
+
+def _drawing(task: Task, entry: Entry | None) -> Callable[[], Any]:
     """Return a constructor of the task with pictures on."""
     name = task_name(task)
     if entry is not None and entry.simulator == "jax":
@@ -71,11 +93,6 @@ def _drawing(task: Task, entry: Any) -> Callable[[], Any]:
     if entry is not None and entry.suite == "DeepMind Control":
         require_renderer(f"task {name!r}")
         return _with_pictures(find_constructor(f"gymnasium/{entry.id}"))
-    if entry is not None and entry.id == "Pusher-v4":
-        raise ConfigError(
-            "task 'Pusher-v4' runs in EnvPool only, which draws nothing without a screen; record "
-            "its policy with --task Pusher-v5, whose observations are the same"
-        )
     if entry is not None and entry.suite.startswith("MuJoCo"):
         require_extra("mujoco", f"a picture of {name!r}")
         require_renderer(f"task {name!r}")

@@ -67,10 +67,15 @@ def record_video(
         StorageError: if the file could not be written.
     """
     path = Path(out)
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"out={str(path)!r} is not valid; expected a name that ends in .mp4")
+    if path.suffix.lower() not in SUFFIXES:
+        expected = " or ".join(SUFFIXES)
+        raise ConfigError(
+            f"out={str(path)!r} is not valid; expected a name that ends in {expected}"
+        )
     if episodes < 1:
         raise ConfigError(f"episodes={episodes} is not valid; expected at least 1")
+    if max_steps is not None and max_steps < 1:
+        raise ConfigError(f"max_steps={max_steps} is not valid; expected at least 1")
     require_extra("video", "a video")
     rendering = make_rendering(task, seed)
     try:
@@ -138,13 +143,14 @@ def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
             height, width = (side // 2 * 2 for side in frame.shape[:2])
             encoder = encoder or _start_encoder(partial, width, height, fps)
             assert encoder.stdin is not None
-            encoder.stdin.write(np.ascontiguousarray(frame[:height, :width]).tobytes())
+            try:
+                encoder.stdin.write(np.ascontiguousarray(frame[:height, :width]).tobytes())
+            except BrokenPipeError:
+                # FFmpeg has ended, and says why below.
+                break
             count += 1
         assert encoder is not None
-        _, complaints = encoder.communicate()
-        if encoder.returncode:
-            last = complaints.decode(errors="replace").strip().splitlines()[-1:]
-            raise OSError(f"FFmpeg: {''.join(last) or encoder.returncode}")
+        _require_success(encoder)
         os.replace(partial, path)
     except OSError as error:
         raise StorageError(path, error) from error
@@ -154,6 +160,13 @@ def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
             encoder.communicate()
         partial.unlink(missing_ok=True)
     return count
+
+
+def _require_success(encoder: subprocess.Popen[bytes]) -> None:
+    _, complaints = encoder.communicate()
+    if encoder.returncode:
+        last = complaints.decode(errors="replace").strip().splitlines()[-1:]
+        raise OSError(f"FFmpeg: {''.join(last) or f'exit code {encoder.returncode}'}")
 
 
 def _start_encoder(file: Path, width: int, height: int, fps: float) -> subprocess.Popen[bytes]:
