@@ -116,7 +116,7 @@ class _Checked:
 
 
 def _check(entries: Sequence[Entry], *, as_json: bool) -> int:
-    """Make and step each task in a process of its own suite, and report it."""
+    """Make and step each task in a process of its own, and report it."""
     results = []
     for entry in entries:
         extra = missing_extra(entry)

@@ -22,8 +22,8 @@ from robustpo.settings import Shape
 
 
 def _elu(x: Array) -> Array:
-    # exp(x) − 1 instead of expm1, which takes three times as long on the CPU; what it loses near
-    # zero is below the last bit of 1.
+    # exp(x) − 1 instead of expm1, which makes a forward pass of small layers 1.7 times as long on
+    # the CPU; what it loses near zero is below the last bit of 1.
     return jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0.0)) - 1.0)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -69,8 +71,7 @@ def make_playground(name: str) -> BraxTask:
     Raises:
         ConfigError: if Playground knows no such task.
     """
-    # Importing it announces on standard output which optional parts are missing.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _silent():
         from mujoco_playground import registry
     if name not in registry.ALL_ENVS:
         raise ConfigError(
@@ -88,7 +89,8 @@ def make_brax(name: str) -> BraxTask:
     Raises:
         ConfigError: if Brax knows no such task.
     """
-    from brax import envs
+    with _silent():
+        from brax import envs
 
     try:
         environment = envs.get_environment(name)
@@ -97,3 +99,15 @@ def make_brax(name: str) -> BraxTask:
             f"Brax has no task {name!r}; choose one of {', '.join(sorted(envs._envs))}"
         ) from None
     return BraxTask(environment, BRAX_EPISODE_LIMIT)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep to themselves what the packages say when they are imported.
+
+    Playground announces on standard output which optional parts are missing; Brax warns of a
+    package of its own that is no longer maintained.
+    """
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -67,7 +67,7 @@ def make_environment(
         from robustpo.environments.envpool import EnvPoolEnvironment
 
         return EnvPoolEnvironment(entry, env_seeds)
-    return _make_jax(task, env_seeds) or make_host_environment(task, env_seeds, processes=processes)
+    return _make(task, env_seeds, processes)
 
 
 def make_host_environment(
@@ -83,15 +83,36 @@ def make_host_environment(
         from robustpo.environments.envpool import HostEnvPool
 
         return HostEnvPool(entry, env_seeds)
+    environment = _make(task, env_seeds, processes)
+    if isinstance(environment, HostEnvironment):
+        return environment
+    from robustpo.environments.jax_task import HostJaxEnvironment
+
+    return HostJaxEnvironment(environment)
+
+
+def _make(task: Task, env_seeds: Sequence[int], processes: int) -> Any:
+    """Make a simulator that is not EnvPool's."""
+    from robustpo.environments.constructors import (
+        construct,
+        find_constructor,
+        load_source,
+        task_name,
+    )
+
+    entry = _catalogued(task)
     if entry is not None and entry.simulator == "mujoco":
-        from robustpo.environments.constructors import load_source
+        return load_source(entry)(env_seeds)
+    if entry is None or entry.simulator == "jax":
+        name = task_name(task)
+        made = construct(name, find_constructor(task))
+        if is_jax_task(made):
+            from robustpo.environments.jax_task import JaxEnvironment
 
-        batch: Any = load_source(entry)
-        return batch(env_seeds)
-    if traced := _make_jax(task, env_seeds):
-        from robustpo.environments.jax_task import HostJaxEnvironment
-
-        return HostJaxEnvironment(traced)
+            suite = entry.suite if entry else "Custom"
+            return JaxEnvironment(made, env_seeds, name=name, suite=suite)
+        if callable(close := getattr(made, "close", None)):
+            close()
     if processes:
         from robustpo.environments.processes import ProcessEnvironment
 
@@ -112,24 +133,6 @@ def list_tasks() -> list[TaskSpec]:
 
 def _catalogued(task: Task) -> Entry | None:
     return catalog.find(task) if isinstance(task, str) else None
-
-
-def _make_jax(task: Task, env_seeds: Sequence[int]) -> Any:
-    """Return a `JaxEnvironment` if the task is written in JAX, otherwise None."""
-    from robustpo.environments.constructors import construct, find_constructor, task_name
-
-    entry = _catalogued(task)
-    if entry is not None and entry.simulator != "jax":
-        return None
-    name = task_name(task)
-    made = construct(name, find_constructor(task))
-    if not is_jax_task(made):
-        if callable(close := getattr(made, "close", None)):
-            close()
-        return None
-    from robustpo.environments.jax_task import JaxEnvironment
-
-    return JaxEnvironment(made, env_seeds, name=name, suite=entry.suite if entry else "Custom")
 
 
 def is_jax_task(made: object) -> bool:

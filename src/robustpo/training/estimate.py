@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from robustpo.config import RunConfig
+from robustpo.environments import catalog
 from robustpo.environments.base import HostEnvironment, TaskSpec
 from robustpo.environments.envpool import HostEnvPool
 from robustpo.environments.make import make_host_environment
@@ -29,10 +30,20 @@ FORWARD_AND_BACKWARD = 3.0
 BEYOND_PRODUCTS = 1.4
 
 
-def seconds_per_step(config: RunConfig, num_agents: int, task: str | Callable[[], Any]) -> float:
-    """Estimate the time of one simulator step of one agent, its share of learning included."""
+def seconds_per_step(
+    config: RunConfig, num_agents: int, task: str | Callable[[], Any], env_processes: int = 0
+) -> float | None:
+    """Estimate the time of one simulator step of one agent, its share of learning included.
+
+    None for simulators written in JAX: they would be compiled once more, for that alone.
+    """
+    entry = catalog.find(config.task)
+    if entry is not None and entry.simulator == "jax":
+        return None
     count = min(num_agents * config.shape.num_envs, MEASURED_ENVIRONMENTS)
-    environment = make_host_environment(task, list(range(1, count + 1)))
+    environment = make_host_environment(task, list(range(1, count + 1)), processes=env_processes)
+    if environment.spec.simulator == "jax":
+        return None
     try:
         with watching():
             simulator = _simulator_seconds(environment, count)

@@ -218,8 +218,10 @@ class Trainer:
         return host, rollout, moments
 
     def _located(self, error: SimulatorError) -> SimulatorError:
-        """Say whose simulator it was, and at which of its steps."""
-        agent = self.agents[(error.index or 0) // self.shape.num_envs]
+        """Say whose simulator it was and at which of its steps, if that is known."""
+        if error.index is None:
+            return error
+        agent = self.agents[error.index // self.shape.num_envs]
         step = agent.log.step + error.row * self.shape.num_envs + 1
         who = f"{agent.config.variant}, seed {agent.config.settings.seed}, step {step:,}"
         return SimulatorError(f"{who}: {error}", error.index)

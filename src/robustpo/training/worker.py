@@ -54,7 +54,9 @@ def train_shard(
     use_cache()
     watchdog.limit(step_timeout)
     task = constructor or configs[0].task
-    emit({"kind": "estimate", "seconds_per_step": seconds_per_step(configs[0], len(configs), task)})
+    estimated = seconds_per_step(configs[0], len(configs), task, env_processes)
+    if estimated is not None:
+        emit({"kind": "estimate", "seconds_per_step": estimated})
     records = [RunRecord(d, c) for d, c in zip(directories, configs, strict=True)]
     Trainer(
         configs,
