@@ -1,11 +1,11 @@
 """Host environments in processes: the same bits, the same errors, and nothing left running."""
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -17,12 +17,6 @@ from robustpo.errors import ConfigError, SimulatorError
 
 TASK = "gymnasium/Pendulum-v1"
 SEEDS = [5, 6, 7, 8, 9]
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    """Let the processes import what this module defines."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
 
 
 def actions(count):
@@ -77,6 +71,16 @@ def test_what_a_constructor_makes_here_is_stepped_there_and_its_errors_come_back
     with pytest.raises(SimulatorError, match=r"simulator seed 1: step raised .*a joint broke") as e:
         environment.step(zeros)
     assert e.value.index == 0
+    environment.close()
+
+
+def test_a_task_may_lie_beside_the_program_that_was_started(tmp_path, monkeypatch):
+    source = "import gymnasium\n\ndef make():\n    return gymnasium.make('Pendulum-v1')\n"
+    (tmp_path / "beside_the_program.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    make = importlib.import_module("beside_the_program").make
+    environment = ProcessEnvironment(make, [1, 2], 2)
+    assert environment.reset().shape == (2, 3)
     environment.close()
 
 

@@ -38,12 +38,6 @@ class Mortal(gymnasium.Wrapper):
         return super().step(action)
 
 
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    """Let the processes import what this module defines."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-
-
 @pytest.mark.parametrize(
     ("way", "processes", "words"),
     [

@@ -23,6 +23,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
     try:
+        # What the task is made of may lie beside the program that was started, not here.
+        sys.path[:] = dict.fromkeys([*connection.recv(), *sys.path])
         task, seeds = cloudpickle.loads(connection.recv_bytes())
         try:
             environment = GymnasiumEnvironment(task, seeds)

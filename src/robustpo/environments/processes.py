@@ -158,6 +158,7 @@ class _Worker:
             start_new_session=True,
         )
         theirs.close()
+        self.connection.send(sys.path)
         self.connection.send_bytes(cloudpickle.dumps((task, seeds)))
 
 
