@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ PROBE = Path(__file__).with_name("probe.py")
 POLL_SECONDS = 0.01
 COMMAND_SECONDS = 240.0
 STEPS_OF_COMMAND = 20_480
+WHOLE_COMMAND_SECONDS = 900.0
+STEPS_OF_WHOLE_COMMAND = 100_000_000
 
 Sample = dict[str, float]
 
@@ -45,6 +49,8 @@ class Launcher:
         """
         if measurement.kind in ("cold", "warm"):
             return self._time_command(measurement)
+        if measurement.kind == "whole":
+            return self._time_whole_command(measurement)
         if measurement.processes > len(self._cores):
             raise RuntimeError(
                 f"{measurement} needs {measurement.processes} cores and this process may use "
@@ -97,30 +103,53 @@ class Launcher:
         )
 
     def _time_command(self, measurement: Measurement) -> Sample:
-        """Run `robustpo train`; return the seconds until the first iteration is on disk."""
-        cache, out = self._work / "command-cache", self._work / "runs"
-        shutil.rmtree(out, ignore_errors=True)
+        """Run `robustpo train`; return the seconds until its first iteration is on disk."""
+        cache = self._work / "command-cache"
         if measurement.kind == "cold":
             shutil.rmtree(cache, ignore_errors=True)
-        command = [str(Path(sys.executable).with_name("robustpo")), "train", measurement.task]
-        command += ["--seeds", f"0:{measurement.agents}", "--steps", str(STEPS_OF_COMMAND)]
-        command += ["--out", str(out)]
+        options = ["--seeds", f"0:{measurement.agents}", "--steps", str(STEPS_OF_COMMAND)]
+        with self._command(measurement.task, options, cache) as (process, out, start):
+            seconds = _wait_for_row(out, process, start)
+            code = process.wait(COMMAND_SECONDS)
+        if seconds is None or code != 0:
+            raise RuntimeError(f"the command recorded nothing or failed: exit code {code}")
+        return {"s": seconds}
+
+    def _time_whole_command(self, measurement: Measurement) -> Sample:
+        """Run `robustpo train` to its end; return the seconds and the final return."""
+        options = ["--seeds", f"0:{measurement.agents}", "--steps", str(STEPS_OF_WHOLE_COMMAND)]
+        with self._command(measurement.task, options, self._work / "cache") as (
+            process,
+            out,
+            start,
+        ):
+            code = process.wait(WHOLE_COMMAND_SECONDS)
+            seconds = time.perf_counter() - start
+            found = [json.loads(file.read_text()) for file in out.rglob("result.json")]
+        if code != 0 or not found:
+            raise RuntimeError(f"the command failed: exit code {code}")
+        return {"s": seconds, "return": min(result["final_return"] for result in found)}
+
+    @contextlib.contextmanager
+    def _command(
+        self, task: str, options: list[str], cache: Path
+    ) -> Iterator[tuple[subprocess.Popen[Any], Path, float]]:
+        """Start `robustpo train` as a person does; whatever happens, it is ended."""
+        out = self._work / "runs"
+        shutil.rmtree(out, ignore_errors=True)
+        command = [str(Path(sys.executable).with_name("robustpo")), "train", task, *options]
         start = time.perf_counter()
         process = subprocess.Popen(
-            command,
+            [*command, "--out", str(out)],
             env=os.environ | {"ROBUSTPO_CACHE": str(cache)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         try:
-            seconds = _wait_for_row(out, process, start)
-            code = process.wait(COMMAND_SECONDS)
+            yield process, out, start
         finally:
             process.kill()
             process.wait()
-        if seconds is None or code != 0:
-            raise RuntimeError(f"{' '.join(command)} recorded nothing or failed: exit code {code}")
-        return {"s": seconds}
 
 
 def _wait_for_row(out: Path, process: subprocess.Popen[Any], start: float) -> float | None:

@@ -6,11 +6,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from robustpo.environments.catalog import CATALOG
+from robustpo.environments.suites import CLEANRL
+
 WALKER = "dm_control/walker-walk-v0"
 CHEETAH = "dm_control/cheetah-run-v0"
 PENDULUM = "dm_control/pendulum-swingup-v0"
+CARTPOLE = "isaac/Cartpole-v0"
+# The 61 tasks of the published comparison.
+PUBLISHED = tuple(task for task, entry in CATALOG.items() if CLEANRL in entry.published)
 
-Kind = Literal["train", "bare", "sb3", "cold", "warm", "update"]
+Kind = Literal["train", "bare", "sb3", "cold", "warm", "whole", "update"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +25,9 @@ class Measurement:
 
     Attributes:
         kind: `train` (what a worker runs), `bare` (the simulator alone under random actions),
-            `sb3` (the peer), `cold` or `warm` (the command, with an empty or a filled cache),
-            `update` (the updates of all methods in turn, in one process).
+            `sb3` (the peer), `cold` or `warm` (the command until its first iteration, with an empty
+            or a filled cache), `whole` (the command to its end), `update` (the updates of all
+            methods in turn, in one process).
         task: id of the task.
         agents: agents of the population, or environments of the bare simulator.
         processes: how many run at once, each on a core of its own.
@@ -45,6 +52,7 @@ class Row:
         quantity: which number of the samples counts, its unit first. Of steps/s more is better,
             else less.
         base_quantity: which number of the base counts; None takes the same.
+        once: measured once, because it takes long, however many repetitions there are.
     """
 
     group: str
@@ -54,6 +62,7 @@ class Row:
     target: float | None = None
     quantity: str = "steps/s"
     base_quantity: str | None = None
+    once: bool = False
 
     @property
     def unit(self) -> str:
@@ -77,6 +86,11 @@ def _speed_rows(task: str, sb3: float | None, bare: float) -> list[Row]:
 def _single_row(task: str, target: float) -> Row:
     alone, peer = Measurement("train", task), Measurement("sb3", task)
     return Row("single", "1 agent ÷ Stable-Baselines3 PPO", alone, peer, target)
+
+
+def _task_row(task: str) -> Row:
+    subject, bare = _five(task), Measurement("bare", task, 5)
+    return Row("tasks", "training ÷ bare simulator", subject, bare, once=True)
 
 
 def _workers_row(task: str) -> Row:
@@ -137,9 +151,19 @@ ROWS = [
         "s",
     ),
     Row("memory", "peak memory of a worker, 5 agents", _five(WALKER), None, 1024.0, "MiB"),
+    Row(
+        "isaac",
+        "command to end, 100M steps",
+        Measurement("whole", CARTPOLE),
+        None,
+        240.0,
+        "s",
+        once=True,
+    ),
     _update_row("rpo", "rpo:noise=none", 1.10),
     _update_row("drac-ppo", "rpo", 2.0),
     *(_update_row(m, "rpo") for m in UPDATE_METHODS[1:] if m != "drac-ppo"),
+    *(_task_row(task) for task in PUBLISHED),
 ]
 GROUPS = tuple(dict.fromkeys(row.group for row in ROWS))
 
@@ -149,13 +173,18 @@ def chosen_rows(groups: Collection[str]) -> list[Row]:
     return [row for row in ROWS if not groups or row.group in groups]
 
 
-def measurements_of(rows: list[Row]) -> list[Measurement]:
-    """Return what the rows need, each once, task by task so that what is compared is close."""
+def measurements_of(rows: list[Row], repetition: int = 0) -> list[Measurement]:
+    """Return what a repetition measures, each once, task by task so that what is compared is close.
+
+    Args:
+        rows: what is to be compared.
+        repetition: counted from 0; from the second on, rows measured once are left out.
+    """
     needed: dict[Measurement, None] = {}
     for row in rows:
         for measurement in (row.subject, row.base):
-            if measurement is not None:
+            if measurement is not None and not (row.once and repetition):
                 needed[measurement] = None
-    tasks = [WALKER, CHEETAH, PENDULUM]
+    tasks = list(dict.fromkeys(measurement.task for measurement in needed))
     # A filled cache is what the measurement with an empty one leaves behind.
     return sorted(needed, key=lambda m: (tasks.index(m.task), m.kind == "warm"))

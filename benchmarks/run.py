@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from launch import Launcher, Sample
-from plan import GROUPS, Measurement, chosen_rows, measurements_of
+from plan import GROUPS, Measurement, Row, chosen_rows, measurements_of
 from report import HEADER, conditions, results, table, write
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +31,7 @@ def main() -> None:
     date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     load = os.getloadavg()[0]
     start = time.perf_counter()
-    samples = _measure(measurements_of(rows), options.repetitions, options.seconds)
+    samples = _measure(rows, options.repetitions, options.seconds)
     about = conditions(
         date,
         {
@@ -67,16 +67,14 @@ def _parse() -> argparse.Namespace:
     return options
 
 
-def _measure(
-    measurements: Sequence[Measurement], repetitions: int, seconds: float
-) -> dict[Measurement, list[Sample]]:
+def _measure(rows: list[Row], repetitions: int, seconds: float) -> dict[Measurement, list[Sample]]:
     """Take every measurement once, then all again: A B C, A B C, …."""
-    samples: dict[Measurement, list[Sample]] = {m: [] for m in measurements}
+    samples: dict[Measurement, list[Sample]] = {m: [] for m in measurements_of(rows)}
     console = Console(stderr=True, highlight=False)
     with tempfile.TemporaryDirectory() as work:
         launcher = Launcher(Path(work), seconds)
         for repetition in range(repetitions):
-            for m in measurements:
+            for m in measurements_of(rows, repetition):
                 sample = launcher.take(m)
                 samples[m].append(sample)
                 numbers = ", ".join(f"{value:,.2f} {unit}" for unit, value in sample.items())
