@@ -102,6 +102,8 @@ _OTHER_POLES = (
     "gymnasium/dm_control/cartpole-{}-v0 is dm_control itself"
 )
 _DM_CONTROL_NOTES = {
+    "ball_in_cup-catch": "EnvPool pays for a ball within 0.042 m of the target, dm_control within "
+    "0.025; gymnasium/dm_control/ball_in_cup-catch-v0 is dm_control itself",
     "cartpole-two_poles": _OTHER_POLES.format("two_poles"),
     "cartpole-three_poles": _OTHER_POLES.format("three_poles"),
     "quadruped-escape": "EnvPool's terrain is white noise, dm_control's is smooth; "
