@@ -58,7 +58,7 @@ class Launcher:
             )
         samples = self._run_probes(measurement)
         # Side by side, processes add up; what disturbed one of them disturbed the measurement.
-        added = [name for name in ("steps/s", "MiB") if name in samples[0]]
+        added = [name for name in ("steps/s", "steps/core-s", "MiB") if name in samples[0]]
         return {
             **{name: value for name, value in samples[0].items() if name.startswith("ms ")},
             **{name: sum(sample[name] for sample in samples) for name in added},

@@ -49,8 +49,8 @@ class Row:
         subject: the measurement that is judged.
         base: what it is divided by; None judges the quantity itself.
         target: what the median ratio or quantity should reach; None states it without judgement.
-        quantity: which number of the samples counts, its unit first. Of steps/s more is better,
-            else less.
+        quantity: which number of the samples counts, its unit first. Of steps more is better, else
+            less.
         base_quantity: which number of the base counts; None takes the same.
         once: measured once, because it takes long, however many repetitions there are.
     """
@@ -90,7 +90,8 @@ def _single_row(task: str, target: float) -> Row:
 
 def _task_row(task: str) -> Row:
     subject, bare = _five(task), Measurement("bare", task, 5)
-    return Row("tasks", "training ÷ bare simulator", subject, bare, once=True)
+    title = "training ÷ bare simulator, per core"
+    return Row("tasks", title, subject, bare, quantity="steps/core-s", once=True)
 
 
 def _workers_row(task: str) -> Row:

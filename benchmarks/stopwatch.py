@@ -50,9 +50,14 @@ class Stopwatch:
         return self.elapsed >= self._seconds and self.timed >= FEWEST_ITERATIONS
 
     def result(self) -> dict[str, float]:
-        """Return the speed, what it was measured over, and the share of its core that it got."""
+        """Return the speed, what it was measured over, and the share of its core that it got.
+
+        Speed is per second of wall-clock time, and per second that the core worked for this
+        process: what others took of it does not count.
+        """
         return {
             "steps/s": self.timed * self._steps / self.elapsed,
+            "steps/core-s": self.timed * self._steps / self.cpu,
             "iterations": self.timed,
             "seconds": self.elapsed,
             "core": self.cpu / self.elapsed,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import robustpo
 from robustpo.environments.catalog import CATALOG
 from robustpo.environments.make import make_host_environment
+from robustpo.environments.rendering import make_rendering
 from robustpo.errors import ConfigError, StorageError
 from robustpo.evaluation.video import record_video
 from robustpo.policy import Policy, save_policy
@@ -75,6 +77,24 @@ def test_a_film_shows_something_that_moves(tmp_path, task, rate):
     moved = np.abs(frames[-1].astype(int) - frames[0]).max(-1) > 30
     assert moved.sum() > 50
     assert list(tmp_path.iterdir()) == [film.path]
+
+
+@needs_gl
+@pytest.mark.parametrize("task", ["HalfCheetah-v4", "Ant-v5", "Swimmer-v4"])
+def test_the_camera_follows_the_robot(task):
+    rendering = make_rendering(task, 0)
+    rendering.environment.reset()
+    env: Any = rendering.environment
+    inner = env._envs[0].unwrapped
+    position = inner.data.qpos.copy()
+    position[0] = 60.0
+    inner.set_state(position, inner.data.qvel.copy())
+    frame = rendering.frame()
+    # The robot is in the middle, where an empty floor has few colours.
+    height, width = frame.shape[0] // 4, frame.shape[1] // 4
+    middle = frame[height:-height, width:-width].reshape(-1, 3)
+    assert len(np.unique(middle, axis=0)) > 300
+    env.close()
 
 
 def test_returns_are_those_of_the_environment(tmp_path):

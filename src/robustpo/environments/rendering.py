@@ -96,11 +96,26 @@ def _drawing(task: Task, entry: Entry | None) -> Callable[[], Any]:
     if entry is not None and entry.suite.startswith("MuJoCo"):
         require_extra("mujoco", f"a picture of {name!r}")
         require_renderer(f"task {name!r}")
+        constructor = find_constructor(f"gymnasium/{entry.id}")
+        return functools.partial(_follow, _with_pictures(constructor))
     original = f"gymnasium/{entry.id}" if entry is not None else task
     constructor = find_constructor(original)
     parameters = inspect.signature(constructor).parameters.values()
     accepts = any(p.name == "render_mode" or p.kind == p.VAR_KEYWORD for p in parameters)
     return _with_pictures(constructor) if accepts else constructor
+
+
+def _follow(constructor: Callable[[], Any]) -> Any:
+    """Build a MuJoCo environment whose camera goes with the robot.
+
+    Gymnasium's free camera stays where the robot begins, and a cheetah is out of its picture within
+    two seconds; nearly all models have a camera that tracks.
+    """
+    env = constructor()
+    renderer = env.unwrapped.mujoco_renderer
+    if env.unwrapped.model.ncam:
+        renderer.camera_id = 0
+    return env
 
 
 def _with_pictures(constructor: Callable[..., Any]) -> Callable[[], Any]:

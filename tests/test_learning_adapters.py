@@ -1,0 +1,45 @@
+"""Learning on one task of every adapter besides EnvPool's: short runs, one seed, a stated margin.
+
+`test_learning.py` has EnvPool, `training/test_jax_training.py` a simulator in plain JAX, and
+`training/test_host_training.py` a Gymnasium environment.
+"""
+
+import polars as pl
+import pytest
+
+import robustpo
+from robustpo.environments.availability import is_installed
+from robustpo.environments.catalog import CATALOG
+
+pytestmark = pytest.mark.slow
+
+# Task, options, and what the last tenth of the rows has to pay on average. Beside it stand what an
+# untrained policy earns and what two or three other seeds had earned by then.
+RUNS = {
+    # Random actions earn 17 ± 12; two seeds had 90 to 145 after a million steps.
+    "mujoco": ("isaac/BallBalance-v0", {"steps": 1_000_000, "num_envs": 1024}, 50),
+    # The first episodes earn 225 to 310 of 1,000; three seeds ended at 924 to 975.
+    "playground": (
+        "playground/CartpoleBalance",
+        {"steps": 1_000_000, "num_envs": 256, "preset": "isaac"},
+        600,
+    ),
+    # The first episodes earn 390 to 425; one seed ended at 714.
+    "pybullet": ("AntBulletEnv-v0", {"steps": 300_000}, 550),
+}
+
+
+@pytest.mark.parametrize("adapter", RUNS)
+def test_a_short_run_learns(adapter, tmp_path):
+    task, options, wanted = RUNS[adapter]
+    extra = CATALOG[task].extra
+    if extra and not is_installed(extra):
+        pytest.skip(f"pip install 'robustpo[{extra}]'")
+    if "num_envs" in options:
+        options = options | {"num_minibatches": 2}
+    robustpo.train(task, seeds=5, out=tmp_path, progress=False, **options)
+    rows = robustpo.load_results(tmp_path).drop_nulls("return_mean").sort("step")
+    ended = rows.tail(max(1, len(rows) // 10)).select(pl.col("return_mean").mean()).item()
+    first = rows["return_mean"][0]
+    print(f"{task}: {first:.0f} at first, {ended:.0f} in the end, wanted {wanted}")
+    assert ended > wanted > first
