@@ -1,4 +1,4 @@
-"""The command line: train, compare, evaluate, record, methods, theory, envs, doctor.
+"""The command line: train, compare, evaluate, record, study, methods, theory, envs, doctor.
 
 Its words are those of the Python API.
 """
@@ -25,6 +25,7 @@ from robustpo.cli_envs import Envs
 from robustpo.cli_methods import Methods
 from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
 from robustpo.cli_record import Record
+from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
 from robustpo.errors import ConfigError, RobustpoError
 from robustpo.methods import METHODS
@@ -211,6 +212,7 @@ def _parse(arguments: list[str]) -> Any:
                     "compare": Compare,
                     "evaluate": Evaluate,
                     "record": Record,
+                    "study": StudyGroup,
                     "methods": Methods,
                     "envs": Envs,
                     "theory": Theory,

@@ -64,16 +64,9 @@ else:
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """Length, place and processes."""
+class ExecutionOptions:
+    """Place and processes; none of it changes a result."""
 
-    steps: int = 8_000_000
-    """Simulator steps of each run."""
-    preset: Annotated[
-        Literal["paper", "isaac"] | None,
-        arg(metavar="{paper,isaac}", help_behavior_hint="(default: the task's own, mostly paper)"),
-    ] = None
-    """Defaults that the method is laid over: the paper's Table 2 or rl_games' of IsaacGym."""
     out: Path = Path("runs")
     """Directory that holds all runs."""
     workers: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all)")] = None
@@ -88,6 +81,24 @@ class RunOptions:
     """Seconds that a step of a simulator outside the compiled program may take; 0 for no limit."""
     env_processes: int = 0
     """Processes of each worker that step simulators outside the compiled program; 0 for none."""
+    track: Annotated[
+        Literal["tensorboard"] | None,
+        arg(metavar="{tensorboard}", help_behavior_hint="(default: nothing)"),
+    ] = None
+    """Write scalars beside each run (extra `tensorboard`)."""
+
+
+@dataclass(frozen=True)
+class RunOptions(ExecutionOptions):
+    """Length, place and processes."""
+
+    steps: int = 8_000_000
+    """Simulator steps of each run."""
+    preset: Annotated[
+        Literal["paper", "isaac"] | None,
+        arg(metavar="{paper,isaac}", help_behavior_hint="(default: the task's own, mostly paper)"),
+    ] = None
+    """Defaults that the method is laid over: the paper's Table 2 or rl_games' of IsaacGym."""
     eval_every: int = 0
     """Steps between evaluations during training, which keep the best policy; 0 for none."""
     eval_episodes: int = 10
@@ -96,8 +107,3 @@ class RunOptions:
         str | None, arg(metavar="PATH", help_behavior_hint="(default: none)")
     ] = None
     """Policy file or run directory to start from."""
-    track: Annotated[
-        Literal["tensorboard"] | None,
-        arg(metavar="{tensorboard}", help_behavior_hint="(default: nothing)"),
-    ] = None
-    """Write scalars beside each run (extra `tensorboard`)."""

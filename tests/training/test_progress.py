@@ -14,6 +14,7 @@ from robustpo.training.progress_state import (
 )
 
 TOTAL = 100_000
+TOTALS = {"rpo": TOTAL, "ppo": TOTAL}
 
 
 class Clock:
@@ -85,7 +86,7 @@ def test_counts(count, text):
 
 def test_speed_share_and_time_left_by_hand():
     clock = Clock()
-    state = ProgressState({"rpo": 2, "ppo": 1}, TOTAL, clock)
+    state = ProgressState({"rpo": 2, "ppo": 1}, TOTALS, clock)
     for second in range(11):
         clock.now = 1000.0 + second
         for seed in range(2):
@@ -100,7 +101,7 @@ def test_speed_share_and_time_left_by_hand():
 
 def test_speed_follows_the_recent_past():
     clock = Clock()
-    state = ProgressState({"rpo": 1}, TOTAL, clock)
+    state = ProgressState({"rpo": 1}, TOTALS, clock)
     at = 0
     for second in range(200):
         clock.now += 1
@@ -111,7 +112,7 @@ def test_speed_follows_the_recent_past():
 
 def test_resumed_and_already_finished_runs_do_not_count_as_speed():
     clock = Clock()
-    state = ProgressState({"rpo": 2}, TOTAL, clock)
+    state = ProgressState({"rpo": 2}, TOTALS, clock)
     state.progress(step(seed=0, at=50_000))
     clock.now += 10
     state.ended({"variant": "rpo", "seed": 1, "final_return": 3.0}, "finished")
@@ -121,7 +122,7 @@ def test_resumed_and_already_finished_runs_do_not_count_as_speed():
 
 
 def test_failed_seeds_are_counted_and_left_out_of_the_mean():
-    state = ProgressState({"rpo": 3}, TOTAL, Clock())
+    state = ProgressState({"rpo": 3}, TOTALS, Clock())
     for seed, value in enumerate((10.0, 20.0, 900.0)):
         state.progress(step(seed=seed, at=10_000, returned=value, entropy=1.0))
     state.ended({"variant": "rpo", "seed": 2, "step": 10_000, "text": "nan"}, "failed")
@@ -137,7 +138,7 @@ def test_failed_seeds_are_counted_and_left_out_of_the_mean():
 
 
 def test_values_not_known_yet_or_not_finite_do_not_replace_known_ones():
-    state = ProgressState({}, TOTAL, Clock())
+    state = ProgressState({}, TOTALS, Clock())
     state.progress(step(at=1))
     assert state.value("rpo", "return_mean") is None
     state.progress(step(at=2, returned=5.0))
@@ -152,7 +153,7 @@ def test_values_not_known_yet_or_not_finite_do_not_replace_known_ones():
 
 def test_lines_are_few_and_whole_when_piped():
     clock, console = Clock(), piped()
-    with Progress({"rpo": 1}, TOTAL, console=console, clock=clock) as progress:
+    with Progress({"rpo": 1}, TOTALS, console=console, clock=clock) as progress:
         for second in range(1, 1001):
             clock.now += 1
             progress.update(step(at=100 * second, returned=1.0))
@@ -167,7 +168,7 @@ def test_lines_are_few_and_whole_when_piped():
 
 def test_a_quick_run_prints_hardly_anything_and_a_slow_one_is_not_silent():
     clock, console = Clock(), piped()
-    with Progress({"rpo": 1}, TOTAL, console=console, clock=clock) as progress:
+    with Progress({"rpo": 1}, TOTALS, console=console, clock=clock) as progress:
         for second in range(9):
             clock.now += 1
             progress.update(step(at=10_000 * second))
@@ -198,7 +199,9 @@ def test_an_unknown_event_is_refused():
 def test_live_table_at_any_width(width):
     console = terminal(width)
     names = ["ppo", "rpo_alpha-0.1_learning-rate-0.001_hidden-sizes-256x256", "[red]odd[/red]"]
-    with Progress(dict.fromkeys(names, 5), TOTAL, console=console) as progress:
+    with Progress(
+        dict.fromkeys(names, 5), dict.fromkeys(names, TOTAL), console=console
+    ) as progress:
         for name in names:
             progress.update(step(name, at=50_000, returned=321.0, entropy=1.25))
         failed = {"kind": "failed", "variant": "ppo", "seed": 1, "step": 7, "text": "[/oops]"}
@@ -211,7 +214,7 @@ def test_live_table_at_any_width(width):
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_the_numbers_stay_readable_beside_long_names(width):
-    state = ProgressState({}, TOTAL, Clock())
+    state = ProgressState({}, TOTALS, Clock())
     for seed, value in enumerate((1234.0, 1250.0)):
         state.progress(step("rpo_" + "x" * 200, seed, 50_000, value, 3.25))
     console = Console(width=width, record=True, file=io.StringIO())

@@ -11,6 +11,7 @@ from statistics import fmean
 import polars as pl
 
 from robustpo.errors import ConfigError
+from robustpo.reports.scores import is_usable
 from robustpo.reports.statistics import (
     Difference,
     MeanInterval,
@@ -97,7 +98,7 @@ def aggregate(
     summary = summary.filter(pl.col("variant").is_in(order))
     task = _only_task(summary)
     _require_distinct_seeds(summary)
-    usable = summary.filter(_is_usable())
+    usable = summary.filter(is_usable())
     returns = {
         name: tuple(_of(usable, name).sort("seed")["final_return"].to_list()) for name in order
     }
@@ -170,10 +171,6 @@ def _require_distinct_seeds(summary: pl.DataFrame) -> None:
         )
 
 
-def _is_usable() -> pl.Expr:
-    return pl.col("status").eq(COMPLETED) & pl.col("final_return").is_finite().fill_null(False)
-
-
 def _of(frame: pl.DataFrame, variant: str) -> pl.DataFrame:
     return frame.filter(pl.col("variant") == variant)
 
@@ -187,7 +184,7 @@ def _row(
     difference: Difference | None,
 ) -> VariantRow:
     runs = _of(summary, variant)
-    used = runs.filter(_is_usable()).sort("seed")
+    used = runs.filter(is_usable()).sort("seed")
     last = (
         _of(results, variant)
         .filter(pl.col("seed").is_in(used["seed"].to_list()))
@@ -213,7 +210,7 @@ def _row(
 
 
 def _count_left_out(runs: pl.DataFrame) -> str:
-    left_out = runs.filter(~_is_usable())
+    left_out = runs.filter(~is_usable())
     reasons = [_reason(row) for row in left_out.iter_rows(named=True)]
     return ", ".join(f"{reasons.count(r)} {r}" for r in sorted(set(reasons)))
 
@@ -224,7 +221,7 @@ def _reason(run: dict) -> str:
 
 def _notes(summary: pl.DataFrame, labels: dict[str, str]) -> tuple[str, ...]:
     notes = []
-    left_out = summary.filter(~_is_usable()).sort("variant", "seed")
+    left_out = summary.filter(~is_usable()).sort("variant", "seed")
     for run in left_out.iter_rows(named=True):
         at = "" if run["steps"] is None else f" at step {run['steps']:,}"
         text = f"{labels[run['variant']]} seed {run['seed']}: {_reason(run)}{at}"

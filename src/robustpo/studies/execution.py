@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from robustpo.settings import Shape
 from robustpo.studies.grid import pack
 from robustpo.studies.interruption import interruptible, stopping
 from robustpo.studies.local import Event, Shard, run_shards
-from robustpo.studies.locks import RunLocks
+from robustpo.studies.locks import RunLocks, allow_open_files
 from robustpo.studies.standing import State, check_writable, examine
 from robustpo.studies.watch import Watch
 from robustpo.training.cores import available_cores
@@ -82,9 +82,10 @@ def execute(
     """Train what is not yet recorded; runs that were stopped go on from their checkpoints.
 
     Args:
-        configs: the runs, all of one task.
+        configs: the runs, of any tasks.
         execution: how.
-        constructor: makes the environment when the task is not a name; trains in this process.
+        constructor: makes the environment when the task, then the only one, is not a name; trains
+            in this process.
         callback: called with the event of every iteration of every agent.
 
     Returns:
@@ -95,16 +96,17 @@ def execute(
         KeyboardInterrupt: after an orderly stop; what was recorded is kept.
         TrainingError: if every run failed, or a worker died before its runs were finished.
     """
-    spec = resolve(constructor or configs[0].task)
+    specs = {task: resolve(constructor or task) for task in {c.task: None for c in configs}}
     tracker = make_tracker(execution.track)
-    _check_bounds(configs, spec)
-    _check_policies(configs, spec)
+    _check_bounds(configs, specs)
+    _check_policies(configs, specs)
     directories = {config: run_directory(execution.out, config) for config in configs}
     check_writable(execution.out)
     states = examine(directories, fresh=execution.fresh)
     workers = execution.workers or available_cores()
     with interruptible(), RunLocks(_say if execution.progress else _nothing) as locks:
         pending = [config for config in configs if not states[config].finished]
+        allow_open_files(len(pending))
         locks.acquire(directories[config] for config in pending)
         # Again: whoever held a lock may have finished the run meanwhile.
         states = examine(directories, fresh=execution.fresh)
@@ -115,7 +117,7 @@ def execute(
             for places in [[directories[config] for config in group]]
         ]
         watch = Watch(
-            pending,
+            {config: directories[config] for config in pending},
             steps=sum(config.total_steps - (states[config].step or 0) for config in pending),
             busy=min(len(shards), workers),
             shown=execution.progress,
@@ -123,7 +125,7 @@ def execute(
             callback=callback,
         )
         with watch:
-            for text in _notes(configs, spec, states, execution, workers):
+            for text in _notes(configs, specs, states, fresh=execution.fresh, workers=workers):
                 watch.note(text)
             for config in pending:
                 if states[config].stale:
@@ -152,9 +154,10 @@ def execute(
     return list(directories.values())
 
 
-def _check_bounds(configs: Sequence[RunConfig], spec: TaskSpec) -> None:
+def _check_bounds(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) -> None:
     """Raise `ConfigError` if a distribution on the action's bounds finds none."""
-    for family in {config.shape.distribution for config in configs}:
+    for task, family in {(c.task, c.shape.distribution): None for c in configs}:
+        spec = specs[task]
         if not FAMILIES[family].clipped and not spec.bounded:
             raise ConfigError(
                 f"distribution={family!r} is stretched onto the action's bounds, and those of "
@@ -162,9 +165,9 @@ def _check_bounds(configs: Sequence[RunConfig], spec: TaskSpec) -> None:
             )
 
 
-def _check_policies(configs: Sequence[RunConfig], spec: TaskSpec) -> None:
-    for path, shape in {(c.init_policy, c.shape) for c in configs if c.init_policy}:
-        policy = load_policy(path)
+def _check_policies(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) -> None:
+    for task, path, shape in {(c.task, c.init_policy, c.shape) for c in configs if c.init_policy}:
+        spec, policy = specs[task], load_policy(path)
         _check_network(path, policy, shape)
         sizes = (policy.observation_size, policy.action_size)
         if sizes != (spec.observation_size, spec.action_size):
@@ -197,9 +200,10 @@ def _check_network(path: str, policy: Policy, shape: Shape) -> None:
 
 def _notes(
     configs: Sequence[RunConfig],
-    spec: TaskSpec,
+    specs: Mapping[str, TaskSpec],
     states: dict[RunConfig, State],
-    execution: Execution,
+    *,
+    fresh: bool,
     workers: int,
 ) -> list[str]:
     """Return what a person should know before it starts."""
@@ -213,14 +217,15 @@ def _notes(
         notes.append(f"{len(steps)} of {len(configs)} runs go on from step {where}")
     for change in dict.fromkeys(state.inexact for state in states.values() if state.inexact):
         notes.append(f"runs that go on are no longer exact to the bit: now with {change}")
-    lost = sum(state.stale and not execution.fresh for state in states.values())
+    lost = sum(state.stale and not fresh for state in states.values())
     if lost:
         notes.append(
             f"{lost} of {len(configs)} runs have no checkpoint and start again; their records are "
             "moved aside"
         )
-    if not spec.bounded:
-        notes.append(f"the actions of {spec.id} are unbounded; they go unclipped")
+    for spec in specs.values():
+        if not spec.bounded:
+            notes.append(f"the actions of {spec.id} are unbounded; they go unclipped")
     cores = available_cores()
     if workers > cores:
         notes.append(f"{workers} workers on {cores} cores: some share a core and none gains speed")

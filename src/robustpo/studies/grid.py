@@ -15,6 +15,7 @@ from robustpo.settings import Settings, Shape
 from robustpo.validation import require, require_choice
 
 MAX_AGENTS = 5
+MANY_SHARDS_PER_WORKER = 4
 
 SWEEPS = {"alphas": "alpha", "learning_rates": "learning_rate", "entropy_coefs": "entropy_coef"}
 
@@ -141,16 +142,19 @@ def pack(
 ) -> list[list[RunConfig]]:
     """Pack runs into populations of one task and shape, of near-equal size.
 
-    As many populations as keep every worker busy, none larger than `max_agents`. Results do not
-    depend on the packing.
+    As few populations as `max_agents` allows, because larger ones are faster, but as many as keep
+    every worker busy. Results do not depend on the packing.
     """
     groups: dict[Any, list[RunConfig]] = defaultdict(list)
     for config in configs:
         groups[config.task, config.shape].append(config)
+    fewest = sum(-(-len(group) // max_agents) for group in groups.values())
+    # With this many, the last ones leave little of a worker idle.
+    many = fewest >= MANY_SHARDS_PER_WORKER * workers
     shards: list[list[RunConfig]] = []
     for group in groups.values():
         waves = -(-len(group) // (max_agents * workers))
-        count = min(len(group), waves * workers)
+        count = -(-len(group) // max_agents) if many else min(len(group), waves * workers)
         shards += [group[i::count] for i in range(count)]
     return shards
 
@@ -165,3 +169,8 @@ def short_labels(variants: Sequence[str]) -> dict[str, str]:
     return {
         name: "_".join(part for part in name.split("_") if part not in shared) for name in variants
     }
+
+
+def short_task(task: str) -> str:
+    """Leave out of a task's id what a reader knows: `dm_control/walker-walk-v0` → `walker-walk`."""
+    return re.sub(r"-v0$", "", task.removeprefix("dm_control/"))

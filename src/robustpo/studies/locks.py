@@ -19,6 +19,8 @@ from robustpo.errors import ConfigError, StorageError
 
 # How long to wait for workers whose parent has died and who finish their last iteration.
 ORPHAN_SECONDS = 90.0
+# Files that a process needs besides its locks: libraries, pipes of workers, records.
+SPARE_FILES = 512
 
 
 class RunLocks:
@@ -51,7 +53,7 @@ class RunLocks:
             StorageError: if a lock could not be written.
         """
         for directory in directories:
-            path = directory.with_name(f".{directory.name}.lock")
+            path = _lock_of(directory)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._held[path] = self._open(path, directory)
@@ -60,7 +62,7 @@ class RunLocks:
 
     def descriptors(self, directories: Iterable[Path]) -> list[int]:
         """Return the open files that a process inherits to hold the locks too."""
-        paths = [directory.with_name(f".{directory.name}.lock") for directory in directories]
+        paths = [_lock_of(directory) for directory in directories]
         return [self._held[path].fileno() for path in paths if path in self._held]
 
     def _open(self, path: Path, directory: Path) -> Any:
@@ -89,6 +91,32 @@ class RunLocks:
                     "another --out"
                 )
             time.sleep(0.1)
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether some process writes to a run at the moment."""
+    try:
+        with open(_lock_of(directory), encoding="utf-8") as file:
+            return not _try_lock(file)
+    except OSError:
+        return False
+
+
+def _lock_of(directory: Path) -> Path:
+    return directory.with_name(f".{directory.name}.lock")
+
+
+def allow_open_files(count: int) -> None:
+    """Let this process hold that many locks, as far as the system lets it."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _try_lock(file: Any) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,22 @@ def load_results(directory: str | os.PathLike[str]) -> pl.DataFrame:
     Raises:
         ConfigError: if the directory does not exist.
     """
+    return _results(find_runs(directory))
+
+
+def load_runs(directories: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Read the metrics and the ends of some runs, as `load_results` and `load_summary` do.
+
+    Args:
+        directories: of the runs; those that do not exist or cannot be read are left out.
+    """
+    found = [run for path in directories if path.is_dir() if (run := _read_run(path))]
+    return _results(found), _summary(found)
+
+
+def _results(runs: Iterable[Run]) -> pl.DataFrame:
     frames = [pl.DataFrame(schema=RESULTS_SCHEMA)]
-    for run in find_runs(directory):
+    for run in runs:
         metrics = read_metrics(run.path)
         if metrics.is_empty():
             logger.warning("left out %s: it has no metrics that can be read", run.path)
@@ -122,7 +136,11 @@ def load_summary(directory: str | os.PathLike[str]) -> pl.DataFrame:
     Raises:
         ConfigError: if the directory does not exist.
     """
-    rows = [_summarize(run) for run in find_runs(directory)]
+    return _summary(find_runs(directory))
+
+
+def _summary(runs: Iterable[Run]) -> pl.DataFrame:
+    rows = [_summarize(run) for run in runs]
     frame = pl.DataFrame(rows, schema=SUMMARY_SCHEMA, orient="row")
     return frame.sort("task", "variant", "seed", "path")
 
@@ -153,6 +171,12 @@ def find_runs(directory: str | os.PathLike[str]) -> Iterator[Run]:
         run = _read_run(Path(here))
         if run is not None:
             yield run
+
+
+def summarize(directory: Path) -> dict[str, Any] | None:
+    """Read how one run ended, as a row of `load_summary`; None if its record cannot be read."""
+    run = _read_run(directory)
+    return None if run is None else _summarize(run)
 
 
 def _read_run(path: Path) -> Run | None:

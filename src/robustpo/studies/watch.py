@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from robustpo.config import RunConfig
-from robustpo.studies.grid import short_labels
+from robustpo.studies.grid import short_labels, short_task
 from robustpo.studies.local import Event
 from robustpo.training.progress import Progress
 from robustpo.training.progress_state import format_duration
@@ -20,7 +20,7 @@ class Watch:
     """Shows, tracks and hands on what happens.
 
     Args:
-        pending: the runs that are trained.
+        pending: the runs that are trained, and where each is recorded.
         steps: simulator steps that are left of them.
         busy: how many processes train at once.
         shown: whether progress is shown.
@@ -34,7 +34,7 @@ class Watch:
 
     def __init__(
         self,
-        pending: Sequence[RunConfig],
+        pending: Mapping[RunConfig, Path],
         *,
         steps: int,
         busy: int,
@@ -47,12 +47,13 @@ class Watch:
         self._steps, self._busy = steps, max(1, busy)
         self._tracker, self._callback = tracker, callback
         self._estimated = False
-        self._labels = short_labels(list(dict.fromkeys(config.variant for config in pending)))
-        seeds = Counter(self._labels[config.variant] for config in pending)
-        longest = max((config.total_steps for config in pending), default=0)
+        self._labels = {place: label for (_, place), label in _labelled(pending)}
+        steps_of = {label: config.total_steps for (config, _), label in _labelled(pending)}
+        seeds = Counter(self._labels.values())
+        self._one_task = len({config.task for config in pending}) == 1
         self._shown = shown
         # Nothing to train: the notes still say why, but there is nothing to watch.
-        self._progress = Progress(dict(seeds), longest) if self._shown and pending else None
+        self._progress = Progress(dict(seeds), steps_of) if self._shown and pending else None
 
     def __enter__(self) -> Watch:
         (self._progress or nullcontext()).__enter__()
@@ -86,13 +87,24 @@ class Watch:
             return
         if self._progress and kind in ("iteration", "failed", "finished", "note"):
             shown = {"kind": "progress"} if kind == "iteration" else {}
-            if "variant" in event:
-                shown["variant"] = self._labels[event["variant"]]
+            if directory is not None:
+                shown["variant"] = self._labels[directory]
             self._progress.update(event | shown)
 
     def _estimate(self, seconds_per_step: float) -> None:
-        if self._estimated:
+        if self._estimated or not self._one_task:
             return
         self._estimated = True
         seconds = format_duration(self._steps * seconds_per_step / self._busy)
         self.note(f"estimate: about {seconds} of training after some seconds of compilation")
+
+
+def _labelled(
+    pending: Mapping[RunConfig, Path],
+) -> Iterator[tuple[tuple[RunConfig, Path], str]]:
+    """Name what is trained as briefly as it stays clear: the task too if there are several."""
+    short = short_labels(list(dict.fromkeys(config.variant for config in pending)))
+    several = len({config.task for config in pending}) > 1
+    for config, place in pending.items():
+        label = short[config.variant]
+        yield (config, place), f"{short_task(config.task)} {label}" if several else label

@@ -11,7 +11,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +29,9 @@ REFRESH_PER_SECOND = 4
 LINE_GAP_SECONDS = 10.0
 LINE_SILENCE_SECONDS = 120.0
 LINE_SHARE = 0.05
+# Rows of a terminal that the table has to leave free, and variants that fit one line of a log.
+ROWS_BESIDE = 5
+VARIANTS_IN_LINE = 12
 
 
 class Progress:
@@ -43,7 +46,7 @@ class Progress:
 
     Args:
         seeds: how many seeds each variant will train, so that waiting ones count as work left.
-        total_steps: steps of one run, for the same reason.
+        total_steps: steps of one run of each variant, for the same reason.
         console: where to write; by default standard error. A terminal gets a live table,
             refreshed four times a second, anything else gets lines at least 10 seconds apart.
         clock: seconds from any origin.
@@ -52,13 +55,13 @@ class Progress:
     def __init__(
         self,
         seeds: Mapping[str, int] | None = None,
-        total_steps: int = 0,
+        total_steps: Mapping[str, int] | None = None,
         *,
         console: Console | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         console = console or Console(file=sys.stderr, highlight=False)
-        self.state = ProgressState(seeds or {}, total_steps, clock)
+        self.state = ProgressState(seeds or {}, total_steps or {}, clock)
         # The live table is drawn by a thread of its own.
         self._lock = threading.RLock()
         display = _LiveTable if console.is_terminal else _Lines
@@ -131,11 +134,28 @@ class _LiveTable:
     def _draw(self) -> RenderableType:
         with self._lock:
             # First what concerns all, since a low terminal cuts the table at its end.
-            table = variant_table(self._state, self._console.width)
-            return Group(Text(self._state.overall(), style="bold"), table)
+            room = max(1, self._console.height - ROWS_BESIDE)
+            variants, left_out = shown_variants(self._state, room)
+            table = variant_table(self._state, self._console.width, variants)
+            parts: list[RenderableType] = [Text(self._state.overall(), style="bold"), table]
+            if left_out:
+                parts.append(Text(left_out, style="dim"))
+            return Group(*parts)
 
 
-def variant_table(state: ProgressState, width: int) -> Table:
+def shown_variants(state: ProgressState, room: int) -> tuple[tuple[str, ...], str]:
+    """Return the variants that there is room for, running ones first, and words for the others."""
+    if len(state.variants) <= room:
+        return state.variants, ""
+    running = [name for name in state.variants if state.is_running(name)]
+    done = [name for name in state.variants if state.share(name) >= 1.0]
+    kept = set([*running, *(n for n in state.variants if n not in running)][:room])
+    waiting = len(state.variants) - len(running) - len([n for n in done if n not in running])
+    words = f"{len(running)} running, {len(done)} done, {waiting} waiting"
+    return tuple(name for name in state.variants if name in kept), words
+
+
+def variant_table(state: ProgressState, width: int, variants: Sequence[str] | None = None) -> Table:
     """Draw one row per variant; a narrow terminal loses the bar first, then the entropy."""
     with_entropy, with_bar = width >= 56, width >= 76
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
@@ -149,7 +169,7 @@ def variant_table(state: ProgressState, width: int) -> Table:
     if with_bar:
         table.add_column("", width=min(24, width - 70), no_wrap=True)
     table.add_column("done", justify="right", no_wrap=True)
-    for variant in state.variants:
+    for variant in state.variants if variants is None else variants:
         share = state.share(variant)
         names = (variant, state.seeds(variant))
         cells: list[RenderableType] = [
@@ -211,7 +231,9 @@ class _Lines:
     def _write(self) -> None:
         self._last = (self._state.clock(), self._state.share())
         parts = [self._state.overall()]
-        for variant in self._state.variants:
+        variants, left_out = shown_variants(self._state, VARIANTS_IN_LINE)
+        parts += [left_out] if left_out else []
+        for variant in variants:
             shown = _spread(self._state.value(variant, "return_mean"))
             parts.append(f"{variant} {shown} ({self._state.seeds(variant)})")
         self._print(" | ".join(parts))

@@ -63,14 +63,16 @@ class ProgressState:
     Args:
         seeds: seeds to be trained per variant; variants and seeds not named are added when they
             first report.
-        total_steps: steps of one run, for those that have not reported yet.
+        total_steps: steps of one run per variant, for those that have not reported yet.
         clock: seconds from any origin.
     """
 
-    def __init__(self, seeds: Mapping[str, int], total_steps: int, clock: Clock) -> None:
+    def __init__(
+        self, seeds: Mapping[str, int], total_steps: Mapping[str, int], clock: Clock
+    ) -> None:
         self.clock = clock
         self.started = clock()
-        self._total_steps = total_steps
+        self._total_steps = dict(total_steps)
         self._expected = dict(seeds)
         self._agents: dict[str, dict[int, _Agent]] = {name: {} for name in seeds}
         self._samples: deque[tuple[float, int]] = deque()
@@ -85,7 +87,7 @@ class ProgressState:
         agents = self._agents.setdefault(event["variant"], {})
         step, total = int(event["step"]), int(event["total_steps"])
         agent = agents.setdefault(event["seed"], _Agent(step, step, total))
-        self._total_steps = max(self._total_steps, total)
+        self._total_steps[event["variant"]] = total
         agent.step, agent.total_steps, agent.state = step, total, "running"
         agent.return_mean = _finite(event.get("return_mean"), agent.return_mean)
         agent.entropy = _finite(event.get("entropy"), agent.entropy)
@@ -95,13 +97,18 @@ class ProgressState:
         """Take in that a seed has `finished` or `failed`."""
         agents = self._agents.setdefault(event["variant"], {})
         step = int(event.get("step") or 0)
-        agent = agents.setdefault(event["seed"], _Agent(step, step, self._total_steps))
+        agent = agents.setdefault(
+            event["seed"], _Agent(step, step, self._steps_of(event["variant"]))
+        )
         agent.state = state
         if state == "finished":
             # The steps up to the end are not new: a run found complete on disk took no time now.
             agent.first_step += agent.total_steps - agent.step
             agent.step = agent.total_steps
             agent.return_mean = _finite(event.get("final_return"), agent.return_mean)
+
+    def _steps_of(self, variant: str) -> int:
+        return self._total_steps.get(variant, 0)
 
     def _sample(self) -> None:
         now = self.clock()
@@ -125,6 +132,10 @@ class ProgressState:
             text = f"{done}/{total} done"
         return text if not failed else f"{text}, {failed} failed"
 
+    def is_running(self, variant: str) -> bool:
+        """Tell whether any seed of a variant is being trained."""
+        return any(agent.state == "running" for agent in self._agents[variant].values())
+
     def value(self, variant: str, name: str) -> tuple[float, float] | None:
         """Return mean and standard deviation over the seeds that have not failed."""
         agents = [a for a in self._agents[variant].values() if a.state != "failed"]
@@ -141,7 +152,7 @@ class ProgressState:
             waiting = max(0, self._expected.get(name, 0) - len(agents))
             # A failed run makes no more steps, so it must not hold the bar back for ever.
             made += sum(agent.step for agent in agents)
-            total += waiting * self._total_steps
+            total += waiting * self._steps_of(name)
             total += sum(a.step if a.state == "failed" else a.total_steps for a in agents)
         return min(1.0, made / total) if total else 0.0
 
@@ -149,9 +160,11 @@ class ProgressState:
         """Return the steps that all seeds together have yet to make."""
         agents = self._all_agents()
         known = {name: len(agents) for name, agents in self._agents.items()}
-        waiting = sum(max(0, n - known[name]) for name, n in self._expected.items())
+        waiting = sum(
+            max(0, n - known[name]) * self._steps_of(name) for name, n in self._expected.items()
+        )
         left = sum(max(0, a.total_steps - a.step) for a in agents if a.state == "running")
-        return waiting * self._total_steps + left
+        return waiting + left
 
     def steps_per_second(self) -> float | None:
         """Return the recent speed of all seeds together, None until it can be measured."""

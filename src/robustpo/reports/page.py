@@ -1,0 +1,77 @@
+"""One self-contained HTML page of a study, which opens from the disk and needs no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from robustpo.files import write_atomically
+from robustpo.reports.page_data import PageData
+from robustpo.reports.page_looks import colour_rules
+from robustpo.reports.page_pack import embedded_json
+from robustpo.reports.page_static import static_parts
+
+# Joined into one script, in this order.
+_SCRIPTS = ("model.js", "charts.js", "tables.js", "details.js", "page.js")
+
+
+def write_page(data: PageData, path: Path) -> Path:
+    """Write a study's page, replacing an older one in one step, and return its path.
+
+    Args:
+        data: all that the page shows; paths of runs in it are relative to the page's directory.
+        path: the HTML file; its directory exists.
+
+    Raises:
+        ValueError: if a number is not finite; a missing one is None.
+        StorageError: if the file could not be written.
+    """
+    write_atomically(path, render_page(data).encode("utf-8", "xmlcharrefreplace"))
+    return path
+
+
+def render_page(data: PageData) -> str:
+    """Return the page's HTML.
+
+    Every text of `data` is either escaped here or set as text by the script, and the page's
+    Content-Security-Policy allows no other style, script or address than the two inline ones.
+
+    Raises:
+        ValueError: if a number is not finite.
+    """
+    style = colour_rules([method["id"] for method in data["methods"]]) + _asset("page.css")
+    script = _joined_scripts()
+    template = Template(_asset("page.html"))
+    return template.substitute(
+        static_parts(data),
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+        data=embedded_json(data),
+    )
+
+
+def _policy(style: str, script: str) -> str:
+    """Return the Content-Security-Policy that allows exactly this style and this script."""
+    return (
+        f"default-src 'none'; style-src '{_source_hash(style)}'; "
+        f"script-src '{_source_hash(script)}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source_hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _joined_scripts() -> str:
+    parts = "\n".join(_asset(name) for name in _SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}\n}})();'
+
+
+def _asset(name: str) -> str:
+    file = resources.files("robustpo.reports").joinpath("page", name)
+    return file.read_text(encoding="utf-8")

@@ -1,0 +1,154 @@
+// The page: filters, aggregates, the table of tasks, learning and entropy curves.
+
+start();
+
+function start() {
+  document.getElementById("app").append(
+    filterBar(),
+    make("section", { id: "aggregates" }),
+    make("section", { id: "tasks" },
+      make("h2", {}, "Final returns"),
+      make("p", { class: "quiet" }, `Mean ± standard deviation over seeds; differences to ${REFERENCE.label} and P(better) with 95% intervals. Headers sort; numbers open their runs and the command that repeats them.`),
+      make("div", { id: "table-scroll", class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Final returns" })),
+    make("section", { id: "curves" }, curvesHead(), make("div", { class: "cards" })),
+  );
+  STUDY.tasks.forEach((task) => document.querySelector("#curves .cards").append(curveCard(task)));
+  setUpTheme();
+  closeOnBackdrop();
+  // Charts that were never near the screen would be missing on paper.
+  addEventListener("beforeprint", drawAllCharts);
+  render();
+}
+
+function render() {
+  renderFilters();
+  renderAggregates();
+  renderTable();
+  renderCurves();
+}
+
+function filterBar() {
+  const search = make("input", {
+    type: "search", id: "search", placeholder: "find a task", "aria-label": "Find a task",
+    oninput: (event) => choose(() => { view.search = event.target.value; }),
+  });
+  const suites = suiteNames();
+  return make(
+    "nav", { class: "filters", "aria-label": "Filters" },
+    make("div", { role: "group", "aria-label": "Methods", class: "chips" }, METHODS.map((method) => chip("methods", method.id, methodLabel(method)))),
+    suites.length > 1 ? make("div", { role: "group", "aria-label": "Suites", class: "chips" }, suites.map((suite) => chip("suites", suite, nameOf(suite)))) : null,
+    search,
+    make("span", { id: "count", role: "status" }),
+  );
+}
+
+// A button that shows or hides what it names.
+function chip(kind, name, label) {
+  const toggle = () => choose(() => {
+    if (!view[kind].delete(name)) view[kind].add(name);
+  });
+  return make("button", { type: "button", class: "chip", "data-kind": kind, "data-name": name, "aria-pressed": "true", onclick: toggle }, label);
+}
+
+function choose(change) {
+  change();
+  render();
+}
+
+function renderFilters() {
+  for (const button of document.querySelectorAll(".chip")) {
+    button.setAttribute("aria-pressed", String(view[button.dataset.kind].has(button.dataset.name)));
+  }
+  const shown = STUDY.tasks.filter(isShown).length;
+  document.getElementById("count").textContent = shown === STUDY.tasks.length
+    ? countOf(shown, "task") : `${shown} of ${countOf(STUDY.tasks.length, "task")}`;
+}
+
+function renderAggregates() {
+  const section = document.getElementById("aggregates");
+  const suites = STUDY.suites.filter((suite) => view.suites.has(suite.suite));
+  section.querySelectorAll(".chart").forEach((place) => forgetChart(place));
+  section.hidden = suites.length === 0 || view.methods.size === 0;
+  section.replaceChildren(
+    make("h2", {}, "Over all tasks of a suite"),
+    ...suites.map(suiteSection),
+    make("p", { class: "quiet" }, "Finding single tasks does not change these numbers: they are over all tasks of the suite. Bars: 95% intervals; the thin mark stands at even odds. A lower optimality gap is better."),
+  );
+}
+
+function renderTable() {
+  const isEmpty = view.methods.size === 0 || !STUDY.tasks.some(isShown);
+  const content = isEmpty ? make("p", { class: "empty" }, "Nothing is selected: choose a method and a suite, or clear the search.") : mainTable();
+  document.getElementById("table-scroll").replaceChildren(content);
+}
+
+function curvesHead() {
+  const toggle = make("input", { type: "checkbox", id: "single-seeds", onchange: (event) => choose(() => { view.singleSeeds = event.target.checked; }) });
+  return make(
+    "div", { class: "curves-head" },
+    make("h2", {}, "Learning and entropy curves"),
+    make("label", { class: "toggle" }, toggle, "single seeds"),
+    make("p", { class: "quiet" }, "Mean over seeds with its 95% interval. Point at a chart, touch it or use the arrow keys to read values."),
+  );
+}
+
+function curveCard(task) {
+  const few = METHODS.filter((method) => (cellOf(task.id, method.id)?.seeds ?? STUDY.minSeeds) < STUDY.minSeeds);
+  return make(
+    "article", { class: "card", "data-task": task.id },
+    make("h3", {}, nameOf(task.id), few.length > 0 ? make("span", { class: "tag few" }, `fewer than ${STUDY.minSeeds} seeds: no verdict`) : null),
+    make("div", { class: "legend" }),
+    make("div", { class: "pair" },
+      figure("episodic return (training)", () => curveSpec(task, "return")),
+      figure("policy entropy (nats)", () => curveSpec(task, "entropy"))),
+  );
+}
+
+function figure(title, describe) {
+  return make("figure", {}, make("figcaption", {}, title), chartPlace(describe));
+}
+
+function renderCurves() {
+  for (const card of document.querySelectorAll("#curves .card")) {
+    card.hidden = view.methods.size === 0 || !isShown(TASKS.get(card.dataset.task));
+    card.querySelector(".legend").replaceChildren(...shownMethods().map(methodLabel));
+  }
+  invalidateCharts();
+}
+
+function curveSpec(task, quantity) {
+  const lines = shownMethods().flatMap((method) => {
+    const curve = CURVES.get(pairKey(task.id, method.id));
+    return curve ? [curveLine(method, STUDY.steps[curve.steps], curve[quantity])] : [];
+  });
+  const isReturn = quantity === "return";
+  const digits = isReturn ? task.digits : 2;
+  return {
+    label: task.id, x: "environment steps", y: isReturn ? "episodic return" : "policy entropy", lines,
+    xFrom: 0, xFormat: (step) => `${formatCount(step)} steps`, yFormat: (value) => formatValue(value, digits),
+  };
+}
+
+function curveLine(method, steps, packed) {
+  const line = { method, x: steps, seeds: [] };
+  line.value = unpackLine(packed.mean);
+  line.low = unpackLine(packed.low);
+  line.high = unpackLine(packed.high);
+  if (view.singleSeeds) line.seeds = packed.seeds.map((one) => unpackLine(one.values));
+  return line;
+}
+
+// The system's choice until the reader makes another.
+function setUpTheme() {
+  const button = document.getElementById("theme");
+  const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (document.documentElement.dataset.theme ?? (prefersDark.matches ? "dark" : "light")) === "dark";
+  const label = () => { button.textContent = isDark() ? "☀ Light" : "☾ Dark"; };
+  button.addEventListener("click", () => {
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+    label();
+  });
+  prefersDark.addEventListener("change", label);
+  button.hidden = false;
+  label();
+}

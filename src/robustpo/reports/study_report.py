@@ -1,0 +1,57 @@
+"""Everything a study leaves to read: one page, figures, and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustpo.errors import StorageError
+from robustpo.files import write_atomically
+from robustpo.reports.curves import save_figure
+from robustpo.reports.page import write_page
+from robustpo.reports.study_data import read_study_data
+from robustpo.reports.study_figures import study_figure
+from robustpo.reports.study_page import page_of
+from robustpo.reports.study_tables import csv_of, latex_of, markdown_of
+from robustpo.studies.manifest import study_directory
+from robustpo.studies.study import Study
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """A written report.
+
+    Attributes:
+        sentence: what the study says in one sentence.
+        files: paths of what was written, the page first.
+    """
+
+    sentence: str
+    files: tuple[Path, ...]
+
+
+def write_study_report(study: Study, out: Path) -> StudyReport:
+    """Write the report of what a study has so far into `<out>/studies/<name>/`.
+
+    Raises:
+        ConfigError: if none of its runs can be read.
+        StorageError: if a file could not be written.
+    """
+    directory = study_directory(out, study.name)
+    data = read_study_data(study, out)
+    page = page_of(data, directory / "index.html", out)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        files = [write_page(page, directory / "index.html")]
+        for quantity in ("return", "entropy"):
+            files += save_figure(study_figure(page, quantity), directory / quantity)
+    except OSError as error:
+        raise StorageError(directory, error) from error
+    for name, text in (
+        ("table.md", markdown_of(page)),
+        ("table.tex", latex_of(page)),
+        ("table.csv", csv_of(page)),
+    ):
+        write_atomically(directory / name, text.encode("utf-8"))
+        files.append(directory / name)
+    return StudyReport(page["sentence"], tuple(files))

@@ -1,0 +1,117 @@
+"""What of a study has been asked for in a directory of runs; kept beside them as plain data.
+
+`<out>/studies/<name>/study.json` is what `status` and `report` go by, and what keeps runs of
+different definitions apart: more tasks, methods or seeds extend a study, other steps or settings
+are another one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from robustpo.errors import ConfigError
+from robustpo.files import parse_json, read_bytes, write_atomically
+from robustpo.studies.study import Part, Study
+
+FILE = "study.json"
+FORMAT = 1
+MAX_BYTES = 16 * 2**20
+
+
+def study_directory(out: Path, name: str) -> Path:
+    """Return where a study's definition and reports lie; its runs lie with all others in `out`."""
+    return out / "studies" / name
+
+
+def load_manifest(out: Path, name: str) -> Study | None:
+    """Return the study as it has been asked for so far, or None if it has not.
+
+    Raises:
+        ConfigError: if the file is damaged or from a later version.
+    """
+    file = study_directory(out, name) / FILE
+    if not file.exists():
+        return None
+    try:
+        data = parse_json(read_bytes(file, MAX_BYTES))
+        if data["format"] != FORMAT:
+            raise ConfigError(
+                f"{file} has format {data['format']!r}, this version reads {FORMAT}; use the "
+                "version that wrote it"
+            )
+        parts = tuple(_part(part) for part in data.pop("parts"))
+        texts = {key: str(data[key]) for key in ("name", "title", "source", "shows", "note")}
+        return Study(parts=parts, aliases=tuple(data["aliases"]), **texts)
+    except ConfigError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{file} is damaged ({type(error).__name__}); remove it, the runs stay"
+        ) from error
+
+
+def save_manifest(out: Path, study: Study) -> Path:
+    """Write down what a study asks for; return the study's directory.
+
+    Raises:
+        StorageError: if it could not be written.
+    """
+    directory = study_directory(out, study.name)
+    directory.mkdir(parents=True, exist_ok=True)
+    data = {"format": FORMAT, **asdict(study)}
+    content = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(directory / FILE, content.encode("utf-8"))
+    return directory
+
+
+def extend(recorded: Study | None, asked: Study, out: Path) -> Study:
+    """Return what a study asks for in all: what was asked before, and what is asked now.
+
+    Raises:
+        ConfigError: if a task would be trained under other steps or settings than before.
+    """
+    if recorded is None:
+        return asked
+    for part in asked.parts:
+        for old in recorded.parts:
+            common = [task for task in part.tasks if task in old.tasks]
+            changes = _changes(old, part) if common else []
+            if changes and not any(
+                _same_terms(part, other) and common[0] in other.tasks for other in recorded.parts
+            ):
+                raise ConfigError(
+                    f"study {asked.name!r} was made in {out} with {'; '.join(changes)} (task "
+                    f"{common[0]}); runs of different length or settings are not mixed, because "
+                    "schedules run over all steps: choose another --out, or what was asked before"
+                )
+    parts = list(recorded.parts)
+    parts += [part for part in asked.parts if part not in parts]
+    return replace(asked, parts=tuple(parts))
+
+
+def _changes(old: Part, new: Part) -> list[str]:
+    changes = [] if old.steps == new.steps else [f"steps={old.steps:,}, now {new.steps:,}"]
+    for key in dict.fromkeys([*old.options, *new.options]):
+        before, now = old.options.get(key, "its default"), new.options.get(key, "its default")
+        if before != now:
+            changes.append(f"{key}={before}, now {now}")
+    return changes
+
+
+def _same_terms(one: Part, other: Part) -> bool:
+    return not _changes(one, other)
+
+
+def _part(data: Mapping[str, Any]) -> Part:
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in data["options"].items()}
+    return Part(
+        tuple(map(str, data["tasks"])),
+        tuple(map(str, data["methods"])),
+        tuple(map(int, data["seeds"])),
+        int(data["steps"]),
+        options,
+    )

@@ -1,0 +1,171 @@
+"""Studies as data: tasks × methods × seeds, which expand into runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from robustpo.config import RunConfig
+from robustpo.environments import catalog
+from robustpo.errors import ConfigError
+from robustpo.methods import METHODS
+from robustpo.naming import slug
+from robustpo.studies.grid import make_grid, parse_method
+
+MAX_RUNS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tasks that are all trained alike.
+
+    Attributes:
+        tasks: ids of the tasks.
+        methods: names of methods, with options of their own if wanted: `rpo:alpha=0.1`.
+        seeds: seeds of every method on every task.
+        steps: simulator steps of each run.
+        options: settings, shape and preset shared by all, by name.
+    """
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...] = tuple(range(10))
+    steps: int = 8_000_000
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison that is declared before it is run.
+
+    Attributes:
+        name: what it is called on the command line and in directories.
+        title: what it compares, in one line.
+        parts: what is trained; most studies have one part.
+        source: where the experiment is published, empty for a user's own.
+        shows: `return` or `entropy`: what its figure shows.
+        note: what the source leaves open and how it is filled in, in one sentence.
+        aliases: other names of the same study.
+    """
+
+    name: str
+    title: str
+    parts: tuple[Part, ...]
+    source: str = ""
+    shows: str = "return"
+    note: str = ""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Ids of all its tasks, each once, in order."""
+        return tuple(dict.fromkeys(task for part in self.parts for task in part.tasks))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """All its methods as they are written, each once, in order."""
+        return tuple(dict.fromkeys(method for part in self.parts for method in part.methods))
+
+    def configs(self) -> list[RunConfig]:
+        """Return the configuration of every run, task by task, each once.
+
+        Raises:
+            ConfigError: if a method or an option is unknown, or a value is not valid.
+        """
+        found: dict[tuple[str, str, int], RunConfig] = {}
+        for task in self.tasks:
+            for part in self.parts:
+                if task not in part.tasks:
+                    continue
+                for config in make_grid(
+                    task, part.methods, part.seeds, steps=part.steps, **part.options
+                ):
+                    found.setdefault((task, config.variant, config.settings.seed), config)
+        if len(found) > MAX_RUNS:
+            raise ConfigError(f"study {self.name!r} has {len(found):,} runs; at most {MAX_RUNS:,}")
+        return list(found.values())
+
+    def select(
+        self,
+        *,
+        tasks: Sequence[str] = (),
+        methods: Sequence[str] = (),
+        seeds: Sequence[int] = (),
+        steps: int | None = None,
+    ) -> Study:
+        """Return a part of the study, or the study at another length.
+
+        Args:
+            tasks: ids, or parts of ids, of its tasks; none is all.
+            methods: its methods as they are written, or any others; none is all.
+            seeds: seeds instead of its own; none is its own.
+            steps: simulator steps of each run instead of its own.
+
+        Raises:
+            ConfigError: if a task is none of its own, or a method is unknown.
+        """
+        chosen = _chosen_tasks(self, tasks)
+        for method in methods:
+            require_method(method)
+        parts = []
+        for part in self.parts:
+            own = tuple(task for task in part.tasks if task in chosen)
+            used = tuple(methods) or part.methods
+            if own and used:
+                parts.append(
+                    replace(
+                        part,
+                        tasks=own,
+                        methods=used,
+                        seeds=tuple(seeds) or part.seeds,
+                        steps=part.steps if steps is None else steps,
+                    )
+                )
+        return replace(self, parts=tuple(parts))
+
+
+def require_method(text: str) -> None:
+    """Raise `ConfigError` unless a method, its own options left aside, is known."""
+    name, _ = parse_method(text)
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, 2)
+        guess = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ConfigError(f"unknown method {name!r}{guess} `robustpo methods` lists all")
+
+
+def require_task(task: str) -> None:
+    """Raise `ConfigError` if a plain name is neither in the catalog nor anything else's.
+
+    Names with a namespace of their own (`module:callable`, `gymnasium/...`) are left to whatever
+    makes them.
+    """
+    if catalog.find(task) is not None or ":" in task or ("/" in task and "-v" not in task):
+        return
+    from robustpo.environments.constructors import find_constructor
+
+    find_constructor(task)
+
+
+def _chosen_tasks(study: Study, wanted: Sequence[str]) -> set[str]:
+    if not wanted:
+        return set(study.tasks)
+    chosen: set[str] = set()
+    for text in wanted:
+        found = [task for task in study.tasks if task == text] or [
+            task for task in study.tasks if text.lower() in task.lower()
+        ]
+        if not found:
+            near = difflib.get_close_matches(text, study.tasks, 3, cutoff=0.4)
+            raise ConfigError(
+                f"study {study.name!r} has no task {text!r}; it has "
+                f"{', '.join(near or study.tasks[:5])}{'' if near else ', …'}"
+            )
+        chosen.update(found)
+    return chosen
+
+
+def valid_name(name: str) -> bool:
+    """Whether a study may be called this: it names a directory."""
+    return bool(name) and slug(name) == name and not name.startswith((".", "-")) and len(name) < 80
