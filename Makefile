@@ -16,7 +16,7 @@ lock_file := $(wildcard locks/py$(subst .,,$(version)).txt)
 # Twice quiet: a download of some hundred megabytes need not list its eighty packages.
 PIP_INSTALL := -m pip --disable-pip-version-check install -qq
 EDITABLE := --no-deps --no-build-isolation --editable .
-TEST_EXTRAS := dev,tensorboard,mujoco,box2d,dm-control,mjx,pybullet,video
+TEST_EXTRAS := dev,tensorboard,mujoco,box2d,dm-control,mjx,pybullet,ray,video
 comma := ,
 
 .DEFAULT_GOAL := help

@@ -40,6 +40,8 @@ def train(
     checkpoint_every: int = 0,
     step_timeout: float = 60.0,
     env_processes: int = 0,
+    ray: str | None = None,
+    gpus: float = 0.0,
     **options: Any,
 ) -> list[Path]:
     """Train one method on a task, all seeds at once, and record every run.
@@ -64,6 +66,8 @@ def train(
             a worker process; 0 for no limit.
         env_processes: processes of each worker that step simulators outside the compiled program,
             for slow ones; 0 steps them in the worker. Results do not depend on it.
+        ray: address of a Ray cluster that trains, or `"auto"` (extra `ray`).
+        gpus: GPUs, or the fraction of one, that each worker asks Ray for.
         **options: any field of `Settings` and `Shape`, `eval_every`, `eval_episodes` and
             `init_policy`.
 
@@ -93,6 +97,8 @@ def train(
             checkpoint_every,
             step_timeout,
             env_processes,
+            ray,
+            gpus,
         ),
         callback,
     )
@@ -117,6 +123,8 @@ def compare(
     checkpoint_every: int = 0,
     step_timeout: float = 60.0,
     env_processes: int = 0,
+    ray: str | None = None,
+    gpus: float = 0.0,
     **options: Any,
 ) -> ComparisonReport:
     """Train several methods or values on a task and say which is better, with what certainty.
@@ -139,6 +147,8 @@ def compare(
         checkpoint_every: steps between checkpoints.
         step_timeout: seconds a step of a host simulator may take.
         env_processes: processes that step host simulators.
+        ray: address of a Ray cluster that trains, or `"auto"`.
+        gpus: GPUs, or the fraction of one, that each worker asks Ray for.
         **options: as in `train`, shared by all variants.
 
     Returns:
@@ -159,6 +169,8 @@ def compare(
         checkpoint_every,
         step_timeout,
         env_processes,
+        ray,
+        gpus,
     )
     _train(configs, task, execution, callback)
     return report(configs, Path(out))

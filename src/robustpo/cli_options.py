@@ -81,6 +81,12 @@ class ExecutionOptions:
     """Seconds that a step of a simulator outside the compiled program may take; 0 for no limit."""
     env_processes: int = 0
     """Processes of each worker that step simulators outside the compiled program; 0 for none."""
+    ray: Annotated[
+        str | None, arg(metavar="ADDRESS", help_behavior_hint="(default: this machine alone)")
+    ] = None
+    """Train on the Ray cluster at HOST:PORT; `auto` takes a running one, or starts one here."""
+    gpus: float = 0.0
+    """GPUs, or the fraction of one, that each worker asks Ray for."""
     track: Annotated[
         Literal["tensorboard"] | None,
         arg(metavar="{tensorboard}", help_behavior_hint="(default: nothing)"),

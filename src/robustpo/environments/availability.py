@@ -14,6 +14,7 @@ MODULES = {
     "mjx": ("mujoco_playground",),
     "mujoco": ("mujoco",),
     "pybullet": ("pybullet", "pybullet_envs_gymnasium"),
+    "ray": ("ray",),
     "video": ("imageio_ffmpeg",),
 }
 # First Python that a package of the extra has no wheel for.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from robustpo.policy import FAMILIES, Policy, load_policy
 from robustpo.settings import Shape
 from robustpo.studies.grid import pack
 from robustpo.studies.interruption import interruptible, stopping
-from robustpo.studies.local import Event, Shard, run_shards
+from robustpo.studies.local import Event, OnEvent, Shard, run_shards
 from robustpo.studies.locks import RunLocks, allow_open_files
 from robustpo.studies.standing import State, check_writable, examine
 from robustpo.studies.watch import Watch
@@ -43,6 +44,9 @@ class Execution:
         checkpoint_every: steps between checkpoints; 0 for one every two minutes.
         step_timeout: seconds a host simulator may take for a step in a worker; 0 is no limit.
         env_processes: processes of each worker that step host simulators; 0 steps them in it.
+        ray: address of the Ray cluster that trains, `auto`, or None for this machine alone.
+            `workers` then only says into how many shards the runs are packed.
+        gpus: GPUs, or the fraction of one, that each worker asks Ray for.
     """
 
     out: Path
@@ -54,6 +58,8 @@ class Execution:
     checkpoint_every: int = 0
     step_timeout: float = 60.0
     env_processes: int = 0
+    ray: str | None = None
+    gpus: float = 0.0
 
     def __post_init__(self) -> None:
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
@@ -69,6 +75,11 @@ class Execution:
         if not 0 <= self.step_timeout < 1e9:
             raise ConfigError(
                 f"step_timeout={self.step_timeout!r} is not valid; expected seconds, or 0 for none"
+            )
+        if not 0 <= self.gpus < 1e3 or (self.gpus and self.ray is None):
+            raise ConfigError(
+                f"gpus={self.gpus!r} is not valid; expected a number of GPUs, or a fraction of "
+                "one, with --ray; 0 for none"
             )
 
 
@@ -97,14 +108,23 @@ def execute(
         TrainingError: if every run failed, or a worker died before its runs were finished.
     """
     specs = {task: resolve(constructor or task) for task in {c.task: None for c in configs}}
+    if constructor is not None and execution.ray is not None:
+        raise ConfigError(
+            f"ray={execution.ray!r} needs a task that its nodes can make; give it as "
+            "module:callable"
+        )
     tracker = make_tracker(execution.track)
     _check_bounds(configs, specs)
     _check_policies(configs, specs)
     directories = {config: run_directory(execution.out, config) for config in configs}
     check_writable(execution.out)
     states = examine(directories, fresh=execution.fresh)
-    workers = execution.workers or available_cores()
-    with interruptible(), RunLocks(_say if execution.progress else _nothing) as locks:
+    needed = not all(state.finished for state in states.values())
+    with (
+        interruptible(),
+        _workers(execution, needed) as workers,
+        RunLocks(_say if execution.progress else _nothing) as locks,
+    ):
         pending = [config for config in configs if not states[config].finished]
         allow_open_files(len(pending))
         locks.acquire(directories[config] for config in pending)
@@ -124,8 +144,10 @@ def execute(
             tracker=tracker,
             callback=callback,
         )
+        # How many fit on a cluster is Ray's business.
+        here = 0 if execution.ray else workers
         with watch:
-            for text in _notes(configs, specs, states, fresh=execution.fresh, workers=workers):
+            for text in _notes(configs, specs, states, fresh=execution.fresh, workers=here):
                 watch.note(text)
             for config in pending:
                 if states[config].stale:
@@ -140,9 +162,7 @@ def execute(
                     "step_timeout": execution.step_timeout,
                     "env_processes": execution.env_processes,
                 }
-                interrupted = run_shards(
-                    shards, workers=workers, options=options, on_event=watch.on_event
-                )
+                interrupted = _run_there(shards, options, watch.on_event, workers, execution)
     if interrupted:
         raise interrupted
     if pending and len(watch.failed) == len(pending):
@@ -152,6 +172,46 @@ def execute(
             f"{watch.lost} of {len(configs)} runs did not finish; the same command goes on"
         )
     return list(directories.values())
+
+
+@contextlib.contextmanager
+def _workers(execution: Execution, needed: bool) -> Iterator[int]:
+    """Yield how many processes train at once; inside, Ray is connected if it is what trains."""
+    if execution.ray is None or not needed:
+        yield execution.workers or available_cores()
+        return
+    from robustpo.studies.cluster_connection import connected, require_room, slots
+
+    asked = (_cpus(execution), execution.gpus)
+    with connected(execution.ray) as started:
+        require_room(*asked, started=started)
+        yield execution.workers or slots(*asked)
+
+
+def _run_there(
+    shards: Sequence[Shard],
+    options: dict[str, Any],
+    on_event: OnEvent,
+    workers: int,
+    execution: Execution,
+) -> KeyboardInterrupt | None:
+    """Train in worker processes, here or on a cluster."""
+    if execution.ray is None:
+        return run_shards(shards, workers=workers, options=options, on_event=on_event)
+    from robustpo.studies.cluster import run_shards_on_ray
+
+    return run_shards_on_ray(
+        shards,
+        address=execution.ray,
+        options=options,
+        on_event=on_event,
+        num_cpus=_cpus(execution),
+        num_gpus=execution.gpus,
+    )
+
+
+def _cpus(execution: Execution) -> float:
+    return 1.0 + execution.env_processes
 
 
 def _check_bounds(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) -> None:

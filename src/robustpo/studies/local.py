@@ -20,6 +20,7 @@ from typing import Any
 from robustpo.config import RunConfig
 
 Event = dict[str, Any]
+OnEvent = Callable[[Event, Path | None], None]
 
 GRACE_SECONDS = 60.0
 LAST_WORDS = 20_000
@@ -49,10 +50,26 @@ class Shard:
         return None
 
 
-class _Worker:
-    """A worker process and the two threads that read what it says."""
+class WorkerProcess:
+    """A worker process and the two threads that read what it says.
 
-    def __init__(self, shard: Shard, events: queue.Queue, options: dict[str, Any]) -> None:
+    Args:
+        shard: what it trains.
+        events: takes pairs of this object and an event; the last one is of kind `exit`.
+        options: how it trains, as in `run_shards`.
+        environment: its environment; None is `worker_environment()`.
+
+    Attributes:
+        error: what it said of its end.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        events: queue.Queue,
+        options: dict[str, Any],
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.shard = shard
         self.error: str | None = None
         self._events = events
@@ -65,7 +82,7 @@ class _Worker:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=_environment(),
+            env=environment or worker_environment(),
             # Ctrl-C in the terminal is for the parent, which then stops its workers in order.
             start_new_session=True,
             pass_fds=shard.locks,
@@ -118,7 +135,7 @@ class _Worker:
         self._events.put((self, {"kind": "exit", "code": code, "stderr": self._stderr}))
 
 
-def _environment() -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """Return the workers' environment: one thread for everything that computes."""
     env = dict(os.environ)
     flags = env.get("XLA_FLAGS", "")
@@ -136,7 +153,7 @@ def run_shards(
     *,
     workers: int,
     options: dict[str, Any],
-    on_event: Callable[[Event, Path | None], None] = lambda event, directory: None,
+    on_event: OnEvent = lambda event, directory: None,
 ) -> KeyboardInterrupt | None:
     """Train every shard, `workers` at a time.
 
@@ -153,15 +170,15 @@ def run_shards(
         What interrupted it, if anything.
     """
     pending = list(shards)
-    running: list[_Worker] = []
+    running: list[WorkerProcess] = []
     events: queue.Queue = queue.Queue()
     interrupted: KeyboardInterrupt | None = None
     try:
         while pending or running:
             while pending and len(running) < workers and not interrupted:
-                running.append(_Worker(pending.pop(0), events, options))
+                running.append(WorkerProcess(pending.pop(0), events, options))
             try:
-                for worker, event in _next_events(events):
+                for worker, event in next_events(events):
                     _handle(worker, event, running, on_event)
             except KeyboardInterrupt as signalled:
                 if interrupted:
@@ -176,7 +193,7 @@ def run_shards(
     return interrupted
 
 
-def _next_events(events: queue.Queue) -> Iterator[tuple[_Worker, Event]]:
+def next_events(events: queue.Queue) -> Iterator[tuple[WorkerProcess, Event]]:
     """Wait briefly for an event, then yield all that are there."""
     try:
         yield events.get(timeout=0.2)
@@ -187,25 +204,28 @@ def _next_events(events: queue.Queue) -> Iterator[tuple[_Worker, Event]]:
 
 
 def _handle(
-    worker: _Worker,
-    event: Event,
-    running: list[_Worker],
-    on_event: Callable[[Event, Path | None], None],
+    worker: WorkerProcess, event: Event, running: list[WorkerProcess], on_event: OnEvent
 ) -> None:
-    shard = worker.shard
-    directory = shard.directory_of(event)
-    if event["kind"] in ("finished", "failed") and directory is not None:
-        shard.finished.add(directory)
     if event["kind"] == "error":
         worker.error = event["text"]
     elif event["kind"] != "exit":
-        on_event(event, directory)
-    if event["kind"] != "exit":
-        return
-    running.remove(worker)
-    if event["code"] == 0:
-        return
-    reason = worker.error or _reason(event)
+        pass_on(worker.shard, event, on_event)
+    else:
+        running.remove(worker)
+        if event["code"] != 0:
+            report_lost(worker.shard, worker.error or reason_of(event), on_event)
+
+
+def pass_on(shard: Shard, event: Event, on_event: OnEvent) -> None:
+    """Hand on what a worker said, and remember which of its runs have ended."""
+    directory = shard.directory_of(event)
+    if event["kind"] in ("finished", "failed") and directory is not None:
+        shard.finished.add(directory)
+    on_event(event, directory)
+
+
+def report_lost(shard: Shard, reason: str, on_event: OnEvent) -> None:
+    """Say of every run that a worker left unfinished that it failed."""
     lost = [
         (config, directory)
         for config, directory in zip(shard.configs, shard.directories, strict=True)
@@ -229,7 +249,7 @@ def _handle(
         text = None
 
 
-def _reason(event: Event) -> str:
+def reason_of(event: Event) -> str:
     """Say why a worker ended that did not say so itself."""
     code, stderr = event["code"], event["stderr"]
     if timeout := re.search(r"^Timeout \((\S+)\)!$", stderr, re.MULTILINE):
@@ -248,7 +268,7 @@ def _reason(event: Event) -> str:
     return f"the worker died ({status}{': ' + lines[-1].strip() if lines else ''})"
 
 
-def _kill(running: list[_Worker]) -> None:
+def _kill(running: list[WorkerProcess]) -> None:
     deadline = time.monotonic() + (GRACE_SECONDS if running else 0)
     for worker in running:
         worker.stop()

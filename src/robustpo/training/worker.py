@@ -1,12 +1,14 @@
 """One worker process: trains the agents of one shard and reports events as lines of JSON.
 
 It reads one line from standard input, the shard. After that, another line or the end of the input
-(the parent has died) stops training after the running iteration, with everything kept. Events go
+(the parent has died) stops training after the running iteration, with everything kept; a shard
+that is `leashed`, because its parent's death lets it be trained elsewhere, ends at once. Events go
 to the original standard output; whatever a simulator prints goes to standard error.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -21,6 +23,8 @@ from robustpo.environments import watchdog
 from robustpo.errors import RobustpoError
 from robustpo.training.cores import claim_core
 from robustpo.training.record import RunRecord, config_from_identity
+
+PR_SET_PDEATHSIG = 1
 
 
 def train_shard(
@@ -80,6 +84,8 @@ def main() -> int:
     threading.Thread(target=_watch, args=(sys.stdin, stop, begun), daemon=True).start()
     if shard["pin"]:
         claim_core()
+    if shard.get("leashed"):
+        _die_with_parent()
 
     def emit(event: dict[str, Any]) -> None:
         if event["kind"] == "started":
@@ -103,6 +109,12 @@ def main() -> int:
         emit({"kind": "error", "text": str(error)})
         return 1
     return 0
+
+
+def _die_with_parent() -> None:
+    """Have the system kill this process as soon as the thread that started it has ended."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _watch(stream: TextIO, stop: threading.Event, begun: threading.Event) -> None:

@@ -1,0 +1,178 @@
+"""Running many runs on a Ray cluster: one task per shard, which Ray places and tries again.
+
+This process holds the locks of the runs and hears all that happens. Where a shard runs changes no
+result; `cluster_worker` is what runs there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from robustpo.errors import StorageError
+from robustpo.files import one_line
+from robustpo.studies.cluster_connection import connected, require_room
+from robustpo.studies.cluster_mailbox import Mailbox
+from robustpo.studies.cluster_worker import Job, WorkerDied, train
+from robustpo.studies.local import OnEvent, Shard, pass_on, report_lost
+
+# How often a shard is tried again after its worker or node has died.
+RETRIES = 5
+KILL_SECONDS = 10.0
+# Shards that train at once: each keeps a call of the mailbox waiting.
+MAX_TRAINING = 10_000
+
+
+def run_shards_on_ray(
+    shards: Sequence[Shard],
+    *,
+    address: str,
+    options: dict[str, Any],
+    on_event: OnEvent = lambda event, directory: None,
+    num_cpus: float = 1.0,
+    num_gpus: float = 0.0,
+) -> KeyboardInterrupt | None:
+    """Train every shard on a Ray cluster, as many at once as it has room for.
+
+    On Ctrl-C the workers end after their running iteration and keep what they have; a second one
+    kills them.
+
+    Args:
+        shards: what to train; their directories lie on storage that all nodes see.
+        address: of a cluster, or `auto`, as in `connected`.
+        options: how a worker trains: `checkpoint_every`, `step_timeout`, `env_processes`.
+        on_event: called with every event and the directory of the run it is about.
+        num_cpus: cores that a shard asks for.
+        num_gpus: GPUs, or the fraction of one, that a shard asks for.
+
+    Returns:
+        What interrupted it, if anything.
+
+    Raises:
+        ConfigError: if Ray is missing or cannot be reached, or has no room for a shard.
+        StorageError: if nothing could be written where the runs lie.
+        TrainingError: if Ray does not start on this machine.
+    """
+    if not shards:
+        return None
+    with connected(address) as ours, _marker(shards) as (marker, token):
+        if note := require_room(num_cpus, num_gpus, started=ours):
+            on_event({"kind": "note", "text": note}, None)
+        search_path = tuple(path for path in sys.path if path and not _is_installation(path))
+        job = Job(options, os.getcwd(), search_path, marker, token, num_gpus)
+        mailbox, running = _submit(shards, job, num_cpus)
+        try:
+            return _follow(shards, mailbox, running, on_event)
+        finally:
+            _end(mailbox, running)
+
+
+@contextlib.contextmanager
+def _marker(shards: Sequence[Shard]) -> Iterator[tuple[Path, str]]:
+    """Write a file beside the runs by which a node knows that it sees the same storage."""
+    token = secrets.token_hex(8)
+    marker = shards[0].directories[0].absolute().parent / f".ray-{token}"
+    try:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_text(token, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(marker, error) from error
+    try:
+        yield marker, token
+    finally:
+        with contextlib.suppress(OSError):
+            marker.unlink()
+
+
+def _is_installation(path: str) -> bool:
+    """Whether a path belongs to Python itself, of which every node has its own."""
+    return any(Path(path).is_relative_to(prefix) for prefix in (sys.prefix, sys.base_prefix))
+
+
+def _submit(shards: Sequence[Shard], job: Job, num_cpus: float) -> tuple[Any, dict[Any, int]]:
+    """Hand all shards to Ray; return the mailbox, and the shard of each task."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    mailbox = (
+        ray.remote(Mailbox)
+        .options(num_cpus=0, max_concurrency=MAX_TRAINING, scheduling_strategy=here)
+        .remote(len(shards))
+    )
+    task = ray.remote(train).options(
+        name="robustpo",
+        num_cpus=num_cpus,
+        num_gpus=job.num_gpus,
+        max_retries=RETRIES,
+        # Errors of a run would only come again.
+        retry_exceptions=[WorkerDied],
+    )
+    running = {}
+    for index, shard in enumerate(shards):
+        directories = [directory.absolute() for directory in shard.directories]
+        running[task.remote(mailbox, index, Shard(shard.configs, directories), job)] = index
+    return mailbox, running
+
+
+def _follow(
+    shards: Sequence[Shard], mailbox: Any, running: dict[Any, int], on_event: OnEvent
+) -> KeyboardInterrupt | None:
+    """Hear of the shards until none is left; forget tasks that have ended."""
+    import ray
+
+    heard = 0
+    interrupted: KeyboardInterrupt | None = None
+    while running:
+        try:
+            # In this order: all that a task has said is heard before its end is.
+            ended, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
+            for index, event in ray.get(mailbox.listen.remote(heard)):
+                heard += 1
+                pass_on(shards[index], event, on_event)
+            for task in ended:
+                index, reason = running.pop(task), _reason(task)
+                if reason and not interrupted:
+                    report_lost(shards[index], reason, on_event)
+        except KeyboardInterrupt as signalled:
+            if interrupted:
+                raise
+            interrupted = signalled
+            on_event({"kind": "note", "text": "stopping; what was recorded is kept"}, None)
+            training = ray.get(mailbox.stop.remote())
+            for task, index in running.items():
+                if index not in training:
+                    ray.cancel(task)
+    return interrupted
+
+
+def _reason(task: Any) -> str | None:
+    """Return why an ended task did not finish its shard, if it did not."""
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        return ray.get(task)
+    except RayTaskError as error:
+        if isinstance(error.cause, WorkerDied):
+            return f"{error.cause}; {RETRIES + 1} attempts were made"
+        return one_line(f"{type(error.cause).__name__}: {error.cause}")
+    except RayError as error:
+        first = str(error).partition("\n")[0]
+        return one_line(f"its worker or node died, {RETRIES + 1} attempts were made: {first}")
+
+
+def _end(mailbox: Any, running: dict[Any, int]) -> None:
+    """Kill what still runs."""
+    import ray
+
+    for task in running:
+        ray.cancel(task, force=True)
+    if running:
+        ray.wait(list(running), num_returns=len(running), timeout=KILL_SECONDS)
+    ray.kill(mailbox)
