@@ -28,13 +28,29 @@ PAGES = {
 }
 
 
-def require_modest(content: bytes, max_rows: int, max_unpacked_bytes: int) -> None:
+@dataclass(frozen=True)
+class Extent:
+    """What a Parquet file says of its table.
+
+    Attributes:
+        rows: number of rows.
+        columns: name and physical type of each column, by the format's numbers.
+    """
+
+    rows: int
+    columns: tuple[tuple[Any, Any], ...]
+
+
+def require_modest(content: bytes, max_rows: int, max_unpacked_bytes: int) -> Extent:
     """Let a file pass that states few rows everywhere and unpacks to little.
 
     Args:
         content: all of the file.
         max_rows: largest number of rows, and of values of a column.
         max_unpacked_bytes: largest size of all pages together, unpacked.
+
+    Returns:
+        What the file says of its table.
 
     Raises:
         ValueError: if it does not, or is no Parquet file.
@@ -45,7 +61,7 @@ def require_modest(content: bytes, max_rows: int, max_unpacked_bytes: int) -> No
         raise ValueError("it is no Parquet file")
     if length > MAX_FOOTER_BYTES:
         raise ValueError(f"its footer has {length} bytes")
-    footer = _Reader(content, end - length, end).struct()
+    footer, _ = _struct(content, end - length, end)
     groups = _structs(footer, 4)
     rows = sum(_number(group, 3, max_rows) for group in groups)
     if rows != _number(footer, 3, max_rows):
@@ -56,6 +72,7 @@ def require_modest(content: bytes, max_rows: int, max_unpacked_bytes: int) -> No
             pages, unpacked = pages + 1, unpacked + size
             if pages > MAX_PAGES or unpacked > max_unpacked_bytes:
                 raise ValueError(f"it unpacks to {pages} pages or more, of {unpacked} bytes")
+    return Extent(rows, tuple((column.get(4), column.get(1)) for column in _structs(footer, 2)[1:]))
 
 
 def _page_sizes(content: bytes, column: dict[int, Any], end: int, max_rows: int) -> Iterator[int]:
@@ -70,8 +87,7 @@ def _page_sizes(content: bytes, column: dict[int, Any], end: int, max_rows: int)
     if position < len(MAGIC) or last > end:
         raise ValueError("a column lies outside of the file")
     while position < last:
-        reader = _Reader(content, position, last)
-        page = reader.struct()
+        page, position = _struct(content, position, last)
         kind = _number(page, 1, max(PAGES))
         if kind not in PAGES:
             raise ValueError(f"a page is of kind {kind}")
@@ -83,7 +99,7 @@ def _page_sizes(content: bytes, column: dict[int, Any], end: int, max_rows: int)
         if _number(described, encoding, max(encodings)) not in encodings:
             raise ValueError(f"a page has encoding {described[encoding]}")
         yield _number(page, 2, 2**31)
-        position = reader.position + _number(page, 3, last - reader.position)
+        position += _number(page, 3, last - position)
 
 
 def _number(found: dict[int, Any], field: int, largest: int) -> int:
@@ -100,68 +116,91 @@ def _structs(found: dict[int, Any], field: int) -> list[dict[int, Any]]:
     return value
 
 
-@dataclass
-class _Reader:
-    """Reads Thrift's compact protocol: whole numbers, text, lists and structures.
+def _struct(content: bytes, start: int, end: int, depth: int = 0) -> tuple[dict[int, Any], int]:
+    """Read a structure of Thrift's compact protocol: whole numbers, text, lists and structures.
 
-    What Parquet does not use, or two readers could understand in two ways, is an error.
+    What Parquet does not use, or two readers could understand in two ways, is an error. A study has
+    thousands of files with a thousand numbers each, so those of one byte are read right here.
+
+    Returns:
+        The fields by their numbers, and where the structure ends.
     """
-
-    content: bytes
-    position: int
-    end: int
-
-    def struct(self, depth: int = 0) -> dict[int, Any]:
-        """Return the fields of a structure by their numbers."""
-        fields: dict[int, Any] = {}
-        field = 0
-        while (head := self._byte()) != 0:
-            field = field + (head >> 4) if head >> 4 else self._whole()
+    fields: dict[int, Any] = {}
+    field, at = 0, start
+    try:
+        while head := content[at]:
+            if at >= end:
+                break
+            at += 1
+            if head >> 4:
+                field += head >> 4
+            else:
+                field, at = _whole(content, at)
             if field in fields or not 0 < field < 2**15:
                 raise ValueError(f"field {field} is stated twice, or is none")
             kind = head & 15
-            # The value of a field of true or false is in its kind.
-            fields[field] = None if kind in (1, 2) else self._value(kind, depth + 1)
-        return fields
+            if kind == 6 or kind == 5:
+                byte = content[at]
+                if byte < 128:
+                    fields[field], at = (byte >> 1) ^ -(byte & 1), at + 1
+                else:
+                    fields[field], at = _whole(content, at)
+            elif kind == 1 or kind == 2:
+                # The value of a field of true or false is in its kind.
+                fields[field] = None
+            else:
+                fields[field], at = _value(content, at, end, kind, depth + 1)
+    except IndexError:
+        at = end
+    if at >= end:
+        raise ValueError("it ends too early")
+    return fields, at + 1
 
-    def _value(self, kind: int, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise ValueError("its structures are nested too deeply")
-        if kind in (1, 2, 3):
-            self._byte()
-            return None
-        if kind in (4, 5, 6):
-            return self._whole()
-        if kind == 7:
-            return self._take(8)
-        if kind == 8:
-            return self._take(self._varint())
-        if kind == 9:
-            head = self._byte()
-            count = self._varint() if head >> 4 == 15 else head >> 4
-            return [self._value(head & 15, depth + 1) for _ in range(count)]
-        if kind == 12:
-            return self.struct(depth)
-        raise ValueError(f"a value is of kind {kind}")
 
-    def _take(self, count: int) -> bytes:
-        start, self.position = self.position, self.position + count
-        if self.position > self.end:
-            raise ValueError("it ends too early")
-        return self.content[start : self.position]
+def _value(content: bytes, at: int, end: int, kind: int, depth: int) -> tuple[Any, int]:
+    if depth > MAX_DEPTH:
+        raise ValueError("its structures are nested too deeply")
+    if kind == 12:
+        return _struct(content, at, end, depth)
+    if kind == 8:
+        size, at = _varint(content, at)
+        return _take(content, at, end, size)
+    if kind in (4, 5, 6):
+        return _whole(content, at)
+    if kind == 9:
+        head, at = content[at], at + 1
+        count = head >> 4
+        if count == 15:
+            count, at = _varint(content, at)
+        items = []
+        for _ in range(count):
+            item, at = _value(content, at, end, head & 15, depth + 1)
+            items.append(item)
+        return items, at
+    if kind in (1, 2, 3):
+        return None, _take(content, at, end, 1)[1]
+    if kind == 7:
+        return _take(content, at, end, 8)
+    raise ValueError(f"a value is of kind {kind}")
 
-    def _byte(self) -> int:
-        return self._take(1)[0]
 
-    def _varint(self) -> int:
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self._byte()
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-        raise ValueError("a number is too long")
+def _take(content: bytes, at: int, end: int, count: int) -> tuple[bytes, int]:
+    if at + count > end:
+        raise ValueError("it ends too early")
+    return content[at : at + count], at + count
 
-    def _whole(self) -> int:
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)
+
+def _whole(content: bytes, at: int) -> tuple[int, int]:
+    value, at = _varint(content, at)
+    return (value >> 1) ^ -(value & 1), at
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = content[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+    raise ValueError("a number is too long")

@@ -37,14 +37,14 @@ MAX_UNPACKED_BYTES = 16 * 2**20
 MAX_ROWS = 10_000
 MAX_TEXT = 4096
 # A damaged Parquet file can make the reader panic, which is not an ordinary exception.
-_PARQUET_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
+PARQUET_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
 def read_metrics(path: Path) -> pl.DataFrame:
     """Read the metrics of a run from whichever of its two files reaches further."""
     table, log = path / METRICS_TABLE, path / METRICS_LINES
     stored, lines = _read_parquet(table), _read_lines(log)
-    if stored is not None and not stored.is_empty() and stored["step"][-1] >= _last_step(lines):
+    if stored is not None and not stored.is_empty() and stored["step"][-1] >= last_step(lines):
         return stored
     rows = _parse_rows(lines, log)
     if not rows and stored is not None:
@@ -59,11 +59,16 @@ def _read_parquet(path: Path) -> pl.DataFrame | None:
         content = read_bytes(path, MAX_METRICS_BYTES)
         require_modest(content, MAX_ROWS, MAX_UNPACKED_BYTES)
         frame = _read_numbers(content)
-    except _PARQUET_ERRORS as error:
+    except PARQUET_ERRORS as error:
         logger.warning("%s cannot be read (%s); using %s", path, one_line(error), METRICS_LINES)
         return None
+    return _in_order(finite(frame))
+
+
+def finite(frame: pl.DataFrame) -> pl.DataFrame:
+    """Make null of what is not a finite number."""
     floats = pl.col(pl.Float64)
-    return _in_order(frame.with_columns(pl.when(floats.is_finite()).then(floats)))
+    return frame.with_columns(pl.when(floats.is_finite()).then(floats))
 
 
 def _read_numbers(content: bytes) -> pl.DataFrame:
@@ -113,7 +118,7 @@ def _parse_rows(lines: list[bytes], path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _last_step(lines: list[bytes]) -> int:
+def last_step(lines: list[bytes]) -> int:
     """Return the step of the last whole line, or -1."""
     rows = (_parse_row(line) for line in reversed(lines))
     return next((row["step"] for row in rows if row is not None), -1)

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from robustpo.errors import ConfigError
+from robustpo.studies.metrics_tables import read_tables
 from robustpo.studies.run_files import (
     METRICS_SCHEMA,
     as_dict,
@@ -111,15 +113,21 @@ def load_runs(directories: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _results(runs: Iterable[Run]) -> pl.DataFrame:
-    frames = [pl.DataFrame(schema=RESULTS_SCHEMA)]
-    for run in runs:
-        metrics = read_metrics(run.path)
-        if metrics.is_empty():
-            logger.warning("left out %s: it has no metrics that can be read", run.path)
-            continue
-        labels = [pl.lit(v, dtype=RUN_SCHEMA[k]).alias(k) for k, v in run.labels().items()]
-        frames.append(metrics.select(*labels, *METRICS_SCHEMA))
-    return pl.concat(frames).sort("task", "variant", "seed", "step", maintain_order=True)
+    runs = sorted(runs, key=lambda run: (run.task, run.variant, run.seed))
+    labels = pl.DataFrame([run.labels() for run in runs], schema=RUN_SCHEMA, orient="row")
+    frames, read = [pl.DataFrame(schema=RESULTS_SCHEMA)], 0
+    for metrics, rows in read_tables([run.path for run in runs]):
+        for run, count in zip(runs[read:], rows, strict=False):
+            if not count:
+                logger.warning("left out %s: it has no metrics that can be read", run.path)
+        batch = labels[np.repeat(np.arange(read, read + len(rows)), rows)]
+        frames.append(batch.hstack(metrics))
+        read += len(rows)
+    results = pl.concat(frames, rechunk=False)
+    if labels.is_duplicated().any():
+        # Copies of one run, in different places, lie step by step.
+        results = results.sort("task", "variant", "seed", "step", maintain_order=True)
+    return results
 
 
 def load_summary(directory: str | os.PathLike[str]) -> pl.DataFrame:
