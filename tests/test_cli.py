@@ -123,10 +123,11 @@ def test_compare_ends_with_a_table_and_pictures(comparison):
     ]
     assert all(file.stat().st_size > 100 for file in written)
     names = {file.name for file in written}
-    curves = {f"{kind}_curves.{end}" for kind in ("learning", "entropy") for end in ("png", "svg")}
-    assert names == curves | {"table.md", "summary.csv"}
+    kinds = ("png", "svg", "pdf")
+    curves = {f"{what}_curves.{kind}" for what in ("learning", "entropy") for kind in kinds}
+    assert names == curves | {"index.html", "table.md", "summary.csv"}
     heads = {file.suffix: file.read_bytes()[:5] for file in written}
-    assert heads[".png"] == b"\x89PNG\r" and heads[".svg"] == b"<?xml"
+    assert heads[".png"] == b"\x89PNG\r" and heads[".svg"] == b"<?xml" and heads[".pdf"] == b"%PDF-"
 
 
 def test_compare_gives_no_verdict_below_five_seeds(comparison):

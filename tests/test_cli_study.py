@@ -23,7 +23,7 @@ def test_a_study_runs_and_leaves_a_report(ran):
     assert done.stdout.startswith("No verdict on rpo (4,096 steps, 2 seeds each, time limit:")
     report = place / "runs" / "studies" / "figure-7"
     names = {file.name for file in report.iterdir()}
-    figures = {f"{what}.{kind}" for what in ("return", "entropy") for kind in ("png", "svg")}
+    figures = {f"{what}.{kind}" for what in ("return", "entropy") for kind in ("png", "svg", "pdf")}
     tables = {"table.md", "table.tex", "table.csv"}
     assert names == {"index.html", "study.json"} | figures | tables
     rows = list(csv.DictReader((report / "table.csv").read_text("utf-8").splitlines()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,7 +14,8 @@ from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 from robustpo.studies.execution import Execution, execute
-from robustpo.studies.grid import make_grid, parse_seeds
+from robustpo.studies.grid import make_grid, parse_seeds, short_task, sweep_methods
+from robustpo.studies.study import Part, Study
 
 if TYPE_CHECKING:
     from robustpo.evaluation.evaluate import Evaluation
@@ -158,7 +161,15 @@ def compare(
         ConfigError: if the request cannot be carried out as written; nothing has been done then.
     """
     sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
-    configs = make_grid(_name(task), methods, _seeds(seeds), sweeps=sweeps, steps=steps, **options)
+    part = Part(
+        (_name(task),),
+        sweep_methods(methods, sweeps),
+        _seeds(seeds),
+        steps,
+        {name: value for name, value in options.items() if value is not None},
+    )
+    study = Study("comparison", f"{' and '.join(methods)} on {short_task(part.tasks[0])}", (part,))
+    configs = study.configs()
     execution = Execution(
         Path(out),
         workers,
@@ -173,35 +184,7 @@ def compare(
         gpus,
     )
     _train(configs, task, execution, callback)
-    return report(configs, Path(out))
-
-
-def report(configs: Sequence[RunConfig], out: Path) -> ComparisonReport:
-    """Write the report of runs that exist, beside them."""
-    import hashlib
-
-    import polars as pl
-
-    from robustpo.reports.comparison import write_comparison
-    from robustpo.studies.store import load_results, load_summary
-    from robustpo.training.record import task_directory
-
-    root = task_directory(out, configs[0].task)
-    variants = list(dict.fromkeys(config.variant for config in configs))
-    wanted = pl.DataFrame(
-        [(config.variant, config.settings.seed) for config in configs],
-        schema={"variant": pl.String, "seed": pl.Int64},
-        orient="row",
-    )
-    name = "-vs-".join(variants)
-    if len(name) > 100:
-        name = f"{len(variants)}-variants-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return write_comparison(
-        root / f"comparison_{name}",
-        load_results(root).join(wanted, on=["variant", "seed"], how="semi"),
-        load_summary(root).join(wanted, on=["variant", "seed"], how="semi"),
-        variants,
-    )
+    return _report_comparison(study, Path(out))
 
 
 def evaluate(
@@ -282,6 +265,27 @@ def record(
         seed=seed,
         max_steps=max_steps,
     )
+
+
+def _report_comparison(study: Study, out: Path) -> ComparisonReport:
+    """Write the report of a study of one task beside its runs."""
+    from robustpo.reports.comparison import write_comparison
+    from robustpo.reports.page import write_page
+    from robustpo.reports.study_data import read_study_data
+    from robustpo.reports.study_page import page_of
+    from robustpo.studies.commands import compare_command
+    from robustpo.training.record import task_directory
+
+    data = read_study_data(study, out)
+    name = "-vs-".join(data.variants)
+    if len(name) > 100:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = f"{len(data.variants)}-variants-{digest}"
+    directory = task_directory(out, study.tasks[0]) / f"comparison_{name}"
+    report = write_comparison(directory, data.results, data.summary, data.variants)
+    page = page_of(data, directory / "index.html", compare_command(study.parts[0], out))
+    file = write_page(page, directory / "index.html")
+    return dataclasses.replace(report, files=(file, *report.files))
 
 
 def _load(run: str | os.PathLike[str], best: bool) -> Policy:

@@ -231,7 +231,8 @@ def _expectation(configs: list, workers: int) -> str:
     from robustpo.studies.forecast import forecast
 
     found = forecast(configs, workers, lambda task: print(f"measuring {task}", file=sys.stderr))
-    text = f"about {format_duration(found.seconds)} of training with {workers} workers here"
+    count = "1 worker" if workers == 1 else f"{workers} workers"
+    text = f"about {format_duration(found.seconds)} of training with {count} here"
     if found.unknown:
         text += f", without {', '.join(found.unknown)}, which cannot be measured beforehand"
     return text

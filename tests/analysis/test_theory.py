@@ -25,7 +25,7 @@ def report(tmp_path_factory):
 
 
 def test_all_files_are_written(report):
-    expected = {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg")}
+    expected = {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")}
     assert {file.name for file in report.files} == expected | {"theory.md", "theory.json"}
     assert all(file.stat().st_size > 1000 for file in report.files)
 

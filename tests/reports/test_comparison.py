@@ -34,7 +34,9 @@ def five_seeds(tmp_path):
 def test_every_file_is_written(five_seeds, tmp_path):
     report = compare(five_seeds, tmp_path / "new" / "report")
     names = {path.name for path in report.files}
-    figures = {f"{kind}_curves.{ext}" for kind in ("learning", "entropy") for ext in ("png", "svg")}
+    figures = {
+        f"{kind}_curves.{ext}" for kind in ("learning", "entropy") for ext in ("png", "svg", "pdf")
+    }
     assert names == figures | {"table.md", "summary.csv"}
     assert all(path.stat().st_size > 0 for path in report.files)
     assert pl.read_csv(tmp_path / "new" / "report" / "summary.csv").height == 10

@@ -41,7 +41,8 @@ def test_files_are_valid_say_what_they_show_and_come_out_the_same_twice(results,
     second = save_figure(draw(results, labels), tmp_path / "two")
     for a, b in zip(first, second, strict=True):
         assert a.read_bytes() == b.read_bytes()
-    png, svg = first
+    png, svg, pdf = first
+    assert pdf.read_bytes().startswith(b"%PDF-") and str(tmp_path).encode() not in pdf.read_bytes()
     assert png.read_bytes().startswith(b"\x89PNG")
     said = texts(svg)
     assert TITLE in said
@@ -84,6 +85,6 @@ def test_many_variants_are_all_named_inside_the_figure(tmp_path):
 def test_hardly_any_data_still_makes_a_figure(tmp_path, rows):
     write_run(tmp_path, "rpo", 0, rows=rows)
     results = load_results(tmp_path) if rows else pl.DataFrame(schema=RESULTS_SCHEMA)
-    _, svg = save_figure(draw(results, {"rpo": "rpo"}), tmp_path / "few")
+    _, svg, _ = save_figure(draw(results, {"rpo": "rpo"}), tmp_path / "few")
     # The first row has no return yet, as no episode has ended.
     assert ("nothing recorded yet" in texts(svg)) == (rows < 2)

@@ -4,7 +4,7 @@ import pytest
 
 from robustpo.config import make_config
 from robustpo.errors import ConfigError
-from robustpo.studies.grid import make_grid, pack, parse_seeds
+from robustpo.studies.grid import make_grid, pack, parse_seeds, sweep_methods
 
 TASK = "Pendulum-v1"
 
@@ -19,20 +19,24 @@ def test_every_method_has_every_seed():
     assert [config.settings.alpha for config in configs] == [0.0, 0.0, 0.5, 0.5]
 
 
+def swept(methods, sweeps, seeds=(0,), **options):
+    return make_grid(TASK, sweep_methods(methods, sweeps), seeds, **options)
+
+
 def test_a_sweep_of_alpha_leaves_ppo_alone():
-    configs = make_grid(TASK, ["ppo", "ppo-entropy", "rpo"], [0], sweeps={"alpha": (0.1, 0.5, 1)})
+    configs = swept(["ppo", "ppo-entropy", "rpo"], {"alpha": (0.1, 0.5, 1)})
     assert labels(configs) == [
         ("ppo", 0),
         ("ppo-entropy", 0),
         ("rpo_alpha-0.1", 0),
         ("rpo", 0),  # 0.5 is what it has anyway
-        ("rpo_alpha-1", 0),
+        ("rpo_alpha-1.0", 0),
     ]
 
 
 def test_sweeps_are_crossed():
     sweeps = {"alpha": (0.1, 1.0), "learning_rate": (1e-4, 1e-3), "entropy_coef": ()}
-    configs = make_grid(TASK, ["ppo", "rpo"], [0], sweeps=sweeps)
+    configs = swept(["ppo", "rpo"], sweeps)
     found = [(c.method, c.settings.alpha, c.settings.learning_rate) for c in configs]
     assert found == [
         ("ppo", 0.0, 1e-4),
@@ -46,7 +50,7 @@ def test_sweeps_are_crossed():
 
 
 def test_repetitions_are_asked_for_once():
-    configs = make_grid(TASK, ["rpo", "rpo"], [0, 1], sweeps={"alpha": (0.5, 0.5)})
+    configs = swept(["rpo", "rpo"], {"alpha": (0.5, 0.5)}, [0, 1])
     assert labels(configs) == [("rpo", 0), ("rpo", 1)]
 
 
@@ -131,7 +135,7 @@ def test_nothing_to_train_needs_no_shard():
 
 def test_a_method_may_have_options_of_its_own():
     text = "rpo:noise=laplace,alpha=0.1,hidden-sizes=32x16,clip_value_loss=off,target_kl=none"
-    own, shared = make_grid(TASK, [text, "rpo"], [3], alpha=2.0, sweeps={"gamma": (0.9,)})
+    own, shared = swept([text, "rpo"], {"gamma": (0.9,)}, [3], alpha=2.0)
     assert (own.method, own.settings.seed, own.settings.gamma) == ("rpo", 3, 0.9)
     assert (own.shape.noise, own.settings.alpha, own.settings.target_kl) == ("laplace", 0.1, None)
     assert (own.shape.hidden_sizes, own.shape.clip_value_loss) == ((32, 16), False)
@@ -140,7 +144,7 @@ def test_a_method_may_have_options_of_its_own():
 
 
 def test_a_sweep_does_not_touch_what_a_method_sets_for_itself():
-    configs = make_grid(TASK, ["rpo:alpha=0.3", "rpo"], [0], sweeps={"alpha": (0.1, 1.0)})
+    configs = swept(["rpo:alpha=0.3", "rpo"], {"alpha": (0.1, 1.0)})
     assert [config.settings.alpha for config in configs] == [0.3, 0.1, 1.0]
 
 

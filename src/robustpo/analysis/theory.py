@@ -70,7 +70,7 @@ def check_theory(
     """Train PPO and RPO in this process and check the paper's equations on their policies.
 
     Writes `theory.md`, `theory.json` and the figures `bias`, `penalty`, `smoothing`, `sharpness`
-    and `directions` (PNG and SVG).
+    and `directions` (PNG, SVG and PDF).
 
     Args:
         task: id of the task.

@@ -44,7 +44,7 @@ def write_comparison(
 ) -> ComparisonReport:
     """Compare the variants of one task and write curves, table and summary.
 
-    Writes `learning_curves` and `entropy_curves` (PNG and SVG), `table.md` and `summary.csv`.
+    Writes `learning_curves` and `entropy_curves` (PNG, SVG and PDF), `table.md` and `summary.csv`.
 
     Args:
         out_dir: directory to write to; made if it does not exist.

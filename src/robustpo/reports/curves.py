@@ -88,11 +88,16 @@ def plot_curves(
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as `<stem>.png` and `<stem>.svg`, free of dates, versions and paths."""
-    paths = [stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")]
+    """Write a figure as `<stem>` with `.png`, `.svg` and `.pdf`, without dates, versions, paths."""
+    hidden = {
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in hidden]
     with house_style():
-        figure.savefig(paths[0], dpi=_DPI, metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
+        for path, metadata in zip(paths, hidden.values(), strict=True):
+            figure.savefig(path, dpi=_DPI, metadata=metadata)
     return paths
 
 

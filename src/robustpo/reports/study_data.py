@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -16,17 +14,17 @@ from robustpo.config import RunConfig
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.reports.efficiency import Efficiency, sample_efficiency
+from robustpo.reports.origins import differing_origins
 from robustpo.reports.outcomes import TaskOutcome, task_outcomes
 from robustpo.reports.scores import StudyReturns, is_usable, study_returns
 from robustpo.reports.statistics import reference_variant
 from robustpo.reports.suite import Suite, suites_of_study
-from robustpo.studies.grid import parse_method, short_labels
+from robustpo.studies.grid import short_labels
 from robustpo.studies.store import load_runs
-from robustpo.studies.study import Part, Study
+from robustpo.studies.study import Study
 from robustpo.training.record import run_directory
 
 OTHER_SUITE = "Other tasks"
-_RUN_OPTIONS = ("preset", "eval_every", "eval_episodes")
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,12 @@ class StudyData:
         return self.results.filter((pl.col("task") == task) & (pl.col("variant") == variant))
 
     @property
-    def waiting(self) -> int:
-        """How many runs have no record that can be read."""
-        return len(self.configs) - self.summary.height
+    def unreadable(self) -> list[Path]:
+        """Directories of runs, empty or half-written, that hold no record that can be read."""
+        read = set(self.summary["path"])
+        return [
+            path for path in self.directories.values() if str(path) not in read and path.exists()
+        ]
 
 
 def read_study_data(study: Study, out: Path) -> StudyData:
@@ -113,36 +114,6 @@ def suite_of(task: str) -> str:
     return entry.suite if entry else OTHER_SUITE
 
 
-def command_of(study: Study, config: RunConfig, seeds: Sequence[int]) -> str:
-    """Return the command that trains a run of a study, and others that differ in the seed."""
-    part, method = _origin(study, config)
-    words = ["robustpo", "train", config.task, "--method", method]
-    words += ["--seeds", ",".join(map(str, seeds)) or str(config.settings.seed)]
-    words += ["--steps", str(part.steps)]
-    for name, value in part.options.items():
-        words += [f"--{name.replace('_', '-')}", *_as_words(value)]
-    return shlex.join(words)
-
-
-def _origin(study: Study, config: RunConfig) -> tuple[Part, str]:
-    """Return the part of a study, and its method as written, that a run comes from."""
-    for part in study.parts:
-        for method in part.methods:
-            if config.task in part.tasks and parse_method(method)[0] == config.method:
-                one = Study(
-                    "", "", (Part((config.task,), (method,), (0,), part.steps, part.options),)
-                )
-                if one.configs()[0].variant == config.variant:
-                    return part, method
-    raise ValueError(f"{config.variant} on {config.task} is no run of {study.name}")
-
-
-def _as_words(value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return ["on" if value else "off"]
-    return [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
-
-
 def setup_text(data: StudyData) -> str:
     """Say steps, seeds and time-limit mode of what was run."""
     steps = sorted({config.total_steps for config in data.configs})
@@ -185,11 +156,16 @@ def notes(data: StudyData) -> list[str]:
     found = [data.study.note] if data.study.note else []
     left_out = data.summary.filter(~is_usable())
     states = Counter(left_out["status"].to_list())
-    states["waiting"] += data.waiting
+    unreadable = data.unreadable
+    states["unreadable"] = len(unreadable)
+    states["waiting"] = len(data.configs) - data.summary.height - len(unreadable)
     words = ", ".join(f"{count} {state}" for state, count in states.items() if count)
     if words:
         found.append(f"Left out of the numbers, of {len(data.configs)} runs: {words}.")
-    return found
+    if unreadable:
+        more = f" and {len(unreadable) - 1} more" if len(unreadable) > 1 else ""
+        found.append(f"Cannot be read: {unreadable[0]}{more}.")
+    return found + differing_origins(Path(path) for path in data.summary["path"])
 
 
 def finite(value: float | None) -> float | None:

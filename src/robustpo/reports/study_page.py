@@ -19,7 +19,6 @@ from robustpo.reports.scores import scale_text
 from robustpo.reports.statistics import mean_interval
 from robustpo.reports.study_data import (
     StudyData,
-    command_of,
     finite,
     notes,
     sentence,
@@ -27,18 +26,19 @@ from robustpo.reports.study_data import (
     suite_of,
 )
 from robustpo.reports.suite import SUITE_RULES, Suite, SuiteRow
+from robustpo.studies.commands import train_command
 from robustpo.training.provenance import machine, versions
 
 POINTS = 150
 
 
-def page_of(data: StudyData, page: Path, out: Path) -> page_data.PageData:
+def page_of(data: StudyData, page: Path, command: str) -> page_data.PageData:
     """Return what the page of a study shows.
 
     Args:
         data: the study and its runs.
         page: where the page will lie; runs are linked relative to it.
-        out: directory of the runs.
+        command: what repeats the study.
     """
     study = data.study
     reference = data.labels[data.reference]
@@ -52,7 +52,7 @@ def page_of(data: StudyData, page: Path, out: Path) -> page_data.PageData:
             "generated": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "versions": versions(),
             "machine": str(machine()["processor"]),
-            "command": f"robustpo study run {study.name} --out {out}",
+            "command": command,
         },
         "methods": [
             {
@@ -119,7 +119,7 @@ def _cell(data: StudyData, group: list[RunConfig], page: Path) -> page_data.Cell
         "area": None if efficiency is None else finite(efficiency.area.mean),
         "reached": None if efficiency is None else efficiency.reached,
         "published": published_results(first),
-        "command": command_of(data.study, first, [config.settings.seed for config in group]),
+        "command": train_command(data.study, first, [config.settings.seed for config in group]),
     }
 
 

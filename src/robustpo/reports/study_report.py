@@ -13,6 +13,7 @@ from robustpo.reports.study_data import read_study_data
 from robustpo.reports.study_figures import study_figure
 from robustpo.reports.study_page import page_of
 from robustpo.reports.study_tables import csv_of, latex_of, markdown_of
+from robustpo.studies.commands import study_command
 from robustpo.studies.manifest import study_directory
 from robustpo.studies.study import Study
 
@@ -39,7 +40,7 @@ def write_study_report(study: Study, out: Path) -> StudyReport:
     """
     directory = study_directory(out, study.name)
     data = read_study_data(study, out)
-    page = page_of(data, directory / "index.html", out)
+    page = page_of(data, directory / "index.html", study_command(study, out))
     try:
         directory.mkdir(parents=True, exist_ok=True)
         files = [write_page(page, directory / "index.html")]

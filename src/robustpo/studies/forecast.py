@@ -44,7 +44,8 @@ def forecast(
         first = shard[0]
         key = (first.task, first.shape)
         if key not in known:
-            progress(first.task)
+            if all(task != first.task for task, _ in known):
+                progress(first.task)
             try:
                 known[key] = seconds_per_step(first, len(shard), first.task)
             except RobustpoError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 from robustpo.config import RunConfig, make_config
@@ -27,19 +27,14 @@ def make_grid(
     task: str,
     methods: Sequence[str],
     seeds: Iterable[int],
-    *,
-    sweeps: dict[str, Sequence[float]] | None = None,
     **options: Any,
 ) -> list[RunConfig]:
-    """Return one configuration per method, swept value and seed, without repetitions.
-
-    A sweep over alpha applies to the methods that perturb; PPO stays PPO beside it.
+    """Return one configuration per method and seed, without repetitions.
 
     Args:
         task: id of the task.
         methods: names of methods, each with options of its own if wanted: `rpo:noise=laplace`.
         seeds: seeds of every variant.
-        sweeps: values by setting, such as `{"alpha": (0.1, 0.5)}`.
         **options: settings, shape and length shared by all, as in `make_config`.
 
     Raises:
@@ -51,17 +46,34 @@ def make_grid(
     seeds = list(seeds)
     for text in methods:
         method, own = parse_method(text)
+        for seed in seeds:
+            config = make_config(task, method, **(options | own), seed=seed)
+            configs.setdefault((config.variant, seed), config)
+    return list(configs.values())
+
+
+def sweep_methods(methods: Sequence[str], sweeps: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
+    """Return every method at every combination of swept values, as methods with own options.
+
+    A sweep over alpha applies to the methods that perturb; PPO stays PPO beside it. What a method
+    sets for itself is not swept.
+
+    Args:
+        methods: names of methods, each with options of its own if wanted.
+        sweeps: values by setting, such as `{"alpha": (0.1, 0.5)}`; empty ones are no sweeps.
+    """
+    found = []
+    for text in methods:
+        method, own = parse_method(text)
         used = {
             name: values
-            for name, values in (sweeps or {}).items()
+            for name, values in sweeps.items()
             if values and name not in own and (name != "alpha" or _perturbs(method))
         }
         for values in itertools.product(*used.values()):
-            chosen: dict[str, Any] = options | dict(zip(used, values, strict=True)) | own
-            for seed in seeds:
-                config = make_config(task, method, **chosen, seed=seed)
-                configs.setdefault((config.variant, seed), config)
-    return list(configs.values())
+            chosen = [f"{name}={value}" for name, value in zip(used, values, strict=True)]
+            found.append(text + (("," if own else ":") if chosen else "") + ",".join(chosen))
+    return tuple(found)
 
 
 def parse_method(text: str) -> tuple[str, dict[str, Any]]:
