@@ -54,8 +54,9 @@ test: $(STAMP)  ## run the quick tests, a process per core (PYTEST_ARGS="-x" is 
 test-slow: $(STAMP)  ## run the tests that take minutes
 	$(BIN)/pytest -m slow $(PYTEST_ARGS)
 
-soak: $(STAMP)  ## kill, corrupt and fuzz for long, and train 50M steps (about an hour)
+soak: $(STAMP)  ## kill, corrupt and fuzz for long, train 50M steps and every cell (two hours)
 	ROBUSTPO_KILLS=50 ROBUSTPO_FUZZ_EXAMPLES=250000 $(BIN)/pytest -s -m "not slow" tests/faults $(PYTEST_ARGS)
+	$(BIN)/pytest -m "slow or soak" tests/studies/test_cells.py $(PYTEST_ARGS)
 
 # Without this, pyright's wrapper asks the package index for a newer version at every run.
 lint: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1

@@ -24,8 +24,14 @@ for study in STUDIES:
         CELLS[cell.task].add(iteration_of(cell))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("task", sorted(CELLS))
+FIRST = {next(iter(study.tasks)) for study in STUDIES}
+EVERY = [
+    pytest.param(task, marks=pytest.mark.slow if task in FIRST else pytest.mark.soak)
+    for task in sorted(CELLS)
+]
+
+
+@pytest.mark.parametrize("task", EVERY)
 def test_every_method_of_every_study_trains(task):
     populations = defaultdict(list)
     for config in sorted(CELLS[task], key=repr):
