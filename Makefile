@@ -52,10 +52,10 @@ test: $(STAMP)  ## run the quick tests, a process per core (PYTEST_ARGS="-x" is 
 	$(BIN)/pytest -m "not slow and not soak" -n auto --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(STAMP)  ## run the tests that take minutes
-	$(BIN)/pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/pytest -m "slow and not soak" -n auto --dist loadfile $(PYTEST_ARGS)
 
 soak: $(STAMP)  ## kill, corrupt and fuzz for long, train 50M steps and every cell (two hours)
-	ROBUSTPO_KILLS=50 ROBUSTPO_FUZZ_EXAMPLES=250000 $(BIN)/pytest -s -m "not slow" tests/faults $(PYTEST_ARGS)
+	ROBUSTPO_KILLS=50 ROBUSTPO_FUZZ_EXAMPLES=250000 $(BIN)/pytest -s tests/faults $(PYTEST_ARGS)
 	$(BIN)/pytest -m "slow or soak" tests/studies/test_cells.py $(PYTEST_ARGS)
 
 # Without this, pyright's wrapper asks the package index for a newer version at every run.

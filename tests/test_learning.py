@@ -33,6 +33,10 @@ def random_return(task, episodes=10):
     return totals.mean()
 
 
+# Learning itself is tested quickly in `training/test_learning_probes.py`.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module", params=STUDIES)
 def study(request, tmp_path_factory):
     task, learning_rate, steps, margin = STUDIES[request.param]

@@ -1,5 +1,7 @@
 """Simulators are brought back exactly: as many resets, the same actions, the same bits after."""
 
+import re
+
 import gymnasium
 import numpy as np
 import pytest
@@ -34,7 +36,13 @@ def random_actions(spec, count, num_envs, seed=0):
 
 ENVPOOL = [entry for entry in catalog.CATALOG.values() if entry.simulator == "envpool"]
 FLAGGED = [entry.id for entry in ENVPOOL if entry.random_step]
-EXACT = [entry.id for entry in ENVPOOL if not entry.random_step]
+# Simulators that take seconds to make or to reset, beside a sister that is tested always.
+SLOW = re.compile("dog-(?!walk)|humanoid_CMU-(?!walk)|quadruped-escape")
+EXACT = [
+    pytest.param(entry.id, marks=[pytest.mark.slow] if SLOW.search(entry.id) else [])
+    for entry in ENVPOOL
+    if not entry.random_step
+]
 
 
 @pytest.mark.parametrize("task", EXACT)

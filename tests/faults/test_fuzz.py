@@ -38,8 +38,10 @@ from robustpo.files import digest, parse_json, parse_tensors, read_tensors, writ
 from robustpo.methods import METHODS
 from robustpo.policy import Policy, load_policy, parse_policy, save_policy
 from robustpo.settings import Settings, Shape
+from robustpo.studies.manifest import FILE, extend, load_manifest, save_manifest
 from robustpo.studies.run_files import METRICS_SCHEMA
 from robustpo.studies.store import RESULTS_SCHEMA, SUMMARY_SCHEMA, load_results, load_summary
+from robustpo.studies.study import Part, Study
 from robustpo.training.agent import Agent
 from robustpo.training.population import take_agent
 from robustpo.training.record import RunRecord, config_from_identity, existing_state
@@ -51,12 +53,13 @@ BATCH = 20
 # What one input may take at the very most: a hang, on however slow a machine.
 SECONDS = 20
 SHARES = {
-    "tensors": 0.4,
+    "tensors": 0.36,
     "policy": 0.2,
     "identity": 0.1,
     "state": 0.1,
     "runs": 0.16,
     "checkpoint": 0.04,
+    "study": 0.04,
 }
 
 seen: set[int] = set()
@@ -267,6 +270,31 @@ def hostile_json(data: Any, rng: random.Random) -> bytes:
         data = mutate_data(data, rng)
     content = to_json(data, rng)
     return mutate_bytes(content, content[::-1], rng) if rng.random() < 0.15 else content
+
+
+STUDY = Study(
+    "mine",
+    "title",
+    (
+        Part(("Pendulum-v1",), ("ppo", "rpo:alpha=0.1"), (0, 1), 4096, {"hidden_sizes": (8, 8)}),
+        Part(("HalfCheetah-v4",), ("rpo",), (0,), 8192, {"gamma": 0.9, "clip_value_loss": False}),
+    ),
+)
+
+
+@fuzz("study")
+def test_the_definition_of_a_study_is_refused_or_whole(tmp_path_factory, seed):
+    out = tmp_path_factory.getbasetemp()
+    file = save_manifest(out, STUDY) / FILE
+    good = json.loads(file.read_bytes())
+
+    for content in inputs("study", seed, lambda rng: hostile_json(good, rng)):
+        file.write_bytes(content)
+        with one_clear_error("study"):
+            study = load_manifest(out, "mine")
+            assert study is not None and study.name == "mine"
+            configs = extend(study, STUDY, out).configs()
+            assert {config.task for config in STUDY.configs()} <= {c.task for c in configs}
 
 
 @fuzz("identity")

@@ -56,6 +56,7 @@ def live_once(home, rng, longest, victims):
     return None
 
 
+@pytest.mark.slow
 def test_killed_runs_end_like_one_that_was_not(tmp_path, untouched):
     reference, whole_life = untouched
     rng = random.Random(int(os.environ.get("ROBUSTPO_KILL_SEED", "1")))

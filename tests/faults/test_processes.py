@@ -107,6 +107,7 @@ def test_a_simulator_that_hangs_is_ended(tmp_path, task):
     assert robustpo.load_results(tmp_path / "runs")["step"].to_list() == [512]
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_changes_nothing(tmp_path, tiny, monkeypatch):
     robustpo.train(tiny.task, out=tmp_path / "a", progress=False, workers=1, **tiny.options)
     jumps = itertools.cycle([1e9, -1e9, 0.0, 4e9])

@@ -34,6 +34,8 @@ FLAGS = [
     *("--update-epochs", 2, "--workers", 1),
 ]
 
+SLOW = pytest.mark.slow
+
 
 def train(*flags, cwd, limit=None):
     """Type a command and wait for it; `limit` is the size in KiB that no file may exceed."""
@@ -84,8 +86,8 @@ def newest_of(run):
     ("limit", "flags", "file"),
     [
         (8, [], "metrics.jsonl"),
-        (64, ["--checkpoint-every", 1024], "checkpoint/step-"),
-        (24, [], "policy.safetensors"),
+        pytest.param(64, ["--checkpoint-every", 1024], "checkpoint/step-", marks=SLOW),
+        pytest.param(24, [], "policy.safetensors", marks=SLOW),
     ],
 )
 def test_a_full_disk_stops_with_one_line_and_the_same_command_goes_on(
@@ -116,7 +118,9 @@ def whole_rows(path):
     return rows
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "both"])
+@pytest.mark.parametrize(
+    "damage", ["flip", *(pytest.param(damage, marks=SLOW) for damage in ("cut", "empty", "both"))]
+)
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
     tmp_path, stopped, untouched, damage
 ):
@@ -170,6 +174,7 @@ def test_going_on_under_other_versions_is_said_not_to_be_exact(tmp_path, stopped
     assert began["jax"] == resumed[-1]["versions"]["jax"] == version("jax")
 
 
+@pytest.mark.slow
 def test_metrics_can_be_read_while_they_are_written(tmp_path):
     process = start("train", TASK, *FLAGS, "--checkpoint-every", 512, cwd=tmp_path)
     steps = []

@@ -28,6 +28,10 @@ from robustpo.training.record import run_directory
 
 ray = pytest.importorskip("ray", reason="pip install 'robustpo[ray]'")
 
+# Other tests may have started JAX in this process, and Ray's nodes of these tests are made by
+# forks, which JAX warns of; they are followed by another program at once.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 TASK = "dm_control/cartpole-balance-v0"
 # Sixty rollouts of 512 steps, a checkpoint after every second.
 SMALL = {

@@ -121,6 +121,16 @@ def test_shards_are_balanced_and_never_above_five(runs, workers, sizes):
     assert sorted(c.settings.seed for shard in shards for c in shard) == list(range(runs))
 
 
+def test_many_shards_are_as_large_as_they_may_be():
+    # Six tasks of six runs want 12 shards at least. That is 4 for each of three workers, so every
+    # task has 2 of 3; for four workers it is too few, and every task is spread over all of them.
+    tasks = [f"dm_control/{name}-run-v0" for name in ("walker", "cheetah", "dog", "humanoid")]
+    tasks += ["Pendulum-v1", "HalfCheetah-v4"]
+    configs = [config for task in tasks for config in make_grid(task, ["rpo"], range(6))]
+    assert [len(shard) for shard in pack(configs, 3)] == [3, 3] * 6
+    assert [len(shard) for shard in pack(configs, 4)] == [2, 2, 1, 1] * 6
+
+
 def test_only_equal_shapes_and_tasks_share_a_population():
     small = make_grid(TASK, ["ppo", "rpo"], [0, 1], num_steps=512)
     others = [make_config(TASK, "rpo"), make_config("HalfCheetah-v4", "rpo")]

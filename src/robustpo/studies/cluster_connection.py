@@ -10,6 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -170,7 +171,10 @@ def _init(address: str, **options: Any) -> None:
     import ray
 
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
+        with warnings.catch_warnings():
+            # JAX warns of forks; those of Ray become another program at once.
+            warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
+            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except BaseException:
         ray.shutdown()
         raise

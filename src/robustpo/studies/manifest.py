@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.errors import ConfigError
-from robustpo.files import parse_json, read_bytes, write_atomically
+from robustpo.files import one_line, parse_json, read_bytes, write_atomically
 from robustpo.studies.study import Part, Study
+from robustpo.studies.study_file import OPTIONS
 
 FILE = "study.json"
 FORMAT = 1
@@ -31,7 +32,7 @@ def load_manifest(out: Path, name: str) -> Study | None:
     """Return the study as it has been asked for so far, or None if it has not.
 
     Raises:
-        ConfigError: if the file is damaged or from a later version.
+        ConfigError: if the file is damaged, from a later version, or asks for what cannot be run.
     """
     file = study_directory(out, name) / FILE
     if not file.exists():
@@ -40,15 +41,19 @@ def load_manifest(out: Path, name: str) -> Study | None:
         data = parse_json(read_bytes(file, MAX_BYTES))
         if data["format"] != FORMAT:
             raise ConfigError(
-                f"{file} has format {data['format']!r}, this version reads {FORMAT}; use the "
-                "version that wrote it"
+                f"{file} has format {one_line(data['format'], 20)}, this version reads {FORMAT}; "
+                "use the version that wrote it"
             )
         parts = tuple(_part(part) for part in data.pop("parts"))
-        texts = {key: str(data[key]) for key in ("name", "title", "source", "shows", "note")}
-        return Study(parts=parts, aliases=tuple(data["aliases"]), **texts)
+        texts = {key: str(data[key]) for key in ("title", "source", "shows", "note")}
+        aliases = tuple(map(str, data["aliases"]))
+        # The name is also the directory that reports are written to.
+        study = Study(name=name, parts=parts, aliases=aliases, **texts)
+        study.configs()
+        return study
     except ConfigError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{file} is damaged ({type(error).__name__}); remove it, the runs stay"
         ) from error
@@ -85,8 +90,9 @@ def extend(recorded: Study | None, asked: Study, out: Path) -> Study:
             ):
                 raise ConfigError(
                     f"study {asked.name!r} was made in {out} with {'; '.join(changes)} (task "
-                    f"{common[0]}); runs of different length or settings are not mixed, because "
-                    "schedules run over all steps: choose another --out, or what was asked before"
+                    f"{one_line(common[0], 60)}); runs of different length or settings are not "
+                    "mixed, because schedules run over all steps: choose another --out, or what "
+                    "was asked before"
                 )
     parts = list(recorded.parts)
     parts += [part for part in asked.parts if part not in parts]
@@ -98,7 +104,7 @@ def _changes(old: Part, new: Part) -> list[str]:
     for key in dict.fromkeys([*old.options, *new.options]):
         before, now = old.options.get(key, "its default"), new.options.get(key, "its default")
         if before != now:
-            changes.append(f"{key}={before}, now {now}")
+            changes.append(f"{key}={one_line(before, 60)}, now {one_line(now, 60)}")
     return changes
 
 
@@ -107,11 +113,19 @@ def _same_terms(one: Part, other: Part) -> bool:
 
 
 def _part(data: Mapping[str, Any]) -> Part:
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in data["options"].items()}
+    if unknown := set(data["options"]) - set(OPTIONS):
+        raise ValueError(f"{unknown} are no options")
     return Part(
-        tuple(map(str, data["tasks"])),
-        tuple(map(str, data["methods"])),
-        tuple(map(int, data["seeds"])),
-        int(data["steps"]),
-        options,
+        _all(str, data["tasks"]),
+        _all(str, data["methods"]),
+        _all(int, data["seeds"]),
+        *_all(int, [data["steps"]]),
+        {k: tuple(v) if isinstance(v, list) else v for k, v in data["options"].items()},
     )
+
+
+def _all(kind: type, values: Any) -> tuple:
+    """Return the values of a list that are all of one type."""
+    if not isinstance(values, list) or any(type(value) is not kind for value in values):
+        raise ValueError(f"expected a list of {kind.__name__}")
+    return tuple(values)
