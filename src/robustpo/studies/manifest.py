@@ -119,7 +119,7 @@ def _part(data: Mapping[str, Any]) -> Part:
         _all(str, data["tasks"]),
         _all(str, data["methods"]),
         _all(int, data["seeds"]),
-        *_all(int, [data["steps"]]),
+        _all(int, [data["steps"]])[0],
         {k: tuple(v) if isinstance(v, list) else v for k, v in data["options"].items()},
     )
 
