@@ -22,7 +22,6 @@ from robustpo.studies.parquet_bounds import require_modest
 from robustpo.studies.run_files import (
     MAX_METRICS_BYTES,
     MAX_ROWS,
-    MAX_UNPACKED_BYTES,
     METRICS_SCHEMA,
     PARQUET_ERRORS,
     finite,
@@ -31,7 +30,9 @@ from robustpo.studies.run_files import (
 )
 from robustpo.training.record import METRICS_LINES, METRICS_TABLE
 
-BATCH = 256
+# What a batch of files from a stranger can unpack to at the very most is their product.
+BATCH = 64
+MAX_UNPACKED_BYTES = 4 * 2**20
 # Several of the longest lines that robustpo writes.
 TAIL_BYTES = 8192
 # Parquet's numbers of the physical types of whole numbers and floats of 64 bits.
