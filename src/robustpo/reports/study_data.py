@@ -148,7 +148,9 @@ def sentence(data: StudyData) -> str:
     if not parts:
         return f"{data.labels[data.reference]} alone: nothing to compare."
     text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]} ({setup_text(data)})."
+    # The name of a method is written as it is, at the beginning of a sentence too.
+    text = text.replace("no verdict", "No verdict", 1) if text.startswith("no") else text
+    return f"{text} ({setup_text(data)})."
 
 
 def notes(data: StudyData) -> list[str]:

@@ -120,7 +120,7 @@ def _struct(content: bytes, start: int, end: int, depth: int = 0) -> tuple[dict[
     """Read a structure of Thrift's compact protocol: whole numbers, text, lists and structures.
 
     What Parquet does not use, or two readers could understand in two ways, is an error. A study has
-    thousands of files with a thousand numbers each, so those of one byte are read right here.
+    thousands of files with a thousand numbers each, so short ones are read right here.
 
     Returns:
         The fields by their numbers, and where the structure ends.
@@ -140,11 +140,16 @@ def _struct(content: bytes, start: int, end: int, depth: int = 0) -> tuple[dict[
                 raise ValueError(f"field {field} is stated twice, or is none")
             kind = head & 15
             if kind == 6 or kind == 5:
-                byte = content[at]
-                if byte < 128:
-                    fields[field], at = (byte >> 1) ^ -(byte & 1), at + 1
+                number = content[at]
+                if number < 128:
+                    at += 1
+                elif content[at + 1] < 128:
+                    number, at = number & 127 | content[at + 1] << 7, at + 2
                 else:
-                    fields[field], at = _whole(content, at)
+                    number, at = _varint(content, at)
+                fields[field] = (number >> 1) ^ -(number & 1)
+            elif kind == 12 and depth < MAX_DEPTH:
+                fields[field], at = _struct(content, at, end, depth + 1)
             elif kind == 1 or kind == 2:
                 # The value of a field of true or false is in its kind.
                 fields[field] = None
@@ -172,9 +177,12 @@ def _value(content: bytes, at: int, end: int, kind: int, depth: int) -> tuple[An
         count = head >> 4
         if count == 15:
             count, at = _varint(content, at)
-        items = []
+        kind, items = head & 15, []
         for _ in range(count):
-            item, at = _value(content, at, end, head & 15, depth + 1)
+            if kind == 5 and content[at] < 128:
+                item, at = (content[at] >> 1) ^ -(content[at] & 1), at + 1
+            else:
+                item, at = _value(content, at, end, kind, depth + 1)
             items.append(item)
         return items, at
     if kind in (1, 2, 3):
