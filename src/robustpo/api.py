@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -160,6 +158,8 @@ def compare(
     Raises:
         ConfigError: if the request cannot be carried out as written; nothing has been done then.
     """
+    from robustpo.reports.study_report import write_comparison_report
+
     sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
     part = Part(
         (_name(task),),
@@ -184,7 +184,7 @@ def compare(
         gpus,
     )
     _train(configs, task, execution, callback)
-    return _report_comparison(study, Path(out))
+    return write_comparison_report(study, Path(out))
 
 
 def evaluate(
@@ -265,27 +265,6 @@ def record(
         seed=seed,
         max_steps=max_steps,
     )
-
-
-def _report_comparison(study: Study, out: Path) -> ComparisonReport:
-    """Write the report of a study of one task beside its runs."""
-    from robustpo.reports.comparison import write_comparison
-    from robustpo.reports.page import write_page
-    from robustpo.reports.study_data import read_study_data
-    from robustpo.reports.study_page import page_of
-    from robustpo.studies.commands import compare_command
-    from robustpo.training.record import task_directory
-
-    data = read_study_data(study, out)
-    name = "-vs-".join(data.variants)
-    if len(name) > 100:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        name = f"{len(data.variants)}-variants-{digest}"
-    directory = task_directory(out, study.tasks[0]) / f"comparison_{name}"
-    report = write_comparison(directory, data.results, data.summary, data.variants)
-    page = page_of(data, directory / "index.html", compare_command(study.parts[0], out))
-    file = write_page(page, directory / "index.html")
-    return dataclasses.replace(report, files=(file, *report.files))
 
 
 def _load(run: str | os.PathLike[str], best: bool) -> Policy:

@@ -152,7 +152,7 @@ def test_a_number_that_is_not_finite_is_refused():
         ("../runs/x", "./../runs/x"),
         ("javascript:alert(1)", "./javascript%3Aalert%281%29"),
         ("//host/x", "file:///host/x"),
-        ("/work/runs/50%", "file:///work/runs/50%25"),
+        ("/data/runs/50%", "file:///data/runs/50%25"),
         ('a?b#c"', "./a%3Fb%23c%22"),
     ],
 )

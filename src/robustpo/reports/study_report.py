@@ -1,21 +1,24 @@
-"""Everything a study leaves to read: one page, figures, and tables."""
+"""Everything a study, or a comparison on one task, leaves to read: a page, figures, tables."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robustpo.errors import StorageError
 from robustpo.files import write_atomically
+from robustpo.reports.comparison import ComparisonReport, write_comparison
 from robustpo.reports.curves import save_figure
 from robustpo.reports.page import write_page
 from robustpo.reports.study_data import read_study_data
 from robustpo.reports.study_figures import study_figure
 from robustpo.reports.study_page import page_of
 from robustpo.reports.study_tables import csv_of, latex_of, markdown_of
-from robustpo.studies.commands import study_command
+from robustpo.studies.commands import compare_command, study_command
 from robustpo.studies.manifest import study_directory
 from robustpo.studies.study import Study
+from robustpo.training.record import task_directory
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,22 @@ def write_study_report(study: Study, out: Path) -> StudyReport:
         write_atomically(directory / name, text.encode("utf-8"))
         files.append(directory / name)
     return StudyReport(page["sentence"], tuple(files))
+
+
+def write_comparison_report(study: Study, out: Path) -> ComparisonReport:
+    """Write the report of a study of one task into `<out>/<task>/comparison_<variants>/`.
+
+    Raises:
+        ConfigError: if none of its runs can be read, or they are not comparable.
+        StorageError: if the page could not be written.
+    """
+    data = read_study_data(study, out)
+    name = "-vs-".join(data.variants)
+    if len(name) > 100:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = f"{len(data.variants)}-variants-{digest}"
+    directory = task_directory(out, study.tasks[0]) / f"comparison_{name}"
+    report = write_comparison(directory, data.results, data.summary, data.variants)
+    page = page_of(data, directory / "index.html", compare_command(study.parts[0], out))
+    file = write_page(page, directory / "index.html")
+    return replace(report, files=(file, *report.files))

@@ -5,22 +5,20 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robustpo.config import RunConfig
-from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, TrainingError
-from robustpo.policy import FAMILIES, Policy, load_policy
-from robustpo.settings import Shape
 from robustpo.studies.grid import pack
 from robustpo.studies.interruption import interruptible, stopping
 from robustpo.studies.local import Event, OnEvent, Shard, run_shards
 from robustpo.studies.locks import RunLocks, allow_open_files
-from robustpo.studies.standing import State, check_writable, examine
+from robustpo.studies.preflight import check_bounds, check_policies, starting_notes
+from robustpo.studies.standing import check_writable, examine
 from robustpo.studies.watch import Watch
 from robustpo.training.cores import available_cores
 from robustpo.training.record import run_directory, set_aside
@@ -114,8 +112,8 @@ def execute(
             "module:callable"
         )
     tracker = make_tracker(execution.track)
-    _check_bounds(configs, specs)
-    _check_policies(configs, specs)
+    check_bounds(configs, specs)
+    check_policies(configs, specs)
     directories = {config: run_directory(execution.out, config) for config in configs}
     check_writable(execution.out)
     states = examine(directories, fresh=execution.fresh)
@@ -147,7 +145,7 @@ def execute(
         # How many fit on a cluster is Ray's business.
         here = 0 if execution.ray else workers
         with watch:
-            for text in _notes(configs, specs, states, fresh=execution.fresh, workers=here):
+            for text in starting_notes(configs, specs, states, fresh=execution.fresh, workers=here):
                 watch.note(text)
             for config in pending:
                 if states[config].stale:
@@ -212,87 +210,6 @@ def _run_there(
 
 def _cpus(execution: Execution) -> float:
     return 1.0 + execution.env_processes
-
-
-def _check_bounds(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) -> None:
-    """Raise `ConfigError` if a distribution on the action's bounds finds none."""
-    for task, family in {(c.task, c.shape.distribution): None for c in configs}:
-        spec = specs[task]
-        if not FAMILIES[family].clipped and not spec.bounded:
-            raise ConfigError(
-                f"distribution={family!r} is stretched onto the action's bounds, and those of "
-                f"{spec.id!r} are not finite; choose a distribution such as gaussian"
-            )
-
-
-def _check_policies(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) -> None:
-    for task, path, shape in {(c.task, c.init_policy, c.shape) for c in configs if c.init_policy}:
-        spec, policy = specs[task], load_policy(path)
-        _check_network(path, policy, shape)
-        sizes = (policy.observation_size, policy.action_size)
-        if sizes != (spec.observation_size, spec.action_size):
-            raise ConfigError(
-                f"init_policy={path!r} takes {sizes[0]} observations and gives {sizes[1]} "
-                f"actions, task {spec.id!r} has {spec.observation_size} and {spec.action_size}"
-            )
-
-
-def _check_network(path: str, policy: Policy, shape: Shape) -> None:
-    """Raise `ConfigError` if a policy's networks are not those of a shape."""
-    for network in ("actor", "critic"):
-        sizes = []
-        while (name := f"{network}.{len(sizes)}.weight") in policy.tensors:
-            sizes.append(policy.tensors[name].shape[-1])
-        hidden = tuple(sizes[:-1])
-        if hidden != shape.hidden_sizes:
-            raise ConfigError(
-                f"init_policy={path!r} has {network} layers {hidden}, hidden_sizes is "
-                f"{shape.hidden_sizes}; choose --hidden-sizes {' '.join(map(str, hidden))}"
-            )
-    for name in ("activation", "distribution"):
-        stored = policy.metadata[name]
-        if stored != getattr(shape, name):
-            raise ConfigError(
-                f"init_policy={path!r} has {name} {stored}, {getattr(shape, name)} was asked for; "
-                f"choose --{name} {stored}"
-            )
-
-
-def _notes(
-    configs: Sequence[RunConfig],
-    specs: Mapping[str, TaskSpec],
-    states: dict[RunConfig, State],
-    *,
-    fresh: bool,
-    workers: int,
-) -> list[str]:
-    """Return what a person should know before it starts."""
-    notes = [problem for state in states.values() for problem in state.problems]
-    finished = sum(state.finished for state in states.values())
-    if finished:
-        notes.append(f"{finished} of {len(configs)} runs are recorded already and are kept")
-    steps = [state.step for state in states.values() if state.step is not None]
-    if steps:
-        where = " to ".join(f"{step:,}" for step in sorted({min(steps), max(steps)}))
-        notes.append(f"{len(steps)} of {len(configs)} runs go on from step {where}")
-    for change in dict.fromkeys(state.inexact for state in states.values() if state.inexact):
-        notes.append(f"runs that go on are no longer exact to the bit: now with {change}")
-    lost = sum(state.stale and not fresh for state in states.values())
-    if lost:
-        notes.append(
-            f"{lost} of {len(configs)} runs have no checkpoint and start again; their records are "
-            "moved aside"
-        )
-    for spec in specs.values():
-        if not spec.bounded:
-            notes.append(f"the actions of {spec.id} are unbounded; they go unclipped")
-    cores = available_cores()
-    if workers > cores:
-        notes.append(f"{workers} workers on {cores} cores: some share a core and none gains speed")
-    floored = {c.steps: c.total_steps for c in configs if c.steps != c.total_steps}
-    for asked, made in floored.items():
-        notes.append(f"{asked:,} steps are floored to whole rollouts: {made:,}")
-    return notes
 
 
 def _run_here(

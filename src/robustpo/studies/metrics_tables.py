@@ -20,7 +20,6 @@ from robustpo.errors import ConfigError
 from robustpo.files import read_bytes
 from robustpo.studies.parquet_bounds import require_modest
 from robustpo.studies.run_files import (
-    MAX_METRICS_BYTES,
     MAX_ROWS,
     METRICS_SCHEMA,
     PARQUET_ERRORS,
@@ -30,9 +29,10 @@ from robustpo.studies.run_files import (
 )
 from robustpo.training.record import METRICS_LINES, METRICS_TABLE
 
-# What a batch of files from a stranger can unpack to at the very most is their product.
+# What a batch of files from a stranger can take, packed or unpacked, is at most their product. Ten
+# thousand rows of our own columns take 1.5 MiB.
 BATCH = 64
-MAX_UNPACKED_BYTES = 4 * 2**20
+MAX_BYTES = 4 * 2**20
 # Several of the longest lines that robustpo writes.
 TAIL_BYTES = 8192
 # Parquet's numbers of the physical types of whole numbers and floats of 64 bits.
@@ -80,8 +80,8 @@ def read_tables(paths: Sequence[Path]) -> Iterator[tuple[pl.DataFrame, list[int]
 def _own_table(path: Path) -> _Table | None:
     """Return a run's table if it is made as robustpo makes it, or None."""
     try:
-        content = read_bytes(path / METRICS_TABLE, MAX_METRICS_BYTES)
-        extent = require_modest(content, MAX_ROWS, MAX_UNPACKED_BYTES)
+        content = read_bytes(path / METRICS_TABLE, MAX_BYTES)
+        extent = require_modest(content, MAX_ROWS, MAX_BYTES)
         if extent.columns != _OWN_COLUMNS or not extent.rows:
             return None
         return _Table(content, extent.rows, _logged_step(path / METRICS_LINES))
