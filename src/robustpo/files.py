@@ -170,12 +170,12 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     """
     try:
         # Opening a pipe would wait for whoever writes to it; a device has no end.
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
             raise ConfigError(f"{path} cannot be read (it is not a regular file)")
         with open(path, "rb") as file:
             # A buffer of the largest size would cost more than most files.
-            size = os.fstat(file.fileno()).st_size
-            content = file.read(min(size, max_bytes) + 1)
+            content = file.read(min(found.st_size, max_bytes) + 1)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror or error})") from error
     if len(content) > max_bytes:

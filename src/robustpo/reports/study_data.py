@@ -149,7 +149,7 @@ def sentence(data: StudyData) -> str:
         return f"{data.labels[data.reference]} alone: nothing to compare."
     text = "; ".join(parts)
     # The name of a method is written as it is, at the beginning of a sentence too.
-    text = text.replace("no verdict", "No verdict", 1) if text.startswith("no") else text
+    text = f"N{text[1:]}" if text.startswith("no verdict") else text
     return f"{text} ({setup_text(data)})."
 
 

@@ -63,18 +63,12 @@ def read_tables(paths: Sequence[Path]) -> Iterator[tuple[pl.DataFrame, list[int]
     # Polars lets go of the interpreter while it unpacks, and the next files can be looked at.
     with ThreadPoolExecutor(1) as thread:
         ahead = (
-            (batch, thread.submit(_unpack, [_own_table(path) for path in batch]))
-            for batch in batches
+            thread.submit(_unpack, batch, [_own_table(path) for path in batch]) for batch in batches
         )
         waiting = next(ahead, None)
         while waiting is not None:
-            batch, unpacked = waiting
-            waiting = next(ahead, None)
-            frames = [
-                read_metrics(path) if frame is None else frame
-                for path, frame in zip(batch, unpacked.result(), strict=True)
-            ]
-            yield pl.concat(frames, rechunk=True), [frame.height for frame in frames]
+            unpacked, waiting = waiting, next(ahead, None)
+            yield unpacked.result()
 
 
 def _own_table(path: Path) -> _Table | None:
@@ -110,27 +104,40 @@ def _logged_step(path: Path) -> int:
     return step
 
 
-def _unpack(tables: Sequence[_Table | None]) -> list[pl.DataFrame | None]:
-    """Return the rows of every table, or None for one that has to be looked at more closely."""
+def _unpack(
+    paths: Sequence[Path], tables: Sequence[_Table | None]
+) -> tuple[pl.DataFrame, list[int]]:
+    """Return the rows of all runs, and how many each has."""
     own = [table for table in tables if table is not None]
+    together, good = _unpack_own(own)
+    rows = [table.rows for table in own]
+    if len(own) == len(paths) and good.all():
+        return together.rechunk(), rows
+    begins = iter(zip(np.cumsum(rows) - rows, rows, good, strict=True))
+    frames = []
+    for path, table in zip(paths, tables, strict=True):
+        begin, count, fine = next(begins) if table is not None else (0, 0, False)
+        # Whatever is unusual is looked at more closely.
+        frames.append(together.slice(begin, count) if fine else read_metrics(path))
+    return pl.concat(frames, rechunk=True), [frame.height for frame in frames]
+
+
+def _unpack_own(own: Sequence[_Table]) -> tuple[pl.DataFrame, np.ndarray]:
+    """Return the rows of tables that look like our own, and of which that is true."""
+    none = pl.DataFrame(schema=METRICS_SCHEMA), np.zeros(len(own), bool)
+    if not own:
+        return none
     try:
         frame = finite(pl.read_parquet([io.BytesIO(table.content) for table in own], glob=False))
     except PARQUET_ERRORS:
-        return [None] * len(tables)
+        return none
     rows = np.array([table.rows for table in own])
     if dict(frame.schema) != METRICS_SCHEMA or frame.height != rows.sum():
-        return [None] * len(tables)
+        return none
     ends = np.cumsum(rows)
     begins = ends - rows
     steps = frame["step"].fill_null(-1).to_numpy()
     rising = np.diff(steps, prepend=-1) > 0
     rising[begins] = steps[begins] >= 0
     good = np.logical_and.reduceat(rising, begins)
-    good &= steps[ends - 1] >= [table.logged for table in own]
-    frames = iter(
-        [
-            frame.slice(begin, count) if fine else None
-            for begin, count, fine in zip(begins, rows, good, strict=True)
-        ]
-    )
-    return [None if table is None else next(frames) for table in tables]
+    return frame, good & (steps[ends - 1] >= [table.logged for table in own])

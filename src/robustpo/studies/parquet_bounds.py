@@ -61,7 +61,7 @@ def require_modest(content: bytes, max_rows: int, max_unpacked_bytes: int) -> Ex
         raise ValueError("it is no Parquet file")
     if length > MAX_FOOTER_BYTES:
         raise ValueError(f"its footer has {length} bytes")
-    footer, _ = _struct(content, end - length, end)
+    footer, _ = _read(content, end - length, end)
     groups = _structs(footer, 4)
     rows = sum(_number(group, 3, max_rows) for group in groups)
     if rows != _number(footer, 3, max_rows):
@@ -87,7 +87,7 @@ def _page_sizes(content: bytes, column: dict[int, Any], end: int, max_rows: int)
     if position < len(MAGIC) or last > end:
         raise ValueError("a column lies outside of the file")
     while position < last:
-        page, position = _struct(content, position, last)
+        page, position = _read(content, position, last)
         kind = _number(page, 1, max(PAGES))
         if kind not in PAGES:
             raise ValueError(f"a page is of kind {kind}")
@@ -116,85 +116,90 @@ def _structs(found: dict[int, Any], field: int) -> list[dict[int, Any]]:
     return value
 
 
-def _struct(content: bytes, start: int, end: int, depth: int = 0) -> tuple[dict[int, Any], int]:
+def _read(content: bytes, start: int, end: int) -> tuple[dict[int, Any], int]:
+    """Return the fields of the structure that begins at `start`, and where it ends."""
+    try:
+        fields, length = _struct(content[start:end], 0, 0)
+    except IndexError as error:
+        raise ValueError("it ends too early") from error
+    return fields, start + length
+
+
+def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
     """Read a structure of Thrift's compact protocol: whole numbers, text, lists and structures.
 
     What Parquet does not use, or two readers could understand in two ways, is an error. A study has
-    thousands of files with a thousand numbers each, so short ones are read right here.
+    thousands of files with hundreds of numbers each, so the short ones are read right here.
 
     Returns:
         The fields by their numbers, and where the structure ends.
+
+    Raises:
+        IndexError: if it goes on beyond the content.
     """
     fields: dict[int, Any] = {}
-    field, at = 0, start
-    try:
-        while head := content[at]:
-            if at >= end:
-                break
+    field = 0
+    while head := content[at]:
+        at += 1
+        if head > 15:
+            # A step onwards, so that no field comes twice.
+            field += head >> 4
+        else:
+            before = field
+            field, at = _whole(content, at)
+            if not before < field < 2**15:
+                raise ValueError(f"field {field} is stated twice, out of order, or is none")
+        kind = head & 15
+        if kind == 6 or kind == 5:
+            number = content[at]
             at += 1
-            if head >> 4:
-                field += head >> 4
-            else:
-                field, at = _whole(content, at)
-            if field in fields or not 0 < field < 2**15:
-                raise ValueError(f"field {field} is stated twice, or is none")
-            kind = head & 15
-            if kind == 6 or kind == 5:
-                number = content[at]
-                if number < 128:
-                    at += 1
-                elif content[at + 1] < 128:
-                    number, at = number & 127 | content[at + 1] << 7, at + 2
+            if number > 127:
+                second = content[at]
+                if second < 128:
+                    number, at = number & 127 | second << 7, at + 1
                 else:
-                    number, at = _varint(content, at)
-                fields[field] = (number >> 1) ^ -(number & 1)
-            elif kind == 12 and depth < MAX_DEPTH:
-                fields[field], at = _struct(content, at, end, depth + 1)
-            elif kind == 1 or kind == 2:
-                # The value of a field of true or false is in its kind.
-                fields[field] = None
-            else:
-                fields[field], at = _value(content, at, end, kind, depth + 1)
-    except IndexError:
-        at = end
-    if at >= end:
-        raise ValueError("it ends too early")
+                    number, at = _varint(content, at - 1)
+            fields[field] = (number >> 1) ^ -(number & 1)
+        elif kind == 12 and depth < MAX_DEPTH:
+            fields[field], at = _struct(content, at, depth + 1)
+        elif kind == 1 or kind == 2:
+            # The value of a field of true or false is in its kind.
+            fields[field] = None
+        else:
+            fields[field], at = _value(content, at, kind, depth + 1)
     return fields, at + 1
 
 
-def _value(content: bytes, at: int, end: int, kind: int, depth: int) -> tuple[Any, int]:
+def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
     if depth > MAX_DEPTH:
         raise ValueError("its structures are nested too deeply")
-    if kind == 12:
-        return _struct(content, at, end, depth)
     if kind == 8:
         size, at = _varint(content, at)
-        return _take(content, at, end, size)
-    if kind in (4, 5, 6):
-        return _whole(content, at)
+        return _take(content, at, size)
     if kind == 9:
         head, at = content[at], at + 1
-        count = head >> 4
+        count, kind = head >> 4, head & 15
         if count == 15:
             count, at = _varint(content, at)
-        kind, items = head & 15, []
+        items = []
         for _ in range(count):
-            if kind == 5 and content[at] < 128:
-                item, at = (content[at] >> 1) ^ -(content[at] & 1), at + 1
-            else:
-                item, at = _value(content, at, end, kind, depth + 1)
+            item, at = _value(content, at, kind, depth + 1)
             items.append(item)
         return items, at
+    if kind == 12:
+        return _struct(content, at, depth)
+    if kind in (4, 5, 6):
+        return _whole(content, at)
     if kind in (1, 2, 3):
-        return None, _take(content, at, end, 1)[1]
+        return None, _take(content, at, 1)[1]
     if kind == 7:
-        return _take(content, at, end, 8)
+        return _take(content, at, 8)
     raise ValueError(f"a value is of kind {kind}")
 
 
-def _take(content: bytes, at: int, end: int, count: int) -> tuple[bytes, int]:
-    if at + count > end:
-        raise ValueError("it ends too early")
+def _take(content: bytes, at: int, count: int) -> tuple[bytes, int]:
+    if at + count > len(content):
+        raise IndexError(at + count)
     return content[at : at + count], at + count
 
 

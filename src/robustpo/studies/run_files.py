@@ -156,8 +156,12 @@ def as_text(value: Any) -> str | None:
     """Return the value if it is text of at most 4,096 signs that can be written as UTF-8."""
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         return None
-    # JSON can name halves of signs ("\\ud800"), which no file or data frame takes.
-    return None if any("\ud800" <= sign <= "\udfff" for sign in value) else value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        # JSON can name halves of signs ("\\ud800"), which no file or data frame takes.
+        return None
+    return value
 
 
 def as_float(value: Any) -> float | None:
