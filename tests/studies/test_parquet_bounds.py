@@ -2,13 +2,16 @@
 
 import gzip
 import io
+import re
 import struct
 import subprocess
 import sys
 
+import numpy as np
 import polars as pl
 import pytest
 
+from robustpo.studies import parquet_bounds
 from robustpo.studies.parquet_bounds import require_modest
 from robustpo.studies.run_files import METRICS_SCHEMA, read_metrics
 
@@ -207,3 +210,40 @@ def test_pages_without_end_are_refused_in_time():
 def test_what_is_no_parquet_is_refused(content):
     with pytest.raises(ValueError, match="no Parquet"):
         require_modest(content, ROWS, BYTES)
+
+
+def test_shortcuts_change_no_answer(monkeypatch):
+    rng = np.random.default_rng(0)
+    columns = {
+        name: np.arange(300) if kind == pl.Int64() else rng.normal(size=300).round(rng.integers(9))
+        for name, kind in METRICS_SCHEMA.items()
+    }
+    file = io.BytesIO()
+    pl.DataFrame(columns, schema=METRICS_SCHEMA).write_parquet(file, statistics=False)
+    whole_file = file.getvalue()
+    length = int.from_bytes(whole_file[-8:-4], "little")
+    footer = range(len(whole_file) - 8 - length, len(whole_file) - 8)
+    headers = [match.span() for match in parquet_bounds._PAGE.finditer(whole_file)]
+    assert len(headers) == len(parquet_bounds._COLUMN.findall(whole_file)) == len(METRICS_SCHEMA)
+    places = np.concatenate([footer, *(np.arange(*span) for span in headers)])
+
+    def answers(contents):
+        for content in contents:
+            try:
+                yield require_modest(content, ROWS, BYTES)
+            except ValueError as error:
+                yield str(error)
+
+    changed = [whole_file]
+    for place in rng.choice(places, 5_000):
+        content = bytearray(whole_file)
+        content[place] = rng.choice([content[place] ^ 1 << rng.integers(8), rng.integers(256)])
+        changed.append(bytes(content))
+    quick = list(answers(changed))
+    monkeypatch.setattr(parquet_bounds, "_ALIKE", ())
+    for name in ("_PAGE", "_COLUMN"):
+        monkeypatch.setattr(parquet_bounds, name, re.compile(b"(?!)"))
+    assert quick == list(answers(changed))
+    # Both kinds of answer occur, for more than one reason.
+    assert len({answer for answer in quick if isinstance(answer, str)}) > 20
+    assert sum(isinstance(answer, parquet_bounds.Extent) for answer in quick) > 100

@@ -168,9 +168,10 @@ def find_runs(directory: str | os.PathLike[str]) -> Iterator[Run]:
             f"results directory {str(root)!r} does not exist or is not a directory; give the "
             f"directory that runs were written to (their --out)"
         )
+    depth = len(root.parts) + MAX_DEPTH
     for here, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if len(Path(here).relative_to(root).parts) >= MAX_DEPTH:
+        if folders and len(Path(here).parts) >= depth:
             folders.clear()
         if CONFIG_FILE not in files:
             continue
