@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from robustpo.studies import parquet_bounds
-from robustpo.studies.parquet_bounds import require_modest
+from robustpo.studies import thrift
+from robustpo.studies.parquet_bounds import Extent, require_modest
 from robustpo.studies.run_files import METRICS_SCHEMA, read_metrics
 
 ROWS, BYTES = 10_000, 16 * 2**20
@@ -223,8 +223,8 @@ def test_shortcuts_change_no_answer(monkeypatch):
     whole_file = file.getvalue()
     length = int.from_bytes(whole_file[-8:-4], "little")
     footer = range(len(whole_file) - 8 - length, len(whole_file) - 8)
-    headers = [match.span() for match in parquet_bounds._PAGE.finditer(whole_file)]
-    assert len(headers) == len(parquet_bounds._COLUMN.findall(whole_file)) == len(METRICS_SCHEMA)
+    headers = [match.span() for match in thrift._PAGE.finditer(whole_file)]
+    assert len(headers) == len(thrift._COLUMN.findall(whole_file)) == len(METRICS_SCHEMA)
     places = np.concatenate([footer, *(np.arange(*span) for span in headers)])
 
     def answers(contents):
@@ -240,10 +240,10 @@ def test_shortcuts_change_no_answer(monkeypatch):
         content[place] = rng.choice([content[place] ^ 1 << rng.integers(8), rng.integers(256)])
         changed.append(bytes(content))
     quick = list(answers(changed))
-    monkeypatch.setattr(parquet_bounds, "_ALIKE", ())
+    monkeypatch.setattr(thrift, "_ALIKE", ())
     for name in ("_PAGE", "_COLUMN"):
-        monkeypatch.setattr(parquet_bounds, name, re.compile(b"(?!)"))
+        monkeypatch.setattr(thrift, name, re.compile(b"(?!)"))
     assert quick == list(answers(changed))
     # Both kinds of answer occur, for more than one reason.
     assert len({answer for answer in quick if isinstance(answer, str)}) > 20
-    assert sum(isinstance(answer, parquet_bounds.Extent) for answer in quick) > 100
+    assert sum(isinstance(answer, Extent) for answer in quick) > 100
