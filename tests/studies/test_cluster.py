@@ -160,6 +160,7 @@ def resumed_at(home):
     return {f.parent.name: [r["step"] for r in json.loads(f.read_text())["resumed"]] for f in files}
 
 
+@pytest.mark.slow
 def test_ray_on_this_machine_alone_trains_the_same_bits(home, untouched, capfd):
     before = signal.getsignal(signal.SIGTERM)
     heard = Heard()

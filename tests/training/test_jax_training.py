@@ -53,6 +53,7 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(tmp_path, options):
         assert whole == halves
 
 
+@pytest.mark.slow
 def test_cartpole_is_learned_in_a_million_steps():
     # 499 is the most there is; the published 413.7 ± 120.9 (CleanRL) took 30 million.
     returns = []

@@ -6,21 +6,26 @@ import probes
 from training.populations import assert_same_bits, small, train
 
 
+def slow(**options):
+    return pytest.param(options, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
     with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
         yield
 
 
+# Half a minute each: all but the one with most in it wait for the slow tests.
 @pytest.mark.parametrize(
     "options",
     [
-        {"distribution": "tanh-gaussian"},
-        {"distribution": "beta", "noise": "none"},
-        {"distribution": "gumbel", "noise": "gumbel", "estimator": "sampled-k"},
-        {"augmentation": "rad", "augmentation_of": "raw", "noise_in": "both"},
         {"augmentation": "drac", "estimator": "marginal", "augmentation_of": "raw"},
-        {"noise_on": "parameters", "alpha": 0.01, "distribution": "laplace"},
+        slow(distribution="tanh-gaussian"),
+        slow(distribution="beta", noise="none"),
+        slow(distribution="gumbel", noise="gumbel", estimator="sampled-k"),
+        slow(augmentation="rad", augmentation_of="raw", noise_in="both"),
+        slow(noise_on="parameters", alpha=0.01, distribution="laplace"),
     ],
     ids=lambda options: "-".join(map(str, options.values())),
 )

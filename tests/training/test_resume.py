@@ -131,7 +131,9 @@ def test_agents_that_stand_at_different_steps_go_on_in_another_packing(
 @pytest.mark.parametrize(
     "options",
     [
-        {"distribution": "tanh-gaussian", "alpha_schedule": "linear"},
+        pytest.param(
+            {"distribution": "tanh-gaussian", "alpha_schedule": "linear"}, marks=pytest.mark.slow
+        ),
         {"distribution": "beta", "noise": "none", "log_std_min": None},
         {"augmentation": "rad", "noise_in": "both", "alpha_schedule": "cosine"},
     ],
