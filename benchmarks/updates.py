@@ -14,7 +14,7 @@ from stopwatch import Stopwatch
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.experience import Rollout, Transition
 from robustpo.environments.make import resolve
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 from robustpo.studies.grid import make_grid
 from robustpo.training.compilation import compiler_options
 from robustpo.training.population import coefficients_at, init_population, make_learn

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from robustpo.settings import Settings, Shape
+from robustpo.settings import Settings
+from robustpo.shape import Shape
 
 PENDULUM = "dm_control/pendulum-swingup-v0"
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from robustpo.config import RunConfig, make_config
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
-from robustpo.settings import MAX_SEED, Settings, Shape
+from robustpo.settings import MAX_SEED, Settings
+from robustpo.shape import Shape
 from robustpo.studies.grid import parse_seeds
 from robustpo.training.record import config_from_identity
 from robustpo.validation import suggest

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from robustpo.errors import ConfigError, RobustpoError
     from robustpo.methods import METHODS
     from robustpo.policy import Policy, load_policy
-    from robustpo.settings import Settings, Shape
+    from robustpo.settings import Settings
+    from robustpo.shape import Shape
     from robustpo.studies.store import load_results, load_summary
 
 _HOMES = {
@@ -28,7 +29,7 @@ _HOMES = {
     "Policy": "policy",
     "RobustpoError": "errors",
     "Settings": "settings",
-    "Shape": "settings",
+    "Shape": "shape",
     "check_environment": "environments.check",
     "compare": "api",
     "evaluate": "api",

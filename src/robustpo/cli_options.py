@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hi
 import tyro
 from tyro.conf import arg
 
-from robustpo.settings import Settings, Shape
+from robustpo.settings import Settings
+from robustpo.shape import Shape
 
 Switch = Literal["on", "off"]
 
@@ -55,7 +56,7 @@ def _show(value: Any) -> str:
 if TYPE_CHECKING:
     # The same fields, but optional, in classes that are only made when the program runs.
     from robustpo.settings import Settings as AgentOptions
-    from robustpo.settings import Shape as ShapeOptions
+    from robustpo.shape import Shape as ShapeOptions
 else:
     AgentOptions = _options(
         "AgentOptions", Settings, "Numbers of each agent; the defaults are rpo's.", skip=("seed",)

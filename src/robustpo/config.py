@@ -12,7 +12,8 @@ from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
 from robustpo.naming import short_count, short_hash, slug
 from robustpo.presets import PRESETS
-from robustpo.settings import SETTING_NAMES, SHAPE_NAMES, Settings, Shape
+from robustpo.settings import SETTING_NAMES, Settings
+from robustpo.shape import SHAPE_NAMES, Shape
 from robustpo.validation import require, require_choice, require_count
 
 MAX_STEPS = 2**53

@@ -27,7 +27,7 @@ from robustpo.algorithm.normalization import (
 )
 from robustpo.algorithm.objective import DRAC_STREAM, objective
 from robustpo.algorithm.random import make_key
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 
 ROWS, OBS, ACTIONS, HIDDEN = 40, 3, 2, (6, 5)

@@ -25,7 +25,7 @@ from robustpo.algorithm.estimators import ESTIMATORS
 from robustpo.algorithm.objective import objective
 from robustpo.algorithm.perturbation import NOISES
 from robustpo.algorithm.random import make_key
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 
 KEY = make_key(3)

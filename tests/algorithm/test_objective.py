@@ -23,7 +23,7 @@ from robustpo.algorithm.objective import (
 )
 from robustpo.algorithm.perturbation import NOISES
 from robustpo.algorithm.random import make_key
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 
 ROWS, OBS, ACTIONS, HIDDEN = 40, 3, 2, (6, 5)
 KEY = make_key(0)

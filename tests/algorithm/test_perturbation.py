@@ -15,7 +15,7 @@ from algorithm.reference import coefficients, evaluate, random_params, to_leaves
 from robustpo.algorithm.distributions import DISTRIBUTIONS, Gaussian
 from robustpo.algorithm.perturbation import NOISES, perturb, perturb_parameters
 from robustpo.algorithm.random import make_key
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 from robustpo.training.rollout import Draws, act, draw_rollout
 
 SOURCE = Path(robustpo.__file__).parent

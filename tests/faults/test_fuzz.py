@@ -37,7 +37,8 @@ from robustpo.evaluation.evaluate import recorded_task
 from robustpo.files import digest, parse_json, parse_tensors, read_tensors, write_tensors
 from robustpo.methods import METHODS
 from robustpo.policy import Policy, load_policy, parse_policy, save_policy
-from robustpo.settings import Settings, Shape
+from robustpo.settings import Settings
+from robustpo.shape import Shape
 from robustpo.studies.manifest import FILE, extend, load_manifest, save_manifest
 from robustpo.studies.run_files import METRICS_SCHEMA
 from robustpo.studies.store import RESULTS_SCHEMA, SUMMARY_SCHEMA, load_results, load_summary

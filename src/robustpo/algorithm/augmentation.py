@@ -15,7 +15,7 @@ from robustpo.algorithm.distributions import ActionDistribution
 from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.networks import AgentParams, action_distribution, state_value
 from robustpo.algorithm.normalization import CLIP
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 
 
 def draw_uniform(size: tuple[int, ...], shape: Shape, *, key: Array) -> Float32[Array, "..."]:

@@ -10,7 +10,7 @@ from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.masking import masked_mean
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.perturbation import noise_scale, perturb, perturb_parameters
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 
 
 def perturbation_diagnostics(

@@ -17,7 +17,7 @@ from robustpo.algorithm.distributions import ActionDistribution, Gaussian, TanhG
 from robustpo.algorithm.distributions.location_scale import HALF_LOG_2PI, LOG_2
 from robustpo.algorithm.experience import Coefficients
 from robustpo.algorithm.perturbation import NOISES, noise_scale, perturb
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 
 # Where the closed form would cancel, the mixture is integrated: eight Gauss–Legendre nodes are
 # exact to float32 as long as the exponent does not reach further than this.

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float32, Int8, Int32
 from robustpo.algorithm.advantage import generalised_advantage, successor_value
 from robustpo.algorithm.distributions import ActionDistribution
 from robustpo.algorithm.networks import AgentParams, evaluate, state_value
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 
 FAULTS = ("none", "observation", "reward")
 

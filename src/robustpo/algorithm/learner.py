@@ -17,7 +17,7 @@ from robustpo.algorithm.masking import masked_mean
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.objective import normalize_advantage, objective
 from robustpo.algorithm.random import permutation
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 
 ADAM_EPSILON = 1e-5
 

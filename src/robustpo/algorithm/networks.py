@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float32
 
 from robustpo.algorithm.distributions import DISTRIBUTIONS, ActionDistribution
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 
 
 def _elu(x: Array) -> Array:

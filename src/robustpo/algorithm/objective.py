@@ -12,7 +12,7 @@ from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.masking import masked_mean, masked_means
 from robustpo.algorithm.networks import AgentParams, evaluate
 from robustpo.algorithm.perturbation import perturb_parameters
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 
 # What draws of a minibatch besides the perturbation take from its key.
 DRAC_STREAM = 1

@@ -15,7 +15,7 @@ from robustpo.algorithm.networks import AgentParams
 from robustpo.config import RunConfig, make_config
 from robustpo.errors import ConfigError
 from robustpo.policy import load_policy
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 from robustpo.training.population import Population, take_agent
 from robustpo.training.trainer import Trainer
 

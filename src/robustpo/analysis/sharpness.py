@@ -33,7 +33,7 @@ from robustpo.analysis.losses import (
     prepare,
     surrogate_loss,
 )
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any, get_args, get_type_hints
 from robustpo.config import RunConfig, make_config
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
-from robustpo.settings import Settings, Shape
+from robustpo.settings import Settings
+from robustpo.shape import Shape
 from robustpo.validation import require, require_choice
 
 MAX_AGENTS = 5

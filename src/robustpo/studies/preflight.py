@@ -8,7 +8,7 @@ from robustpo.config import RunConfig
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.policy import FAMILIES, Policy, load_policy
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 from robustpo.studies.standing import State
 from robustpo.training.cores import available_cores
 

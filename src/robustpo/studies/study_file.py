@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.errors import ConfigError
-from robustpo.settings import SETTING_NAMES, SHAPE_NAMES
+from robustpo.settings import SETTING_NAMES
+from robustpo.shape import SHAPE_NAMES
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.study import Part, Study, require_method, require_task, valid_name
 from robustpo.validation import require_choice

@@ -19,7 +19,7 @@ from robustpo.environments.base import HostEnvironment, TaskSpec
 from robustpo.environments.envpool import HostEnvPool
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.watchdog import watching
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 
 MEASURED_SECONDS = 0.1
 # Making a simulator takes longer than measuring it, and more of them cost little less per step.

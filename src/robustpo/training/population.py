@@ -26,7 +26,8 @@ from robustpo.algorithm.normalization import RunningMoments
 from robustpo.algorithm.random import THREEFRY, make_key
 from robustpo.algorithm.schedules import scheduled
 from robustpo.config import RunConfig
-from robustpo.settings import Settings, Shape
+from robustpo.settings import Settings
+from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 
 LANES = 8

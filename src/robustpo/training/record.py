@@ -217,7 +217,8 @@ def existing_state(directory: Path, config: RunConfig) -> str:
 
 def _with_defaults(identity: Any) -> Any:
     """Fill in settings that a record does not name: they did not exist then, and act by default."""
-    from robustpo.settings import Settings, Shape
+    from robustpo.settings import Settings
+    from robustpo.shape import Shape
 
     if not isinstance(identity, dict):
         return identity
@@ -263,7 +264,8 @@ def config_from_identity(identity: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: if a value is not valid.
     """
-    from robustpo.settings import Settings, Shape
+    from robustpo.settings import Settings
+    from robustpo.shape import Shape
 
     try:
         fields = dict(identity)

@@ -24,7 +24,7 @@ from robustpo.algorithm.normalization import (
     observation_offset,
 )
 from robustpo.algorithm.perturbation import NOISES, shift_by
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 from robustpo.training.population import (
     AUGMENT_STREAM,
     COLLECT_STREAM,

@@ -20,7 +20,7 @@ from robustpo.environments.base import (
     Environment,
     Step,
 )
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 from robustpo.training.population import LANES, CollectorState, pad_agents
 from robustpo.training.rollout import (

@@ -20,7 +20,7 @@ from robustpo.environments.base import (
 )
 from robustpo.environments.watchdog import watching
 from robustpo.errors import SimulatorError
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 from robustpo.training.collectors.base import Collector, compiled
 from robustpo.training.population import CollectorState
 from robustpo.training.rollout import (

@@ -18,7 +18,7 @@ from robustpo.environments.base import (
     Replayed,
     TracedEnvironment,
 )
-from robustpo.settings import Shape
+from robustpo.shape import Shape
 from robustpo.training.collectors.base import Collector, compiled
 from robustpo.training.compilation import compiler_options, uncached
 from robustpo.training.population import CollectorState, put_agents
