@@ -36,10 +36,11 @@ def run_robustpo(*arguments, cwd, timeout=150, **environment):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory):
-    """Keep compiled programs out of the user's cache, and share them among all tests."""
+def compilation_cache(request):
+    """Keep compiled programs out of the user's cache; share them among all tests and their runs."""
     before = os.environ.get("ROBUSTPO_CACHE")
-    os.environ["ROBUSTPO_CACHE"] = str(tmp_path_factory.mktemp("xla"))
+    shared = os.environ.get("ROBUSTPO_TEST_CACHE") or request.config.cache.mkdir("xla")
+    os.environ["ROBUSTPO_CACHE"] = str(shared)
     yield
     if before is None:
         del os.environ["ROBUSTPO_CACHE"]

@@ -1,5 +1,7 @@
 """Training on BallBalance, whose simulators are saved and put back as they are."""
 
+import os
+
 import pytest
 
 import probes
@@ -12,8 +14,8 @@ OPTIONS = {"num_envs": 16, "num_minibatches": 2, "steps": 6 * 16 * 16, "hidden_s
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
+def cache():
+    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
         yield
 
 

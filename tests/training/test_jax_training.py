@@ -1,5 +1,6 @@
 """Training on simulators written in JAX: learning, determinism, resume, and Brax's interface."""
 
+import os
 from typing import Any, NamedTuple
 
 import jax
@@ -28,8 +29,8 @@ ONE = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
+def cache():
+    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
         yield
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 
 import jax
@@ -31,8 +32,8 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
+def cache():
+    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
         yield
 
 

@@ -1,5 +1,7 @@
 """An agent is the same to the last bit whatever population it is in; alpha 0 is no noise at all."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,8 @@ from training.populations import TASK, assert_same_bits, small, train
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
+def cache():
+    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
         yield
 
 

@@ -1,5 +1,7 @@
 """An agent of any shape is the same to the last bit whatever population it is in."""
 
+import os
+
 import pytest
 
 import probes
@@ -11,8 +13,8 @@ def slow(**options):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
+def cache():
+    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
         yield
 
 

@@ -1,6 +1,7 @@
 """A run that is stopped and goes on ends like one that was never touched, to the last bit."""
 
 import json
+import os
 from pathlib import Path
 
 import gymnasium
@@ -24,8 +25,8 @@ AGENTS = ({"seed": 0}, {"seed": 1, "alpha": 0.1}, {"seed": 2, "learning_rate_sch
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with probes.compilation_cache(tmp_path_factory.mktemp("xla")):
+def cache():
+    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
         yield
 
 
