@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from robustpo.files import write_atomically
 from robustpo.reports.alignment import Band, Curve, curves_of, mean_band
+from robustpo.reports.formats import count_seeds
 from robustpo.reports.style import PPO_COLOUR, RPO_COLOUR, house_style
-from robustpo.reports.verdict import count_seeds
 from robustpo.training.progress_state import format_count
 
 AXIS_TITLES = {
@@ -88,7 +90,11 @@ def plot_curves(
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as `<stem>` with `.png`, `.svg` and `.pdf`, without dates, versions, paths."""
+    """Write a figure as `<stem>` with `.png`, `.svg` and `.pdf`, without dates, versions, paths.
+
+    Raises:
+        StorageError: if one of them could not be written.
+    """
     hidden = {
         "png": {"Software": None},
         "svg": {"Date": None, "Creator": None},
@@ -96,8 +102,10 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     }
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in hidden]
     with house_style():
-        for path, metadata in zip(paths, hidden.values(), strict=True):
-            figure.savefig(path, dpi=_DPI, metadata=metadata)
+        for path, (kind, metadata) in zip(paths, hidden.items(), strict=True):
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=kind, dpi=_DPI, metadata=metadata)
+            write_atomically(path, drawn.getvalue())
     return paths
 
 

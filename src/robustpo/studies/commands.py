@@ -14,12 +14,12 @@ from robustpo.studies.paper import find_study
 from robustpo.studies.study import Part, Study
 
 
-def train_command(study: Study, config: RunConfig, seeds: Sequence[int]) -> str:
+def train_command(study: Study, config: RunConfig, seeds: Sequence[int], out: Path) -> str:
     """Return the command that trains a run of a study, and others that differ in the seed."""
     part, method = _origin(study, config)
     words = ["robustpo", "train", config.task, "--method", method]
     words += ["--seeds", _seeds(seeds or [config.settings.seed]), "--steps", str(part.steps)]
-    return shlex.join([*words, *_options(part)])
+    return shlex.join([*words, *_options(part), "--out", str(out)])
 
 
 def compare_command(part: Part, out: Path) -> str:

@@ -48,7 +48,8 @@ def load_manifest(out: Path, name: str) -> Study | None:
         texts = {key: str(data[key]) for key in ("title", "source", "shows", "note")}
         aliases = tuple(map(str, data["aliases"]))
         # The name is also the directory that reports are written to.
-        study = Study(name=name, parts=parts, aliases=aliases, **texts)
+        notes = _all(str, data.get("notes", []))
+        study = Study(name=name, parts=parts, aliases=aliases, notes=notes, **texts)
         study.configs()
         return study
     except ConfigError:
@@ -96,7 +97,9 @@ def extend(recorded: Study | None, asked: Study, out: Path) -> Study:
                 )
     parts = list(recorded.parts)
     parts += [part for part in asked.parts if part not in parts]
-    return replace(asked, parts=tuple(parts))
+    # What earlier runs of it were made with stays true of them.
+    notes = tuple(dict.fromkeys([*recorded.notes, *asked.notes]))
+    return replace(asked, parts=tuple(parts), notes=notes)
 
 
 def _changes(old: Part, new: Part) -> list[str]:

@@ -48,6 +48,8 @@ class Study:
         shows: `return` or `entropy`: what its figure shows.
         note: what the source leaves open and how it is filled in, in one sentence.
         aliases: other names of the same study.
+        notes: what a reader of its report must know of how its runs were made, a sentence each,
+            such as an option that some of its methods leave alone.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Study:
     shows: str = "return"
     note: str = ""
     aliases: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:
