@@ -107,7 +107,15 @@ def test_one_variant_has_nothing_to_be_compared_with():
 def test_several_tasks_without_any_difference():
     tasks = [{"ppo": LOW, "rpo": CLOSE}, {"ppo": LOW, "rpo": CLOSE}, {"ppo": CLOSE, "rpo": LOW}]
     assert on_tasks(*tasks) == (
-        "No difference between rpo and ppo shown on 3 tasks; rpo's mean is higher on 2."
+        "No difference between ppo and rpo shown on 3 tasks; rpo's mean is higher on 2."
+    )
+    assert on_tasks(*(task | {"x": LOW} for task in tasks)) == (
+        "No difference between ppo and rpo or x shown on 3 tasks; their means are higher on 2 and "
+        "0."
+    )
+    assert on_tasks(tasks[0], {"ppo": LOW, "rpo": LOW[:4]}) == (
+        "No difference between ppo and rpo shown on 1 task; rpo's mean is higher on 1 (no verdict "
+        "on 1)."
     )
 
 

@@ -23,8 +23,8 @@ from robustpo.training.bookkeeping import RECENT_EPISODES
 EFFICIENCY_RULES = (
     "Steps to the reference's final return: the first recorded step at which the mean over seeds "
     "of the return (mean of the last 100 training episodes) is at least the mean final return of "
-    "the reference; `not reached` if it never is. For single seeds, their median counts a seed "
-    "that never got there as later than all others, and is `not reached` if at least half did "
+    "the reference; 'not reached' if it never is. For single seeds, their median counts a seed "
+    "that never got there as later than all others, and is 'not reached' if at least half did "
     "not.",
     "Area under the learning curve: trapezoid over the recorded rows, divided by the steps they "
     "span: the mean return during training. Mean ± standard deviation over seeds.",

@@ -16,6 +16,7 @@ from robustpo.reports.variant_row import VariantRow
 from robustpo.training.progress_state import format_count
 
 _WIDE = 110
+_MEDIUM = 88
 _NARROW = 72
 _MAX_NOTES = 8
 
@@ -123,7 +124,8 @@ def _rich_table(comparison: Comparison, width: int) -> Table:
     if width >= _NARROW:
         versus = f"vs {comparison.reference} (95%)"
         columns.append((versus, lambda row: difference_text(row, digits, comparison.reference)))
-        if has_tests(comparison):
+        # The sentence below has the tests of the best in any width.
+        if has_tests(comparison) and width >= _MEDIUM:
             columns += [("p Welch", p_text), ("p perm.", permutation_text)]
     if width >= _WIDE:
         columns.append(("entropy", entropy_text))

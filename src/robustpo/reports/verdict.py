@@ -56,13 +56,33 @@ def suite_sentence(
     """
     if not variants:
         return f"{labels[reference]} alone: nothing to compare."
-    parts = []
+    parts, alike = [], {}
     for variant, tasks in variants.items():
         own = [one for one in decisions if one.variant == variant]
-        parts.append(_over_tasks(labels[variant], labels[reference], own, tasks))
+        ties = [one for one in own if one.outcome == "tie"]
+        if len(ties) == tasks:
+            alike[variant] = (tasks, sum(one.difference.mean > 0 for one in ties))
+        else:
+            parts.append(_over_tasks(labels[variant], labels[reference], own, tasks))
+    parts += _not_told_apart(alike, labels[reference], labels)
     text = "; ".join(parts)
     # The name of a method is written as it is, at the beginning of a sentence too.
     return f"{f'N{text[1:]}' if text.startswith('no ') else text}."
+
+
+def _not_told_apart(
+    alike: Mapping[str, tuple[int, int]], reference: str, labels: Mapping[str, str]
+) -> list[str]:
+    """Name variants that are told from the reference on no task: of how many, on how many above."""
+    parts = []
+    for count in dict.fromkeys(tasks for tasks, _ in alike.values()):
+        names = [labels[variant] for variant, (tasks, _) in alike.items() if tasks == count]
+        higher = [str(above) for tasks, above in alike.values() if tasks == count]
+        text = f"no difference between {reference} and {join_words(names, 'or')} shown on "
+        text += f"{_tasks(count)}; "
+        text += f"{names[0]}'s mean is" if len(names) == 1 else "their means are"
+        parts.append(f"{text} higher on {join_words(higher)}")
+    return parts
 
 
 def worth(decisions: Sequence[Decision]) -> str:
@@ -161,9 +181,8 @@ def _over_tasks(name: str, reference: str, own: Sequence[Decision], tasks: int) 
         return f"no verdict on {name} on any of {tasks} tasks"
     without = f"no verdict on {undecided}" if undecided else ""
     if not wins and not losses:
-        text = f"no difference between {name} and {reference} shown on {_tasks(ties)}"
-        text += f"; {name}'s mean is higher on {higher}"
-        return f"{text} ({without})" if without else text
+        text = f"no difference between {reference} and {name} shown on {_tasks(ties)}"
+        return f"{text}; {name}'s mean is higher on {higher} ({without})"
     parts = [f"better than {reference} on {wins}"] if wins else []
     parts += [f"worse {'' if wins else f'than {reference} '}on {losses}"] if losses else []
     text = f"{name} is {join_words(parts)} of {_tasks(tasks)}"

@@ -13,6 +13,9 @@ from robustpo.studies.grid import parse_method
 from robustpo.studies.paper import find_study
 from robustpo.studies.study import Part, Study
 
+# What `compare` always passes on.
+_DEFAULTS = (("eval_every", 0), ("eval_episodes", 10))
+
 
 def train_command(study: Study, config: RunConfig, seeds: Sequence[int], out: Path) -> str:
     """Return the command that trains a run of a study, and others that differ in the seed."""
@@ -81,6 +84,8 @@ def _seeds(seeds: Sequence[int]) -> str:
 def _options(part: Part) -> list[str]:
     words = []
     for name, value in part.options.items():
+        if (name, value) in _DEFAULTS:
+            continue
         words += [f"--{name.replace('_', '-')}", *_as_words(value)]
     return words
 
