@@ -9,8 +9,8 @@ from rich.console import Console
 
 from reports.runs import write_run
 from robustpo.errors import ConfigError, StorageError
+from robustpo.reports.labels import variant_labels
 from robustpo.reports.study_report import write_comparison_report
-from robustpo.studies.grid import short_labels
 from robustpo.studies.study import Part, Study
 from robustpo.training.record import run_directory
 
@@ -148,9 +148,17 @@ def test_names_cannot_break_the_table(tmp_path):
     assert "x|<&y" in shown(report, 80)
 
 
-def test_labels_drop_only_what_is_shared_and_stated():
-    assert short_labels(["ppo_steps-1m_gamma-0.9", "rpo_gamma-0.9_steps-1m"]) == {
-        "ppo_steps-1m_gamma-0.9": "ppo_gamma-0.9",
-        "rpo_gamma-0.9_steps-1m": "rpo_gamma-0.9",
-    }
-    assert short_labels(["ppo_steps-1m", "rpo"])["ppo_steps-1m"] == "ppo_steps-1m"
+def test_labels_drop_what_is_shared_and_the_setup_states_it(tmp_path):
+    assert variant_labels(["ppo_steps-1m_gamma-0.9", "rpo_gamma-0.9_steps-1m"]) == (
+        {"ppo_steps-1m_gamma-0.9": "ppo", "rpo_gamma-0.9_steps-1m": "rpo"},
+        ["gamma-0.9"],
+    )
+    assert variant_labels(["ppo_steps-1m", "rpo"])[0]["ppo_steps-1m"] == "ppo_steps-1m"
+    study = study_of("ppo", "rpo", seeds=1, gamma=0.9)
+    record(study, tmp_path, {"ppo": lambda s: 1.0, "rpo": lambda s: 1.0})
+    report = write_comparison_report(study, tmp_path)
+    assert [row.label for row in report.comparison.rows] == ["ppo", "rpo"]
+    assert (
+        report.comparison.setup
+        == "41k steps, 1 seed each, time limit: terminal, all with gamma-0.9"
+    )

@@ -134,7 +134,8 @@ def test_bad_runs_are_listed_and_left_out_and_stop_no_report(tmp_path):
     data = read_study_data(study, tmp_path)
     row = data.rows[TASK, "rpo_steps-40.96k"]
     # A return that is a number counts, whatever the rows of metrics hold.
-    assert row.seeds == tuple(range(6)) and row.decision.outcome != "none"
+    assert row.seeds == tuple(range(6)) and row.decision is not None
+    assert row.decision.outcome != "none"
     lines = left_out_lines(data)
     for seed, (line, (_, reason)) in enumerate(zip(lines, LEFT_OUT, strict=True), start=6):
         assert line.startswith(f"rpo seed {seed}: ") and reason in line
@@ -184,6 +185,7 @@ def test_every_part_of_a_report_says_the_same(tmp_path):
     data = read_study_data(study, tmp_path)
     assert data.suites == []
     decision = data.rows[TASK, "rpo_steps-40.96k"].decision
+    assert decision is not None
     assert float(rows[1]["improvement_low"]) == decision.improvement.low
     assert decision.improvement.low < 0.7 and decision.improvement.value == 1
 

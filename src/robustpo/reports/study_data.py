@@ -15,6 +15,7 @@ from robustpo.errors import ConfigError
 from robustpo.reports.decision import Decision, decide
 from robustpo.reports.efficiency import Efficiency, sample_efficiency
 from robustpo.reports.formats import count_seeds, decimals
+from robustpo.reports.labels import variant_labels
 from robustpo.reports.left_out import WAITING, LeftOut, count_states, left_out_runs, list_runs
 from robustpo.reports.origins import differing_origins
 from robustpo.reports.scores import StudyReturns, is_usable, study_returns
@@ -22,7 +23,6 @@ from robustpo.reports.statistics import reference_variant
 from robustpo.reports.suite import Suite, suites_of_study
 from robustpo.reports.variant_row import VariantRow, variant_row
 from robustpo.reports.verdict import suite_sentence, task_sentence
-from robustpo.studies.grid import short_labels
 from robustpo.studies.store import load_runs
 from robustpo.studies.study import Study
 from robustpo.training.progress_state import format_count
@@ -44,7 +44,8 @@ class StudyData:
             variant without any such run on a task, of all.
         summary: ends, as `load_summary` returns them.
         variants: in order, those without a run included.
-        labels: of each variant.
+        labels: of each variant, without what all share.
+        shared: what that is, besides steps and time limit, as in the names of directories.
         reference: the variant that the others are compared with.
         rows: by task and variant.
         digits: decimals of returns, by task.
@@ -61,6 +62,7 @@ class StudyData:
     summary: pl.DataFrame
     variants: tuple[str, ...]
     labels: dict[str, str]
+    shared: list[str]
     reference: str
     rows: dict[tuple[str, str], VariantRow]
     digits: dict[str, int]
@@ -92,7 +94,8 @@ def read_study_data(study: Study, out: Path) -> StudyData:
             f"{study.name} --out {out}"
         )
     variants = tuple(dict.fromkeys(config.variant for config in directories))
-    reference, labels = reference_variant(variants), short_labels(variants)
+    reference = reference_variant(variants)
+    labels, shared = variant_labels(variants)
     returns = study_returns(loaded.summary, variants)
     decisions = decide(returns, variants, reference)
     rows = _rows(directories, labels, returns, decisions, left_out, loaded.summary, loaded.results)
@@ -107,6 +110,7 @@ def read_study_data(study: Study, out: Path) -> StudyData:
         summary=loaded.summary,
         variants=variants,
         labels=labels,
+        shared=shared,
         reference=reference,
         rows=rows,
         digits={
@@ -182,7 +186,8 @@ def setup_text(data: StudyData) -> str:
         seeds = seeds.replace(" seed", " finished seed")
     each = " each" if len(counts) == 1 and len(data.rows) > 1 else ""
     span = steps[0] if len(set(steps)) == 1 else f"{steps[0]} to {steps[-1]}"
-    return f"{span} steps, {seeds}{each}, time limit: {_time_limits(data)}"
+    all_with = f", all with {', '.join(data.shared)}" if data.shared else ""
+    return f"{span} steps, {seeds}{each}, time limit: {_time_limits(data)}{all_with}"
 
 
 def _time_limits(data: StudyData) -> str:
