@@ -127,6 +127,7 @@ def example_cell(task: str, method: str, reference: str, curve: Curve) -> Cell:
         "method": method,
         "seeds": len(finals),
         "left_out": "",
+        "few": len(finals) < 5,
         "mean": mean,
         "std": std,
         "low": mean - 1.2 * std,

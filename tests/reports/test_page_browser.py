@@ -383,6 +383,7 @@ def test_one_task_opens_with_its_curves_large(browser, folder):
 def test_both_tests_are_shown(browser, folder):
     data = example_study(TASKS[:1], METHODS, seeds=5, points=5)
     difference = data["cells"][2]["difference"]
+    assert difference is not None
     difference.update(p=0.0004, permutation=2 / 252, verdict="win")
     page = open_study(browser, folder, data)
     assert "p < 0.001 and 0.008" in texts(page, '#results tr[data-method="rpo"]')[0]
@@ -393,6 +394,7 @@ def test_few_seeds_are_marked_everywhere(browser, folder):
     page = open_study(browser, folder, data)
     assert texts(page, "#results tbody .tag.few") == ["3 seeds: no verdict"] * 3
     assert texts(page, "#results tbody .difference .tag") == ["no verdict"] * 2
+    assert texts(page, '.setup a[href="#worth"]') == ["What a verdict of so few seeds is worth"]
 
 
 def test_sparse_data_draw_nothing_wrong(browser, folder):

@@ -16,7 +16,7 @@ import polars as pl
 
 from robustpo.errors import ConfigError
 from robustpo.reports.alignment import Curve, curves_of, mean_band
-from robustpo.reports.scores import is_usable, study_returns
+from robustpo.reports.scores import StudyReturns, is_usable
 from robustpo.reports.statistics import MeanInterval, mean_interval
 from robustpo.training.bookkeeping import RECENT_EPISODES
 
@@ -66,25 +66,28 @@ class Efficiency:
 
 
 def sample_efficiency(
-    results: pl.DataFrame, summary: pl.DataFrame, variants: Sequence[str], reference: str
+    results: pl.DataFrame,
+    summary: pl.DataFrame,
+    returns: StudyReturns,
+    variants: Sequence[str],
+    reference: str,
 ) -> list[Efficiency]:
     """Measure every variant on every task where it has runs, task by task in alphabetical order.
 
     Args:
         results: metrics as `load_results` returns them.
         summary: runs as `load_summary` returns them.
+        returns: their final returns.
         variants: which are measured, in order.
         reference: the variant whose final return is to be reached.
 
     Raises:
-        ConfigError: if the reference is not one of the variants, or a seed of a variant occurs
-            twice on a task.
+        ConfigError: if the reference is not one of the variants.
     """
     if reference not in variants:
         raise ConfigError(
             f"reference={reference!r} is not measured; choose one of {', '.join(variants)}"
         )
-    returns = study_returns(summary, variants)
     usable = summary.filter(is_usable()).select("task", "variant", "seed", "final_return")
     rows = results.join(usable, on=["task", "variant", "seed"], how="inner", maintain_order="left")
     measured = []

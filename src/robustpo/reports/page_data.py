@@ -92,6 +92,8 @@ class Cell(TypedDict):
     # Finished seeds, and in words those that were left out, such as `1 failed, 2 waiting`.
     seeds: int
     left_out: str
+    # Whether they are too few for a verdict on this method, or for any if it is the reference.
+    few: bool
     mean: float | None
     std: float | None
     # The ends of the 95% t interval of the mean.

@@ -16,7 +16,6 @@ from urllib.parse import quote
 from robustpo.reports.formats import format_p
 from robustpo.reports.page_data import Cell, Curve, Estimate, Lines, PageData, SeedReturn, Suite
 from robustpo.reports.page_looks import method_looks
-from robustpo.reports.statistics import MIN_SEEDS
 
 # In the order of base64, so that a level reads as two digits; `page.js` has the same.
 ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
@@ -54,7 +53,6 @@ def pack(data: PageData) -> dict[str, Any]:
     curves = [_pack_curve(curve, steps) for curve in data["curves"]]
     return {
         "name": data["name"],
-        "minSeeds": MIN_SEEDS,
         "methods": methods,
         "tasks": data["tasks"],
         "cells": [_pack_cell(cell) for cell in data["cells"]],

@@ -8,6 +8,8 @@ from robustpo.reports.formats import format_p, format_value
 from robustpo.reports.page_data import Cell, PageData, Provenance, Setting
 from robustpo.reports.page_settings import stands_out
 
+_WORTH_LINK = ' <a href="#worth">What a verdict of so few seeds is worth</a>'
+
 
 def static_parts(data: PageData) -> dict[str, str]:
     """Return the HTML of every placeholder of `page.html` that is text; all of it is escaped."""
@@ -18,6 +20,7 @@ def static_parts(data: PageData) -> dict[str, str]:
         "notes": _notes(data["notes"]),
         "plain_table": _plain_table(data),
         "worth": _worth(data["worth"]),
+        "worth_link": _WORTH_LINK if data["worth"] else "",
         "settings": _settings(data),
         "command": escape(data["command"]),
         "rules": _items(data["rules"]),
@@ -37,7 +40,7 @@ def _items(lines: list[str]) -> str:
 
 
 def _worth(text: str) -> str:
-    return f'<p class="worth">{escape(text)}</p>' if text else ""
+    return f'<p class="worth" id="worth">{escape(text)}</p>' if text else ""
 
 
 def _settings(data: PageData) -> str:

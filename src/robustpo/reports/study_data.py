@@ -101,7 +101,7 @@ def read_study_data(study: Study, out: Path) -> StudyData:
     rows = _rows(directories, labels, returns, decisions, left_out, loaded.summary, loaded.results)
     suites = {task: suite_of(task) for task in study.tasks}
     several = [s for s in suites.values() if list(suites.values()).count(s) > 1]
-    efficiency = sample_efficiency(loaded.results, loaded.summary, variants, reference)
+    efficiency = sample_efficiency(loaded.results, loaded.summary, returns, variants, reference)
     return StudyData(
         study=study,
         out=out,

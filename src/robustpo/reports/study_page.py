@@ -100,6 +100,7 @@ def _cell(data: StudyData, task: str, row: VariantRow, page: Path) -> page_data.
         "method": row.label,
         "seeds": len(row.seeds),
         "left_out": row.left_out,
+        "few": row.has_few_seeds,
         "mean": finite(row.interval.mean),
         "std": finite(row.interval.std),
         "low": finite(row.interval.low),

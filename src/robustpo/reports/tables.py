@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from robustpo.reports.formats import format_p, format_value
-from robustpo.reports.statistics import MIN_SEEDS
 from robustpo.reports.task_comparison import Comparison
 from robustpo.reports.variant_row import VariantRow
 from robustpo.training.progress_state import format_count
@@ -53,7 +52,7 @@ def markdown_table(comparison: Comparison) -> str:
 
 def has_few_seeds(comparison: Comparison) -> bool:
     """Tell whether a variant has too few seeds, so that they are shown one by one."""
-    return any(len(row.returns) < MIN_SEEDS for row in comparison.rows)
+    return any(row.has_few_seeds for row in comparison.rows)
 
 
 def has_tests(comparison: Comparison) -> bool:
@@ -97,7 +96,7 @@ class TerminalTable:
             _rich_table(comparison, options.max_width),
         ]
         for row in comparison.rows:
-            if 1 < len(row.returns) < MIN_SEEDS:
+            if row.has_few_seeds and len(row.returns) > 1:
                 parts.append(
                     Text(f"{row.label}, single seeds: {singles_text(row, comparison.digits)}")
                 )
@@ -161,7 +160,7 @@ def interval_text(row: VariantRow, digits: int) -> str:
 
 def singles_text(row: VariantRow, digits: int) -> str:
     """Write every seed's final return if there are too few for statistics."""
-    if len(row.returns) >= MIN_SEEDS:
+    if not row.has_few_seeds:
         return "-"
     return ", ".join(format_value(value, digits) for value in row.returns) or "-"
 

@@ -13,7 +13,7 @@ from robustpo.config import RunConfig
 from robustpo.reports.decision import Decision
 from robustpo.reports.left_out import LeftOut, count_states
 from robustpo.reports.scores import TaskReturns, is_usable
-from robustpo.reports.statistics import MeanInterval, mean_interval
+from robustpo.reports.statistics import MIN_SEEDS, MeanInterval, mean_interval
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class VariantRow:
     steps: tuple[int, int]
     decision: Decision | None
     left_out: str
+
+    @property
+    def has_few_seeds(self) -> bool:
+        """Whether its seeds are too few for a verdict."""
+        return len(self.seeds) < MIN_SEEDS
 
 
 def variant_row(

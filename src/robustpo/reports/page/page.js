@@ -96,10 +96,10 @@ function curvesHead() {
 }
 
 function curveCard(task) {
-  const few = METHODS.filter((method) => (cellOf(task.id, method.id)?.seeds ?? STUDY.minSeeds) < STUDY.minSeeds);
+  const few = !SINGLE && METHODS.some((method) => cellOf(task.id, method.id)?.few);
   return make(
     "article", { class: SINGLE ? "card large" : "card", "data-task": task.id },
-    make("h3", {}, nameOf(task.id), few.length > 0 && !SINGLE ? make("span", { class: "tag few" }, `fewer than ${STUDY.minSeeds} seeds: no verdict`) : null),
+    make("h3", {}, nameOf(task.id), few ? make("span", { class: "tag few" }, "too few seeds for some verdict") : null),
     make("div", { class: "legend" }),
     make("div", { class: "pair" },
       figure("episodic return (training)", () => curveSpec(task, "return")),

@@ -180,7 +180,7 @@ function taskRow(task, methods, sources) {
 }
 
 function returnParts(task, method, cell) {
-  const few = cell.seeds < STUDY.minSeeds ? make("span", { class: "tag few" }, `${countOf(cell.seeds, "seed")}: no verdict`) : null;
+  const few = cell.few ? make("span", { class: "tag few" }, `${countOf(cell.seeds, "seed")}: no verdict`) : null;
   const left = cell.left_out ? make("small", { dir: "auto" }, cell.left_out) : null;
   return [numberButton(formatMean(cell, task.digits), task, method), few, left];
 }
