@@ -50,7 +50,7 @@ class StudyData:
         rows: by task and variant.
         digits: decimals of returns, by task.
         decisions: every variant against the reference on every task.
-        suites: aggregates of the suites of which there are several tasks.
+        suites: aggregates of the suites of which several tasks have runs of every variant.
         efficiency: by task and variant.
         left_out: runs that no number is of.
     """
@@ -100,7 +100,6 @@ def read_study_data(study: Study, out: Path) -> StudyData:
     decisions = decide(returns, variants, reference)
     rows = _rows(directories, labels, returns, decisions, left_out, loaded.summary, loaded.results)
     suites = {task: suite_of(task) for task in study.tasks}
-    several = [s for s in suites.values() if list(suites.values()).count(s) > 1]
     efficiency = sample_efficiency(loaded.results, loaded.summary, returns, variants, reference)
     return StudyData(
         study=study,
@@ -121,7 +120,8 @@ def read_study_data(study: Study, out: Path) -> StudyData:
         suites=[
             suite
             for suite in suites_of_study(returns, decisions, variants, reference, suites)
-            if suite.name in several
+            # Of one task they would be its own numbers again, on another scale.
+            if len(suite.tasks) > 1
         ],
         efficiency={(one.task, one.variant): one for one in efficiency},
         left_out=left_out,

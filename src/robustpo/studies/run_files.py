@@ -1,8 +1,8 @@
 """Reads the files of one run, whatever state they are in and whoever wrote them.
 
 Values that are not finite, or larger than float32 can hold, are read as null, in whichever way they
-were written. A file that is
-larger than a run's could be, packed or unpacked, counts as one that cannot be read.
+were written. A file that is larger than a run's could be, packed or unpacked, counts as one that
+cannot be read.
 """
 
 from __future__ import annotations
