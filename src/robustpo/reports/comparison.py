@@ -13,6 +13,7 @@ from robustpo.errors import ConfigError
 from robustpo.reports.aggregate import Comparison, aggregate
 from robustpo.reports.curves import plot_curves, save_figure
 from robustpo.reports.tables import TerminalTable, markdown_table
+from robustpo.writing import write_atomically
 
 _FIGURES = {"learning_curves": "return_mean", "entropy_curves": "entropy"}
 
@@ -63,10 +64,11 @@ def write_comparison(
         out.mkdir(parents=True, exist_ok=True)
         files = _write_figures(out, results, comparison)
         files.append(out / "table.md")
-        files[-1].write_text(table, encoding="utf-8")
+        write_atomically(files[-1], table.encode())
         files.append(out / "summary.csv")
         names = [row.variant for row in comparison.rows]
-        summary.filter(pl.col("variant").is_in(names)).write_csv(files[-1])
+        ended = summary.filter(pl.col("variant").is_in(names)).write_csv()
+        write_atomically(files[-1], ended.encode())
     except OSError as error:
         raise ConfigError(
             f"report directory {str(out)!r} cannot be written to ({error.strerror or error}); "
