@@ -4,23 +4,26 @@ import os
 import random
 from pathlib import Path
 
-# What an attacker may know beforehand of the names that are written.
-PREDICTABLE = (
-    ".table.csv.partial",
-    ".study.json.partial",
-    ".study.json.lock",
-    ".config.json.partial",
-    ".seed-3.lock",
-    ".seed-3.old-1",
-    "checkpoint",
-    "tensorboard",
-    "result.json",
-    "evaluations.jsonl",
-    "policy.safetensors",
-    "index.html",
-    "return.png",
-    "table.md",
-)
+# What an attacker may know beforehand of the names that are written, by where they are.
+PREDICTABLE = {
+    "Pendulum-v1/*": (".seed-3.lock", ".seed-3.old-1", "seed-3"),
+    "Pendulum-v1/*/seed-3": (
+        *("checkpoint", "tensorboard", "result.json", "evaluations.jsonl", "policy.safetensors"),
+        *(".config.json.partial", "metrics.jsonl", "metrics.parquet"),
+    ),
+    "Pendulum-v1/*/seed-3/checkpoint": (
+        *("step-000000000512.safetensors", "step-000000001024.safetensors"),
+        ".step-000000000512.safetensors.partial",
+    ),
+    "studies/*": (
+        "index.html",
+        "return.png",
+        "table.csv",
+        ".table.csv.partial",
+        ".study.json.lock",
+    ),
+    "studies": ("mine",),
+}
 KINDS = ("file", "directory", "dangling", "second name", "pipe", "loop", "up")
 
 
@@ -43,11 +46,17 @@ def contents(home: Path) -> dict[str, bytes | None]:
 
 
 def plant(root: Path, home: Path, rng: random.Random) -> None:
-    """Put something else in the place of one file or directory below a root, or beside them."""
-    there = [path for path in sorted(root.rglob("*")) if not path.is_symlink()]
-    directories = [root, *(path for path in there if path.is_dir())]
-    place = rng.choice(there) if rng.random() < 0.5 else None
-    place = place or rng.choice(directories) / rng.choice(PREDICTABLE)
+    """Put something else in the place of one file or directory, there already or to come."""
+    places = [path for path in sorted(root.rglob("*")) if not path.is_symlink()]
+    if rng.random() < 0.7:
+        places = [
+            directory / name
+            for pattern, names in PREDICTABLE.items()
+            for directory in sorted(root.glob(pattern))
+            if _is_real(directory, root)
+            for name in names
+        ] or places
+    place = rng.choice(places)
     if os.path.lexists(place):
         # Its parts stay somewhere, so that a link to them leads to a whole record.
         os.rename(place, root.parent / f"moved-{rng.getrandbits(64):x}")
@@ -65,3 +74,9 @@ def plant(root: Path, home: Path, rng: random.Random) -> None:
             "up": root.parent,
         }[kind]
         place.symlink_to(target)
+
+
+def _is_real(directory: Path, root: Path) -> bool:
+    """Whether a directory below a root is one, and no link is on the way to it."""
+    below = root.resolve() / directory.relative_to(root)
+    return directory.is_dir() and directory.resolve() == below
