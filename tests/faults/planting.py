@@ -56,6 +56,9 @@ def plant(root: Path, home: Path, rng: random.Random) -> None:
             if _is_real(directory, root)
             for name in names
         ] or places
+    if not places:
+        # All that was there is links by now.
+        return
     place = rng.choice(places)
     if os.path.lexists(place):
         # Its parts stay somewhere, so that a link to them leads to a whole record.
