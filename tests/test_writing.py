@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from robustpo import writing
 from robustpo.errors import ConfigError, StorageError
 from robustpo.files import read_bytes
 from robustpo.studies.locks import RunLocks, is_locked
@@ -31,8 +32,10 @@ def home(tmp_path):
     return home
 
 
-@pytest.fixture
-def out(tmp_path):
+@pytest.fixture(params=[True, False], ids=["descriptors", "names"])
+def out(request, tmp_path, monkeypatch):
+    """A folder of results; on a system that can open files below a directory, and on others."""
+    monkeypatch.setattr(writing, "_HAS_DESCRIPTORS", request.param)
     out = tmp_path / "out"
     (out / "task").mkdir(parents=True)
     return out
