@@ -101,7 +101,7 @@ TOML_VALUES = (
 
 def hostile_toml(rng: random.Random) -> bytes:
     """Return a study's file with values, lines or bytes of another kind."""
-    lines = TOML.splitlines()
+    lines: list[str] = list(TOML.splitlines())
     for _ in range(rng.choice([0, 1, 1, 1, 2, 5])):
         i = rng.randrange(len(lines))
         action = rng.randrange(6)

@@ -122,7 +122,7 @@ for seed in range(3 * number, 3 * number + 3):
     (tmp_path / "go").touch()
     assert [command.wait(timeout=60) for command in commands] == [0] * 8
     for command in commands:
-        command.stdout.close()
+        command.communicate()
     recorded = load_manifest(out, "s")
     assert recorded is not None
     seeds = sorted(seed for part in recorded.parts for seed in part.seeds)
