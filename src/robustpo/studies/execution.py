@@ -87,7 +87,7 @@ def execute(
     *,
     constructor: Callable[[], Any] | None = None,
     callback: Callable[[Event], None] | None = None,
-    accepted: Callable[[], None] = lambda: None,
+    accepted: Callable[[], object] = lambda: None,
 ) -> list[Path]:
     """Train what is not yet recorded; runs that were stopped go on from their checkpoints.
 
