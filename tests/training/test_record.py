@@ -278,6 +278,22 @@ def test_a_checkpoint_of_another_setting_is_none_of_this_run(tmp_path):
         assert found is None and "it belongs to another experiment" in problem
 
 
+def test_a_checkpoint_under_another_name_is_not_used_and_not_lost(tmp_path):
+    config = make_config("task")
+    record = RunRecord(tmp_path, config)
+    for step in (0, 2048):
+        record.save_checkpoint({}, {"step": step})
+    place = tmp_path / "checkpoint"
+    (place / "step-000000002048.safetensors").rename(place / "step-000000004096.safetensors")
+    found, (problem,) = find_checkpoint(tmp_path, config)
+    assert found is not None and found.step == 0 and "another step than it holds" in problem
+    RunRecord(tmp_path, config)
+    assert {file.name for file in place.iterdir()} == {
+        "step-000000000000.safetensors",
+        "step-000000004096.unusable",
+    }
+
+
 def test_all_tasks_lie_below_the_root():
     root = Path("runs")
     assert task_directory(root, "dm_control/a-v0") == root / "dm_control" / "a-v0"

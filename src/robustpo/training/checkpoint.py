@@ -92,6 +92,8 @@ def load_checkpoint(
         try:
             tensors, state = read_tensors(path, MAX_BYTES)
             _require_format(state)
+            if path.name != _name(state["step"]):
+                raise ConfigError("its name says another step than it holds")
             check(state)
             return Checkpoint(tensors, state), problems
         except ConfigError as error:
