@@ -121,12 +121,11 @@ class Run:
 
         asked = self.select.of(get_study(self.name))
         out = self.run.out
-        study = extend(load_manifest(out, asked.name), asked, out)
+        extend(load_manifest(out, asked.name), asked, out)
         configs = asked.configs()
         execution = Execution(**dataclasses.asdict(self.run))
         print(f"{asked.name}: {len(configs)} runs", file=sys.stderr)
-        save_manifest(out, study)
-        execute(configs, execution)
+        execute(configs, execution, accepted=lambda: save_manifest(out, asked))
         return Report(self.name, out)() if self.report else 0
 
 
