@@ -333,6 +333,20 @@ def test_functions_and_classes_of_modules_keep_their_names():
     assert task_name("Pendulum-v1") == "Pendulum-v1"
 
 
+def test_a_callable_keeps_its_name_and_may_hold_anything():
+    made, deep = [], []
+    for _ in range(5000):
+        deep = [deep]
+
+    def task():
+        made.append(deep)
+        return Line()
+
+    name = task_name(task)
+    task()
+    assert task_name(task) == name
+
+
 def test_names_are_the_same_in_every_process():
     script = (
         "import threading, functools; from robustpo.environments.constructors import task_name\n"

@@ -7,10 +7,12 @@ globals that the code names and arguments that were bound.
 
 from __future__ import annotations
 
+import dis
 import functools
 import hashlib
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import PurePath
@@ -18,8 +20,10 @@ from typing import Any
 
 import numpy as np
 
-MAX_ITEMS, MAX_PARTS = 1000, 10_000
+MAX_ITEMS, MAX_PARTS, MAX_DEPTH = 1000, 10_000, 50
 DIGITS = 8
+
+_names: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
 def callable_name(task: Callable[..., Any]) -> str:
@@ -27,10 +31,19 @@ def callable_name(task: Callable[..., Any]) -> str:
 
     One that is not to be found under that name (a lambda, a `functools.partial`, what a function
     has defined, a method of an object, an object that can be called) shares it with others, so the
-    digest of what it is made of follows.
+    digest of what it is made of follows. It keeps that name for as long as it exists, whatever is
+    then done to what it holds.
     """
     name = _plain_name(task)
-    return name if has_own_name(task) else f"{name}-{digest(describe(task))[:DIGITS]}"
+    if has_own_name(task):
+        return name
+    try:
+        if task not in _names:
+            _names[task] = digest(describe(task))[:DIGITS]
+        return f"{name}-{_names[task]}"
+    except TypeError:
+        # It cannot be hashed, or not be referred to weakly.
+        return f"{name}-{digest(describe(task))[:DIGITS]}"
 
 
 def has_own_name(value: Any) -> bool:
@@ -47,7 +60,13 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def describe(value: Any, *, follow: Callable[[Any], bool] = lambda part: False) -> str:
+def nothing(part: Any) -> bool:
+    """Follow nothing."""
+    del part
+    return False
+
+
+def describe(value: Any, *, follow: Callable[[Any], bool] = nothing) -> str:
     """Describe a value by what it does and holds, in words that are equal in every process.
 
     A function or class is described by its code, one that it only refers to by its name. Of what
@@ -74,14 +93,23 @@ class _Describer:
         self._value, self._follow = value, follow
         # By number, and kept, so that no number is given anew.
         self._seen: dict[int, Any] = {}
+        self._depth = 0
 
     def describe(self, value: Any) -> str:
         """Describe a value or one of its parts."""
         if (text := _simple(value)) is not None:
             return text
-        if id(value) in self._seen or len(self._seen) > MAX_PARTS:
+        known = id(value) in self._seen or len(self._seen) > MAX_PARTS
+        if known or self._depth > MAX_DEPTH:
             return f"<{_plain_name(type(value))}>"
         self._seen[id(value)] = value
+        self._depth += 1
+        try:
+            return self._compound(value)
+        finally:
+            self._depth -= 1
+
+    def _compound(self, value: Any) -> str:
         if isinstance(value, list | tuple | set | frozenset | dict):
             return self._collection(value)
         if isinstance(value, functools.partial):
@@ -113,6 +141,7 @@ class _Describer:
         """Describe a class by its bases, its methods and the plain values of its attributes."""
         parts = [self.describe(base) for base in value.__bases__]
         for name, member in sorted(vars(value).items()):
+            member = member.fget if isinstance(member, property) else member
             member = getattr(member, "__func__", member)
             if isinstance(member, types.FunctionType):
                 parts.append(f"{name}={self._function(member)}")
@@ -122,9 +151,16 @@ class _Describer:
 
     def _function(self, value: types.FunctionType) -> str:
         cells = [cell.cell_contents for cell in value.__closure__ or () if _filled(cell)]
-        named = (f"{k}={self.describe(v)}" for k, v in sorted(global_values(value).items()))
+        named = (f"{k}={self._global(v)}" for k, v in sorted(global_values(value).items()))
         parts = [self._code(value.__code__), self._all(value.__defaults__, value.__kwdefaults__)]
         return f"function({','.join([*parts, self._all(*cells), *named])})"
+
+    def _global(self, value: Any) -> str:
+        """Describe a global; where code is followed far, not what running it may change."""
+        fixed = isinstance(value, types.FunctionType | type | functools.partial | tuple)
+        if self._follow is nothing or fixed or _simple(value) is not None:
+            return self.describe(value)
+        return f"<{_plain_name(type(value))}>"
 
     def _code(self, code: types.CodeType) -> str:
         """Describe code by what it does, and not by where it stands."""
@@ -167,9 +203,12 @@ def _jax_arrays() -> tuple[type, ...]:
 
 
 def global_values(function: types.FunctionType) -> dict[str, Any]:
-    """Return the globals that a function's code names, but for modules."""
+    """Return the globals that a function's code names, but for modules and what it sets itself."""
     known = function.__globals__
-    named = {name for code in _codes(function.__code__) for name in code.co_names}
+    codes = list(_codes(function.__code__))
+    named = {name for code in codes for name in code.co_names}
+    steps = (step for code in codes for step in dis.get_instructions(code))
+    named -= {step.argval for step in steps if step.opname == "STORE_GLOBAL"}
     return {n: known[n] for n in named if n in known and not isinstance(known[n], types.ModuleType)}
 
 

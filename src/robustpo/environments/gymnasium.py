@@ -170,8 +170,9 @@ class GymnasiumEnvironment(HostEnvironment, Replayed, Probed):
 
     def describe(self) -> dict[str, Any]:
         """Return what the first environment is, but for its behaviour."""
-        first = self._envs[0]
-        return fingerprint.of_gymnasium(first, self._constructor, self.spec.episode_limit)
+        first, limit = self._envs[0], self.spec.episode_limit
+        with self._named(0, "describing it"):
+            return fingerprint.of_gymnasium(first, self._constructor, limit)
 
     def probe_reset(self, index: int, seed: int) -> np.ndarray:
         """Reset one environment with a seed; its first reset in training has its own all the same.
