@@ -134,6 +134,11 @@ def test_a_run_that_goes_on_keeps_its_environment(tmp_path, monkeypatch, capsys)
     monkeypatch.delenv("DRIFT")
     (run,) = train(tmp_path / "a", **options)
     assert recorded(run) == known
+    # To the bit: both were looked at, and one twice.
+    (untouched,) = train(tmp_path / "c", **options)
+    tensors, others = (robustpo.load_policy(place).tensors for place in (run, untouched))
+    for name in tensors:
+        np.testing.assert_array_equal(tensors[name], others[name])
     # And one that was begun before environments were recorded goes on, with a note.
     (old,) = [path for path in (tmp_path / "b").rglob("config.json")]
     content = json.loads(old.read_text())
