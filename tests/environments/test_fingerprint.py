@@ -17,11 +17,12 @@ from gymnasium.wrappers import NormalizeObservation, NormalizeReward, TransformR
 
 from environments.test_jax_task import Walk
 from robustpo import check_environment
+from robustpo.environments import fingerprint as fingerprints
 from robustpo.environments import probe
 from robustpo.environments.constructors import task_name
 from robustpo.environments.fingerprint import fingerprint
 from robustpo.environments.gymnasium import GymnasiumEnvironment
-from robustpo.environments.jax_task import JaxEnvironment
+from robustpo.environments.jax_task import JaxEnvironment, operations
 from robustpo.environments.make import look, make_environment, resolve
 from robustpo.environments.pickling import pickled
 from robustpo.environments.processes import ProcessEnvironment
@@ -218,10 +219,23 @@ class Faster(Walk):
         return result._replace(reward=jnp.asarray(result.reward) + 0.5)
 
 
-def test_tasks_in_jax_are_walked_too():
+def test_tasks_in_jax_are_walked_too(monkeypatch):
     one, other = (fingerprint(JaxEnvironment(t(), [3]), t) for t in (Walk, Faster))
     assert len(one["behaviour"]["steps"]) == 1 + probe.STEPS
     assert "reward of step 1" in (compare(one, other, WORDS).behaviour or "")
+    # One that would take long to compile is judged by its code.
+    monkeypatch.setattr(fingerprints, "MAX_OPERATIONS", operations(Walk()) - 1)
+    one, other = (fingerprint(JaxEnvironment(t(), [3]), t) for t in (Walk, Faster))
+    assert one["behaviour"] is None and "compiling" in one["skipped"]
+    assert "the code that makes it has changed" in (compare(one, other, WORDS).decisive() or "")
+
+
+def test_other_versions_of_packages_are_only_mentioned():
+    found = of(Line)
+    comparison = compare(found | {"packages": {"gymnasium": "0.1"}}, found, WORDS)
+    assert comparison.decisive() is None
+    said = f"packages have changed (gymnasium: 0.1 recorded, {gymnasium.__version__} now)"
+    assert comparison.mild() == [said]
 
 
 def test_a_catalogued_task_is_not_made():

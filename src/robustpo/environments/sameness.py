@@ -55,7 +55,7 @@ class Comparison:
         if self.constructor:
             parts.append("the code that makes it has changed")
         if self.packages:
-            parts.append(self.packages)
+            parts.append(f"packages have changed ({self.packages})")
         return parts
 
 

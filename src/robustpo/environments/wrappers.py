@@ -65,5 +65,5 @@ def require_stateless(name: str, env: gymnasium.Env) -> None:
 
 
 def _gathers(layer: Any) -> bool:
-    """Whether statistics are still gathered; Gymnasium's wrappers can be told to stop."""
-    return bool(getattr(layer, "update_running_mean", True))
+    """Whether statistics are still gathered; wrappers can be told to stop."""
+    return all(getattr(layer, word, True) for word in ("update_running_mean", "training"))
