@@ -173,6 +173,13 @@ def test_what_differs_within_one_command_is_no_evidence():
     assert require_one("t", found(1.0, "second", "python-3.12 b"), known[:1]) == []
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 500, 980, 5000])
+def test_a_strangers_environment_is_read_if_it_is_flat(tmp_path, depth):
+    text = f'{{"environment": {{"description": {"[" * depth}{"]" * depth}}}}}'
+    (tmp_path / "config.json").write_text(text)
+    assert (recorded(tmp_path) is not None) == (depth <= 3)
+
+
 def test_two_lambdas_are_two_tasks(tmp_path):
     trained = []
     for reward in (1.0, 2.0, 1.0):

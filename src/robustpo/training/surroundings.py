@@ -18,6 +18,7 @@ from robustpo.errors import ConfigError, EnvironmentMismatch
 from robustpo.files import one_line, parse_json, read_bytes
 
 CONFIG_FILE, MAX_CONFIG_BYTES = "config.json", 4 * 2**20
+MAX_NESTED = 4
 ADVICE = "choose another --out, or --fresh to move the old records aside and train anew"
 
 
@@ -46,7 +47,17 @@ def recorded(directory: Path) -> Surroundings | None:
     except (ConfigError, ValueError):
         return None
     found = content.get("environment") if isinstance(content, dict) else None
-    return Surroundings(found, str(directory)) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not _is_flat(found, MAX_NESTED):
+        return None
+    return Surroundings(found, str(directory))
+
+
+def _is_flat(value: Any, depth: int) -> bool:
+    """Whether data are nested no deeper than ours; comparing and sending them is recursive."""
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_is_flat(part, depth - 1) for part in inner)
 
 
 def require_one(task: str, found: Surroundings, known: Sequence[Surroundings]) -> list[str]:
