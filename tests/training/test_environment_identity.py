@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 import robustpo
 from robustpo.errors import EnvironmentMismatch
+from robustpo.studies.recorded_environments import RecordedEnvironments
 from robustpo.training.surroundings import Surroundings, recorded, require_one
 
 SMALL = {
@@ -171,6 +172,29 @@ def test_what_differs_within_one_command_is_no_evidence():
         require_one("t", found(3.0, "first", "python-3.11 b"), known[:1])
     # Digests of code say nothing under another Python.
     assert require_one("t", found(1.0, "second", "python-3.12 b"), known[:1]) == []
+
+
+def test_later_workers_are_told_what_earlier_ones_found():
+    environments = RecordedEnvironments({})
+    errand = environments.errand("my:make")
+    assert errand["known"] == [] and errand["registration"] is None
+
+    def heard(behaviour, constructor="python-3.11 a", notes=()):
+        content = found(behaviour, errand["command"], constructor).environment
+        about = {"task": "my:make", "where": f"runs/{behaviour}", "notes": list(notes)}
+        return environments.hear({"kind": "environment", "environment": content, **about})
+
+    assert heard(1.0, notes=["once"]) and heard(1.0, notes=["once"])
+    # Of errands that were handed out before, too: their workers start later.
+    assert [known["where"] for known in errand["known"]] == ["runs/1.0"]
+    assert environments.news() == ["once"] and environments.news() == []
+    assert heard(2.0)
+    assert "behaves differently in every process" in environments.news()[0]
+    assert not environments.hear({"kind": "iteration"})
+    with pytest.raises(EnvironmentMismatch, match="code that makes it"):
+        heard(1.0, "python-3.11 edited")
+    with pytest.raises(EnvironmentMismatch, match="another one"):
+        environments.hear({"kind": "refused", "text": "another one"})
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 500, 980, 5000])
