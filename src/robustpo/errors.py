@@ -15,6 +15,10 @@ class ConfigError(RobustpoError, ValueError):
     """
 
 
+class EnvironmentMismatch(ConfigError):
+    """An environment that the runs asked for cannot be trained on: another one, or a shared one."""
+
+
 class TrainingError(RobustpoError, RuntimeError):
     """Training started and could not go on (a simulator died, every agent diverged)."""
 

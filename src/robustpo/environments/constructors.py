@@ -14,7 +14,9 @@ import gymnasium
 
 from robustpo.environments import catalog
 from robustpo.environments.availability import require_extra
+from robustpo.environments.callables import callable_name
 from robustpo.environments.entry import Entry
+from robustpo.environments.wrappers import require_new
 from robustpo.errors import ConfigError
 
 # Forces the benchmark's own implementation of a task that the catalog would run in EnvPool.
@@ -50,10 +52,10 @@ def construct(name: str, constructor: Callable[[], Any]) -> Any:
     """Return what a task's constructor makes, or say in one line why it does not.
 
     Raises:
-        ConfigError: if it raises.
+        ConfigError: if it raises, or returns an environment that it has returned before.
     """
     try:
-        return constructor()
+        made = constructor()
     except ConfigError:
         raise
     except Exception as error:
@@ -61,6 +63,9 @@ def construct(name: str, constructor: Callable[[], Any]) -> Any:
             f"task {name!r} could not be made: its constructor raised "
             f"{type(error).__name__}: {one_line(error)}"
         ) from error
+    if isinstance(made, gymnasium.Env):
+        require_new(name, made)
+    return made
 
 
 def load_source(entry: Entry) -> Callable[..., Any]:
@@ -77,13 +82,8 @@ def load_source(entry: Entry) -> Callable[..., Any]:
 
 
 def task_name(task: str | Callable[..., Any]) -> str:
-    """Return the name a task is recorded under: its id, or `module:name` of a constructor."""
-    if isinstance(task, str):
-        return task
-    if isinstance(task, functools.partial):
-        return task_name(task.func)
-    module = getattr(task, "__module__", None) or "builtins"
-    return f"{module}:{getattr(task, '__qualname__', type(task).__qualname__)}"
+    """Return the name a task is recorded under: its id, or that of its constructor."""
+    return task if isinstance(task, str) else callable_name(task)
 
 
 def is_registered(task: str) -> bool:

@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from robustpo.environments import fingerprint
 from robustpo.environments.base import HostEnvironment, Replayed, Step, TaskSpec
 from robustpo.environments.constructors import (
     construct,
@@ -24,13 +25,15 @@ from robustpo.environments.constructors import (
     one_line,
     task_name,
 )
+from robustpo.environments.probe import Probed
 from robustpo.environments.watchdog import about_to_call
+from robustpo.environments.wrappers import require_stateless
 from robustpo.errors import ConfigError, SimulatorError
 
 Task = str | Callable[[], Any]
 
 
-class GymnasiumEnvironment(HostEnvironment, Replayed):
+class GymnasiumEnvironment(HostEnvironment, Replayed, Probed):
     """`N` copies of a Gymnasium environment, stepped one after another.
 
     An episode's end is followed by a step that only resets, as in EnvPool; that row is not `valid`.
@@ -40,20 +43,30 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         env_seeds: one seed per environment, given to its first reset; later episodes go on with
             the random stream that it began.
         name: what errors call the task, instead of its id or its constructor's name.
+        first: an environment that its constructor has made already, to be the first one.
 
     Raises:
         ConfigError: if the task is unknown, its constructor fails, or its spaces are not those of
             a continuous control task on vectors.
     """
 
-    def __init__(self, task: Task, env_seeds: Sequence[int], *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        env_seeds: Sequence[int],
+        *,
+        name: str | None = None,
+        first: object = None,
+    ) -> None:
         self._seeds = [int(seed) for seed in env_seeds]
         if not self._seeds or min(self._seeds) < 0:
             raise ConfigError(
                 f"env_seeds={self._seeds} is not valid; give one whole number or more from 0 on"
             )
         self._name, constructor = name or task_name(task), find_constructor(task)
-        self._envs = [_build(self._name, constructor) for _ in self._seeds]
+        self._constructor = constructor
+        self._envs = [] if first is None else [_prepare(self._name, first)]
+        self._envs += [_build(self._name, constructor) for _ in self._seeds[len(self._envs) :]]
         self._require_alike()
         self.num_envs = len(self._seeds)
         self.spec = _describe(self._name, task, self._envs[0])
@@ -155,6 +168,34 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
             )
         return frame
 
+    def describe(self) -> dict[str, Any]:
+        """Return what the first environment is, but for its behaviour."""
+        first, limit = self._envs[0], self.spec.episode_limit
+        with self._named(0, "describing it"):
+            return fingerprint.of_gymnasium(first, self._constructor, limit)
+
+    def probe_reset(self, index: int, seed: int) -> np.ndarray:
+        """Reset one environment with a seed; its first reset in training has its own all the same.
+
+        Raises:
+            SimulatorError: as `reset`.
+        """
+        with self._named(index, "reset"):
+            obs, _ = self._envs[index].reset(seed=seed)
+            return np.array(obs, np.float64).ravel()
+
+    def probe_step(self, index: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        """Step one environment that `probe_reset` has reset, with an action `[A]`.
+
+        Raises:
+            SimulatorError: as `step`.
+        """
+        native = self._native(action[None])[0]
+        with self._named(index, "step"):
+            obs, reward, terminated, truncated, _ = self._envs[index].step(native)
+            flags = bool(terminated), bool(truncated)
+            return np.array(obs, np.float64).ravel(), float(reward), *flags
+
     @property
     def metadata(self) -> dict[str, Any]:
         """What the environments say of themselves, such as `render_fps`."""
@@ -206,6 +247,7 @@ def _prepare(name: str, env: object) -> gymnasium.Env:
             "gymnasium.Env or robustpo.JaxTask; return the environment itself, not a vector of them"
         )
     try:
+        require_stateless(name, env)
         _require_continuous(name, env.action_space)
         _require_vectors(name, env.observation_space)
     except ConfigError:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxtyping import Array, Bool, Float32, Int32, PyTree, UInt32
 
 from robustpo.environments.base import HostEnvironment, Step, TaskSpec, TracedEnvironment
@@ -223,6 +224,29 @@ def describe(task: JaxTask, name: str = "", suite: str = "Custom") -> TaskSpec:
         )
     _require_shapes(task, name, len(low))
     return TaskSpec(name, suite, task.observation_size, low, high, limit, "jax")
+
+
+def operations(task: JaxTask) -> int:
+    """Return how many operations a task's reset and step are traced to."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    action = jax.ShapeDtypeStruct((len(task.action_low),), jnp.float32)
+
+    def trace(key: Array, action: Array) -> tuple:
+        state, obs = task.reset(key=key)
+        return obs, JaxStep(*task.step(state, action, key=key))
+
+    return _count(jax.make_jaxpr(trace)(key, action).jaxpr)
+
+
+def _count(jaxpr: Any) -> int:
+    inner = [
+        leaf
+        for equation in jaxpr.eqns
+        for leaf in jax.tree.leaves(list(equation.params.values()))
+        if isinstance(leaf, ClosedJaxpr | Jaxpr)
+    ]
+    below = (_count(leaf.jaxpr if isinstance(leaf, ClosedJaxpr) else leaf) for leaf in inner)
+    return len(jaxpr.eqns) + sum(below)
 
 
 def _require_shapes(task: JaxTask, name: str, action_size: int) -> None:

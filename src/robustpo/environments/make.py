@@ -49,6 +49,27 @@ def resolve(task: Task) -> TaskSpec:
     return gymnasium.inspect(task, made)
 
 
+def look(task: Task) -> tuple[TaskSpec, dict[str, Any]]:
+    """Return what `resolve` returns and what the task is (`fingerprint`), from one environment.
+
+    Raises:
+        ConfigError: as `resolve`.
+    """
+    entry = _catalogued(task)
+    if entry is not None:
+        from robustpo.environments.entry_fingerprint import of_entry
+
+        return resolve(task), of_entry(entry)
+    from robustpo.environments.fingerprint import fingerprint
+
+    environment = make_environment(task, [0])
+    try:
+        return environment.spec, fingerprint(environment, task)
+    finally:
+        if isinstance(environment, HostEnvironment):
+            environment.close()
+
+
 def make_environment(
     task: Task, env_seeds: Sequence[int], *, processes: int = 0
 ) -> TracedEnvironment | HostEnvironment:
@@ -111,6 +132,10 @@ def _make(task: Task, env_seeds: Sequence[int], processes: int) -> Any:
 
             suite = entry.suite if entry else "Custom"
             return JaxEnvironment(made, env_seeds, name=name, suite=suite)
+        if not processes:
+            from robustpo.environments.gymnasium import GymnasiumEnvironment
+
+            return GymnasiumEnvironment(task, env_seeds, name=name, first=made)
         if callable(close := getattr(made, "close", None)):
             close()
     if processes:

@@ -14,6 +14,7 @@ from typing import Any
 import cloudpickle
 
 from robustpo.environments.gymnasium import GymnasiumEnvironment
+from robustpo.environments.pickling import register
 from robustpo.errors import ConfigError, SimulatorError
 
 
@@ -25,9 +26,10 @@ def main() -> None:
     try:
         # What the task is made of may lie beside the program that was started, not here.
         sys.path[:] = dict.fromkeys([*connection.recv(), *sys.path])
-        task, seeds = cloudpickle.loads(connection.recv_bytes())
+        task, seeds, name, registered = cloudpickle.loads(connection.recv_bytes())
+        register(registered)
         try:
-            environment = GymnasiumEnvironment(task, seeds)
+            environment = GymnasiumEnvironment(task, seeds, name=name)
         except ConfigError as error:
             connection.send(("config", str(error)))
             return

@@ -113,7 +113,8 @@ def _submit(shards: Sequence[Shard], job: Job, num_cpus: float) -> tuple[Any, di
     running = {}
     for index, shard in enumerate(shards):
         directories = [directory.absolute() for directory in shard.directories]
-        running[task.remote(mailbox, index, Shard(shard.configs, directories), job)] = index
+        sent = Shard(shard.configs, directories, errand=shard.errand)
+        running[task.remote(mailbox, index, sent, job)] = index
     return mailbox, running
 
 

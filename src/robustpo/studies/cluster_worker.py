@@ -158,7 +158,7 @@ def _require_shared_storage(job: Job) -> None:
 
 def _unfinished(shard: Shard, say: Callable[[list[Event]], None]) -> Shard:
     """Return what is left of a shard; say of the rest what the driver may not have heard."""
-    left = Shard([], [])
+    left = Shard([], [], errand=shard.errand)
     for config, directory in zip(shard.configs, shard.directories, strict=True):
         if not examine({config: directory}, fresh=False)[config].finished:
             left.configs.append(config)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robustpo.config import RunConfig
-from robustpo.environments.make import resolve
+from robustpo.environments import catalog
+from robustpo.environments.base import TaskSpec
+from robustpo.environments.make import look, resolve
 from robustpo.errors import ConfigError, TrainingError
 from robustpo.studies.grid import pack
 from robustpo.studies.interruption import interruptible, stopping
 from robustpo.studies.local import Event, OnEvent, Shard, run_shards
 from robustpo.studies.locks import RunLocks, allow_open_files
 from robustpo.studies.preflight import check_bounds, check_policies, starting_notes
-from robustpo.studies.standing import check_writable, examine
+from robustpo.studies.recorded_environments import RecordedEnvironments
+from robustpo.studies.standing import State, check_writable, examine
 from robustpo.studies.watch import Watch
 from robustpo.training.cores import available_cores
 from robustpo.training.record import run_directory, set_aside
@@ -107,18 +110,21 @@ def execute(
         KeyboardInterrupt: after an orderly stop; what was recorded is kept.
         TrainingError: if every run failed, or a worker died before its runs were finished.
     """
-    specs = {task: resolve(constructor or task) for task in {c.task: None for c in configs}}
     if constructor is not None and execution.ray is not None:
         raise ConfigError(
             f"ray={execution.ray!r} needs a task that its nodes can make; give it as "
             "module:callable"
         )
+    directories = {config: run_directory(execution.out, config) for config in configs}
+    states = examine(directories, fresh=execution.fresh)
+    environments = RecordedEnvironments(
+        {c: directories[c] for c, s in states.items() if s.finished or s.step is not None}
+    )
+    specs = _resolve(states, environments, constructor)
     tracker = make_tracker(execution.track)
     check_bounds(configs, specs)
     check_policies(configs, specs)
-    directories = {config: run_directory(execution.out, config) for config in configs}
     check_writable(execution.out)
-    states = examine(directories, fresh=execution.fresh)
     needed = not all(state.finished for state in states.values())
     with (
         interruptible(),
@@ -133,7 +139,12 @@ def execute(
         pending = [config for config in configs if not states[config].finished]
         accepted()
         shards = [
-            Shard(group, places, locks.descriptors(places))
+            Shard(
+                group,
+                places,
+                locks.descriptors(places),
+                errand=environments.errand(group[0].task),
+            )
             for group in pack(pending, 1 if constructor else workers)
             for places in [[directories[config] for config in group]]
         ]
@@ -145,16 +156,24 @@ def execute(
             tracker=tracker,
             callback=callback,
         )
+
+        def on_event(event: Event, directory: Path | None) -> None:
+            if not environments.hear(event):
+                watch.on_event(event, directory)
+            for text in environments.news():
+                watch.note(text)
+
         # How many fit on a cluster is Ray's business.
         here = 0 if execution.ray else workers
         with watch:
-            for text in starting_notes(configs, specs, states, fresh=execution.fresh, workers=here):
+            notes = starting_notes(configs, specs, states, fresh=execution.fresh, workers=here)
+            for text in [*environments.news(), *notes]:
                 watch.note(text)
             for config in pending:
                 if states[config].stale:
                     set_aside(directories[config])
             if constructor is not None:
-                interrupted = _run_here(shards, watch.on_event, constructor, execution)
+                interrupted = _run_here(shards, on_event, constructor, execution)
             else:
                 options = {
                     # The processes of a pinned worker would all run on its core.
@@ -163,7 +182,7 @@ def execute(
                     "step_timeout": execution.step_timeout,
                     "env_processes": execution.env_processes,
                 }
-                interrupted = _run_there(shards, options, watch.on_event, workers, execution)
+                interrupted = _run_there(shards, options, on_event, workers, execution)
     if interrupted:
         raise interrupted
     if pending and len(watch.failed) == len(pending):
@@ -173,6 +192,27 @@ def execute(
             f"{watch.lost} of {len(configs)} runs did not finish; the same command goes on"
         )
     return list(directories.values())
+
+
+def _resolve(
+    states: Mapping[RunConfig, State],
+    environments: RecordedEnvironments,
+    constructor: Callable[[], Any] | None,
+) -> dict[str, TaskSpec]:
+    """Return sizes and limits of every task.
+
+    What nothing is left to train of is not made by any worker, so it is held against its records
+    here, as is a catalogued task, which need not be made.
+    """
+    unfinished = {config.task for config, state in states.items() if not state.finished}
+    specs = {}
+    for task in dict.fromkeys(config.task for config in states):
+        if task in unfinished and catalog.find(task) is None:
+            specs[task] = resolve(constructor or task)
+        else:
+            specs[task], fingerprint = look(constructor or task)
+            environments.require_same(task, fingerprint)
+    return specs
 
 
 @contextlib.contextmanager

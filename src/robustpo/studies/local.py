@@ -35,12 +35,14 @@ class Shard:
         directories: where, in the same order.
         locks: open files whose locks the worker inherits.
         finished: directories whose runs have ended.
+        errand: what the worker has to know of the task's environment.
     """
 
     configs: list[RunConfig]
     directories: list[Path]
     locks: list[int] = field(default_factory=list)
     finished: set[Path] = field(default_factory=set)
+    errand: dict[str, Any] = field(default_factory=dict)
 
     def directory_of(self, event: Event) -> Path | None:
         """Return the directory of the run that an event names."""
@@ -92,6 +94,7 @@ class WorkerProcess:
                 {
                     "configs": [config.identity() for config in shard.configs],
                     "directories": [str(directory) for directory in shard.directories],
+                    "errand": shard.errand,
                     **options,
                 }
             )

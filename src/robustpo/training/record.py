@@ -32,6 +32,7 @@ from robustpo.training.checkpoint import (
     save_checkpoint,
 )
 from robustpo.training.provenance import environment_of_bits, machine, versions
+from robustpo.training.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
 from robustpo.writing import (
     append_line,
     is_partial,
@@ -41,10 +42,9 @@ from robustpo.writing import (
     write_atomically,
 )
 
-CONFIG_FILE, RESULT_FILE = "config.json", "result.json"
+RESULT_FILE = "result.json"
 METRICS_LINES, METRICS_TABLE = "metrics.jsonl", "metrics.parquet"
 EVALUATIONS_FILE = "evaluations.jsonl"
-MAX_CONFIG_BYTES = 4 * 2**20
 
 
 def task_directory(out: Path, task: str) -> Path:
@@ -83,6 +83,7 @@ class RunRecord:
     Args:
         directory: where the run lives; absent, or with an unfinished record of the same run.
         config: what is trained.
+        environment: what it is trained on; a run that goes on keeps what was recorded of it.
 
     Attributes:
         checkpoint: what the run goes on from; None if it begins.
@@ -91,7 +92,9 @@ class RunRecord:
         StorageError: here and in every method, if a file could not be written.
     """
 
-    def __init__(self, directory: Path, config: RunConfig) -> None:
+    def __init__(
+        self, directory: Path, config: RunConfig, environment: dict[str, Any] | None = None
+    ) -> None:
         self.directory = directory
         self.config = config
         self._root = run_root(directory, config)
@@ -104,6 +107,8 @@ class RunRecord:
         self._evaluations: list[dict[str, Any]] = list(state.get("evaluations", []))
         self._resumed: list[dict[str, Any]] = list(state.get("resumed", []))
         self._began = state.get("began") or {"versions": versions(), "machine": machine()}
+        if environment is not None:
+            self._began = {"environment": environment} | self._began
         if self.checkpoint:
             self._resumed.append({"step": self.checkpoint.step, **environment_of_bits()})
         self._write_json(

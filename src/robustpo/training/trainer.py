@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.config import RunConfig
-from robustpo.environments.base import Replayed
+from robustpo.environments.base import HostEnvironment, Replayed, TracedEnvironment
 from robustpo.environments.make import make_environment
 from robustpo.errors import SimulatorError
 from robustpo.evaluation.evaluate import evaluate_policy
@@ -40,6 +40,18 @@ Emit = Callable[[Event], None]
 Inspect = Callable[[list[int], Population, Rollout, Coefficients], None]
 
 
+def make_simulators(
+    configs: Sequence[RunConfig], task: Any, env_processes: int = 0
+) -> TracedEnvironment | HostEnvironment:
+    """Make the simulators of a population, those of its first agent first.
+
+    Raises:
+        ConfigError: as `make_environment`.
+    """
+    seeds = [seed for config in configs for seed in simulator_seeds(config)]
+    return make_environment(task, seeds, processes=env_processes)
+
+
 class Trainer:
     """Trains the agents of one population to their ends.
 
@@ -54,6 +66,7 @@ class Trainer:
             population that collected, what it collected and the coefficients. It must copy what it
             keeps, because the update donates its buffers.
         env_processes: processes that step simulators outside the compiled program; 0 for none.
+        environment: the population's simulators, if they are made already.
     """
 
     def __init__(
@@ -67,6 +80,7 @@ class Trainer:
         checkpoint_every: int = 0,
         inspect: Inspect | None = None,
         env_processes: int = 0,
+        environment: TracedEnvironment | HostEnvironment | None = None,
     ) -> None:
         if len({(c.task, c.shape) for c in configs}) != 1:
             raise ValueError("the agents of a population must share one task and one shape")
@@ -76,8 +90,7 @@ class Trainer:
         self._inspect = inspect
         self.task = constructor or configs[0].task
         self.shape = configs[0].shape
-        seeds = [seed for config in configs for seed in simulator_seeds(config)]
-        self.environment = make_environment(self.task, seeds, processes=env_processes)
+        self.environment = environment or make_simulators(configs, self.task, env_processes)
         self.spec = self.environment.spec
         self.agents = [
             Agent(config, record, self.spec)

@@ -14,15 +14,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from robustpo.config import RunConfig
 from robustpo.environments import watchdog
-from robustpo.errors import RobustpoError
+from robustpo.environments.base import Environment
+from robustpo.environments.fingerprint import fingerprint
+from robustpo.environments.pickling import register
+from robustpo.errors import EnvironmentMismatch, RobustpoError
 from robustpo.training.cores import claim_core
 from robustpo.training.record import RunRecord, config_from_identity
+from robustpo.training.surroundings import Surroundings, recorded, require_one
 
 PR_SET_PDEATHSIG = 1
 
@@ -37,6 +42,7 @@ def train_shard(
     checkpoint_every: int = 0,
     step_timeout: float = 0.0,
     env_processes: int = 0,
+    errand: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Train one population in this process and record every agent.
 
@@ -50,10 +56,15 @@ def train_shard(
         step_timeout: seconds after which a host simulator that does not return ends the process;
             0 waits for ever.
         env_processes: processes that step host simulators; 0 steps them in this one.
+        errand: what is known of the task's environment, as `RecordedEnvironments.errand` says.
+
+    Raises:
+        EnvironmentMismatch: before anything is written, if the environment is not that of the runs
+            beside which these are to stand.
     """
     from robustpo.training.compilation import use_cache
     from robustpo.training.estimate import seconds_per_step
-    from robustpo.training.trainer import Trainer
+    from robustpo.training.trainer import Trainer, make_simulators
 
     use_cache()
     watchdog.limit(step_timeout)
@@ -61,7 +72,12 @@ def train_shard(
     estimated = seconds_per_step(configs[0], len(configs), task, env_processes)
     if estimated is not None:
         emit({"kind": "estimate", "seconds_per_step": estimated})
-    records = [RunRecord(d, c) for d, c in zip(directories, configs, strict=True)]
+    environment = make_simulators(configs, task, env_processes)
+    found = {**_look(environment, task), "command": errand.get("command", "")}
+    notes = _require_known(configs[0].task, found, directories, errand)
+    about = {"task": configs[0].task, "where": str(directories[0])}
+    emit({"kind": "environment", "environment": found, "notes": notes, **about})
+    records = [RunRecord(d, c, found) for d, c in zip(directories, configs, strict=True)]
     Trainer(
         configs,
         records=records,
@@ -70,7 +86,26 @@ def train_shard(
         constructor=constructor,
         checkpoint_every=checkpoint_every,
         env_processes=env_processes,
+        environment=environment,
     ).run()
+
+
+def _look(environment: Environment, task: Any) -> dict[str, Any]:
+    """Ask an environment what it is; a call that does not return ends the process."""
+    with watchdog.watching():
+        return fingerprint(environment, task)
+
+
+def _require_known(
+    task: str, found: dict[str, Any], directories: Sequence[Path], errand: Mapping[str, Any]
+) -> list[str]:
+    """Raise unless the environment is that of the runs beside; return what to say of it."""
+    known = [Surroundings(k["environment"], k["where"]) for k in errand.get("known", ())]
+    known += [own for own in map(recorded, directories) if own is not None]
+    notes = require_one(task, Surroundings(found), known)
+    if reason := found.get("skipped"):
+        notes.append(f"task {task!r}: a change of its behaviour will not be noticed: {reason}")
+    return notes
 
 
 def main() -> int:
@@ -95,7 +130,9 @@ def main() -> int:
         except OSError:
             stop.set()
 
+    errand = shard.get("errand", {})
     try:
+        register(errand.get("registration"))
         train_shard(
             [config_from_identity(identity) for identity in shard["configs"]],
             [Path(directory) for directory in shard["directories"]],
@@ -104,7 +141,11 @@ def main() -> int:
             checkpoint_every=shard["checkpoint_every"],
             step_timeout=shard["step_timeout"],
             env_processes=shard["env_processes"],
+            errand=errand,
         )
+    except EnvironmentMismatch as error:
+        emit({"kind": "refused", "text": str(error)})
+        return 2
     except RobustpoError as error:
         emit({"kind": "error", "text": str(error)})
         return 1
