@@ -30,6 +30,23 @@ DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint8", "uint32", "
 MAX_HEADER_BYTES = 16 * 2**20
 
 
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that a person gave, `~` in it read as a shell reads it.
+
+    Raises:
+        ConfigError: if it is no path, or names the home of nobody.
+    """
+    try:
+        return Path(path).expanduser()
+    except TypeError as error:
+        raise ConfigError(f"{path!r} is not a path") from error
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{os.fspath(path)!r} begins with the home of a user that cannot be found; write "
+            f"'./{os.fspath(path)}' for what is called so here"
+        ) from error
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file by new content, or leave it as it was.
 

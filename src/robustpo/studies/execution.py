@@ -87,6 +87,7 @@ def execute(
     *,
     constructor: Callable[[], Any] | None = None,
     callback: Callable[[Event], None] | None = None,
+    notes: Sequence[str] = (),
 ) -> list[Path]:
     """Train what is not yet recorded; runs that were stopped go on from their checkpoints.
 
@@ -96,6 +97,7 @@ def execute(
         constructor: makes the environment when the task, then the only one, is not a name; trains
             in this process.
         callback: called with the event of every iteration of every agent.
+        notes: what is to be said of the request before it starts.
 
     Returns:
         The directory of each run.
@@ -145,6 +147,8 @@ def execute(
         # How many fit on a cluster is Ray's business.
         here = 0 if execution.ray else workers
         with watch:
+            for text in notes:
+                watch.note(text)
             for text in starting_notes(configs, specs, states, fresh=execution.fresh, workers=here):
                 watch.note(text)
             for config in pending:

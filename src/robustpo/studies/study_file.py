@@ -11,6 +11,7 @@ from robustpo.errors import ConfigError
 from robustpo.settings import SETTING_NAMES
 from robustpo.shape import SHAPE_NAMES
 from robustpo.studies.grid import parse_seeds
+from robustpo.studies.request import require_request
 from robustpo.studies.study import Part, Study, require_method, require_task, valid_name
 from robustpo.validation import require_choice
 
@@ -86,6 +87,7 @@ class _Reader:
             texts.get("note", ""),
         )
         try:
+            require_request(study)
             study.configs()
         except ConfigError as error:
             raise self._error(str(error).partition("=")[0], str(error)) from error
@@ -107,7 +109,7 @@ class _Reader:
             raise self._error("seeds", f"seeds={seeds!r} is not valid; write 5, [0, 1] or '0:10'")
         return Part(
             tuple(dict.fromkeys(table["tasks"])),
-            tuple(dict.fromkeys(table["methods"])),
+            tuple(table["methods"]),
             self._try("seeds", parse_seeds, seeds),
             table.get("steps", 8_000_000),
             options,

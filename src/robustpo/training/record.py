@@ -23,6 +23,7 @@ from typing import Any
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError, StorageError
 from robustpo.files import append_line, one_line, parse_json, read_bytes, write_atomically
+from robustpo.naming import fit
 from robustpo.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.training.checkpoint import (
@@ -41,7 +42,7 @@ MAX_CONFIG_BYTES = 4 * 2**20
 
 def task_directory(out: Path, task: str) -> Path:
     """Return `<out>/<task>`; the name of a constructor may hold signs that paths should not."""
-    return out / re.sub(r"[^\w./+-]+", "_", task)
+    return out.joinpath(*map(fit, re.sub(r"[^\w./+-]+", "_", task).split("/")))
 
 
 def run_directory(out: Path, config: RunConfig) -> Path:
