@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,7 +151,7 @@ def test_compare_returns_what_the_command_prints(comparison, tiny):
 
 def test_numbers_of_numpy_and_a_home_are_taken(tmp_path, tiny, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    options = {name: np.int64(value) for name, value in tiny.options.items()}
+    options: dict[str, Any] = {name: np.int64(value) for name, value in tiny.options.items()}
     options |= {"alpha": np.float32(0.25), "hidden_sizes": np.array([8, 8]), "progress": False}
     runs = robustpo.train(
         "Pendulum-v1", seeds=np.arange(1, 2), out="~/o", workers=np.int64(1), **options

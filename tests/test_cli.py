@@ -236,6 +236,8 @@ def test_what_several_methods_share_leaves_ppo_what_it_is(robustpo_command, tmp_
         for identity in [json.loads(file.read_text())["identity"]]
     }
     assert alphas == {"ppo": 0.0, "rpo": 0.1}
+    (page,) = tmp_path.rglob("index.html")
+    assert "alpha=0.1 applies to rpo alone" in page.read_text()
 
 
 def test_signs_that_the_terminal_lacks_end_nothing(robustpo_command, comparison, tiny):

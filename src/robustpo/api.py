@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from robustpo.reports.comparison import ComparisonReport
 
 Task = str | Callable[[], Any]
-Seeds = str | int | Iterable[int]
-Numbers = float | Iterable[float]
+# Numbers may be NumPy's, of any width.
+Seeds = str | SupportsIndex | Iterable[SupportsIndex]
+Numbers = SupportsFloat | Iterable[SupportsFloat]
 Callback = Callable[[dict[str, Any]], None]
 
 
@@ -33,19 +34,19 @@ def train(
     *,
     method: str = "rpo",
     seeds: Seeds = 0,
-    steps: int = 8_000_000,
+    steps: SupportsIndex = 8_000_000,
     out: str | os.PathLike[str] = "runs",
-    workers: int | None = None,
+    workers: SupportsIndex | None = None,
     pin: bool = True,
     fresh: bool = False,
     track: str | None = None,
     callback: Callback | None = None,
     progress: bool = True,
-    checkpoint_every: int = 0,
-    step_timeout: float = 60.0,
-    env_processes: int = 0,
+    checkpoint_every: SupportsIndex = 0,
+    step_timeout: SupportsFloat = 60.0,
+    env_processes: SupportsIndex = 0,
     ray: str | None = None,
-    gpus: float = 0.0,
+    gpus: SupportsFloat = 0.0,
     **options: Any,
 ) -> list[Path]:
     """Train one method on a task, all seeds at once, and record every run.
@@ -110,22 +111,22 @@ def compare(
     *,
     methods: str | Iterable[str] = ("ppo", "rpo"),
     seeds: Seeds = "0:10",
-    steps: int = 8_000_000,
+    steps: SupportsIndex = 8_000_000,
     alphas: Numbers = (),
     learning_rates: Numbers = (),
     entropy_coefs: Numbers = (),
     out: str | os.PathLike[str] = "runs",
-    workers: int | None = None,
+    workers: SupportsIndex | None = None,
     pin: bool = True,
     fresh: bool = False,
     track: str | None = None,
     callback: Callback | None = None,
     progress: bool = True,
-    checkpoint_every: int = 0,
-    step_timeout: float = 60.0,
-    env_processes: int = 0,
+    checkpoint_every: SupportsIndex = 0,
+    step_timeout: SupportsFloat = 60.0,
+    env_processes: SupportsIndex = 0,
     ray: str | None = None,
-    gpus: float = 0.0,
+    gpus: SupportsFloat = 0.0,
     **options: Any,
 ) -> ComparisonReport:
     """Train several methods or values on a task and say which is better, with what certainty.
@@ -194,10 +195,10 @@ def compare(
 def evaluate(
     run: str | os.PathLike[str],
     *,
-    episodes: int = 100,
+    episodes: SupportsIndex = 100,
     stochastic: bool = False,
     best: bool = False,
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     task: Task | None = None,
 ) -> Evaluation:
     """Evaluate a trained policy with frozen statistics in fresh environments.
@@ -232,11 +233,11 @@ def record(
     run: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    episodes: int = 1,
-    max_steps: int | None = None,
+    episodes: SupportsIndex = 1,
+    max_steps: SupportsIndex | None = None,
     stochastic: bool = False,
     best: bool = False,
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     task: Task | None = None,
 ) -> Video:
     """Film a trained policy, without a screen (extra `video`).

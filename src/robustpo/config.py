@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from robustpo.definitions import require_allowed
 from robustpo.environments import catalog
@@ -126,9 +126,9 @@ def make_config(
     task: str,
     method: str = "rpo",
     *,
-    steps: int = 8_000_000,
-    eval_every: int = 0,
-    eval_episodes: int = 10,
+    steps: SupportsIndex = 8_000_000,
+    eval_every: SupportsIndex = 0,
+    eval_episodes: SupportsIndex = 10,
     init_policy: str | None = None,
     preset: str | None = None,
     **overrides: Any,

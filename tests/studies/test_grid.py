@@ -161,6 +161,14 @@ def test_requests_that_contradict_a_method_or_themselves_are_refused(methods, op
             ],
         ),
         (
+            ["ppo-noisy-collection"],
+            {"estimator": "sampled-k"},
+            [
+                "ppo-noisy-collection_estimator-sampled-k: estimator=sampled-k has no effect, "
+                "since the location is not perturbed in the update"
+            ],
+        ),
+        (
             ["rpo:noise=none,alpha=0.1"],
             {},
             [

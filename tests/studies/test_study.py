@@ -207,7 +207,7 @@ def test_a_definition_of_an_earlier_version_is_read(tmp_path):
     old = grown(methods=("ppo", "ppo:alpha=0.3", "rpo"), options={"alpha": 0.1})
     save_manifest(tmp_path, old)
     recorded = load_manifest(tmp_path, "s")
-    assert recorded == old
+    assert recorded is not None and recorded == old
     # What was written for one method is found where it was recorded.
     assert [config.variant for config in recorded.configs()][::2] == [
         "ppo_steps-4.096k",

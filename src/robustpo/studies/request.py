@@ -111,6 +111,11 @@ _IDLE = (
         lambda run: not _perturbs(run) and run.shape.noise != "none",
         "alpha is 0 and nothing is perturbed",
     ),
+    _Idle(
+        ("estimator", "num_draws"),
+        lambda run: run.shape.update_noise == "none",
+        "the location is not perturbed in the update",
+    ),
     _Idle(("alpha_schedule",), lambda run: run.settings.alpha == 0, "alpha is 0"),
     _Idle(
         ("num_draws",),
