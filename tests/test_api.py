@@ -205,7 +205,7 @@ def test_the_names_of_the_package_are_all_there():
         ([PENDULUM], {"workers": 0}, "workers=0"),
         ([PENDULUM], {"workers": 1.5}, "workers=1.5"),
         ([PENDULUM], {"seeds": 2.0}, "seeds=2.0"),
-        ([PENDULUM], {"seeds": [True]}, "seed=True"),
+        ([PENDULUM], {"seeds": [True]}, "seeds=[True]"),
         ([PENDULUM], {"seed": 3}, "seeds=..."),
         ([PENDULUM], {"steps": np.float64(1e6)}, "write 1000000"),
         ([PENDULUM], {"method": "ppo", "alpha": np.float64(0.3)}, "choose the method rpo"),

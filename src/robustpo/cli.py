@@ -206,11 +206,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _write_what_the_terminal_can() -> None:
     """Let `?` stand for a sign that the encoding of standard output lacks, and never fail there."""
     for stream in (sys.stdout, sys.stderr):
-        # Closed ones are None. What escapes bytes of a path still fails at letters.
-        if isinstance(stream, io.TextIOWrapper) and (stream.encoding, stream.errors) != (
-            "utf-8",
-            "surrogateescape",
-        ):
+        # Closed ones are None.
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        # What escapes the bytes of a path fails at letters, but where all letters can be written.
+        escapes = stream.errors == "surrogateescape" and stream.encoding.lower() != "utf-8"
+        if stream.errors == "strict" or escapes:
             stream.reconfigure(errors="replace")
 
 

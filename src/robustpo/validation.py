@@ -26,12 +26,16 @@ def plain(value: Any) -> Any:
     is no number, 2.0 is no whole one, lists and arrays become tuples, and what is none of these is
     returned as it is.
     """
-    if type(value) in (int, float, bool, str):
-        return value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
-    if isinstance(value, list | tuple | range | np.ndarray):
-        return tuple(map(plain, value))
+    # One level of them: whatever is nested deeper is no list of numbers, and may be very deep.
+    is_list = isinstance(value, list | tuple | range | np.ndarray)
+    return tuple(map(_plain, value)) if is_list else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if type(value) in (int, float, bool, str):
+        return value
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, numbers.Integral):

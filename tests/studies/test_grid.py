@@ -242,7 +242,8 @@ def test_seeds(text, seeds):
 
 
 @pytest.mark.parametrize(
-    "text", [2.0, None, "", "a", "1.5", "-1", "3:3", "5:2", "1,1", "1,", "0:10:2", []]
+    "text",
+    [2.0, None, [[]], [np.zeros(2)], "", "a", "1.5", "-1", "3:3", "5:2", "1,1", "1,", "0:10:2", []],
 )
 def test_what_is_not_seeds(text):
     with pytest.raises(ConfigError, match="0:10"):

@@ -159,13 +159,14 @@ def _read_value(hint: Any, text: str) -> Any:
     return tuple(map(int, text.split("x"))) if hint == tuple[int, ...] else text
 
 
-def parse_seeds(text: Any) -> tuple[int, ...]:
+def parse_seeds(given: Any) -> tuple[int, ...]:
     """Read seeds: `3`, `0,4,7`, or the half-open range `0:10`; lists, ranges and arrays of numbers.
 
     Raises:
-        ConfigError: if it is none of these, is empty, or names a seed twice.
+        ConfigError: if it is none of these, is empty, or names a seed twice or one that is no whole
+            number.
     """
-    text = plain(text)
+    text = plain(given)
     if isinstance(text, int):
         seeds = [text]
     elif not isinstance(text, str):
@@ -178,10 +179,11 @@ def parse_seeds(text: Any) -> tuple[int, ...]:
         seeds = [int(part) for part in text.split(",")]
     else:
         seeds = []
+    whole = all(type(seed) is int for seed in seeds)
     require(
-        bool(seeds) and len(set(seeds)) == len(seeds),
+        bool(seeds) and whole and len(set(seeds)) == len(seeds),
         "seeds",
-        text,
+        given,
         "a number such as 3, a list such as 0,4,7 or a half-open range such as 0:10, none twice",
     )
     return tuple(seeds)
