@@ -226,10 +226,10 @@ def test_bad_requests_are_refused_before_anything_is_written(
         ({"methods": []}, "methods"),
         ({"methods": [], "gamma": 0.9}, "methods"),
         ({"methods": ["rpo", "rpo"]}, "rpo twice"),
-        ({"methods": "ppo", "alphas": 0.1}, "ppo has alpha 0 by definition"),
+        ({"methods": "ppo", "alphas": 0.1}, "alpha=0.1 contradicts method"),
         (
             {"methods": ["ppo", "rpo"], "alphas": [0.1], "alpha": 0.2},
-            "alpha=0.2 would change nothing",
+            "alpha=0.2 applies to none",
         ),
         ({"alphas": "0.1"}, "alphas='0.1'"),
         ({"alphas": [True]}, "alphas="),

@@ -283,11 +283,11 @@ BAD_INPUT = {
     "no alpha for beta": (["train", PENDULUM, "--method", "ppo-beta", "--alpha", "1"], "location"),
     "alpha for ppo alone": (
         ["compare", PENDULUM, "--methods", "ppo", "ppo-laplace", "--alpha", "0.1"],
-        "alpha=0.1 would change nothing",
+        "alpha=0.1 applies to none",
     ),
     "alphas for ppo alone": (
         ["compare", PENDULUM, "--methods", "ppo", "--alphas", "0.1"],
-        "ppo has alpha 0 by definition",
+        "alpha=0.1 contradicts method 'ppo', which by definition has alpha 0",
     ),
     "method twice": (["compare", PENDULUM, "--methods", "rpo", "rpo"], "rpo twice"),
     "method twice in a study": (["study", "run", "table-3", "--methods", "rpo", "rpo"], "twice"),

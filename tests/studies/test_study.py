@@ -139,7 +139,7 @@ def test_an_option_above_all_tables_goes_to_the_methods_that_have_it(tmp_path):
     ]
     # A part of a study that is in order is so too.
     assert study.select(methods=["ppo"]).configs()
-    with pytest.raises(ConfigError, match=r"mine\.toml, line 4: alpha=0\.1 would change nothing"):
+    with pytest.raises(ConfigError, match=r"mine\.toml, line 4: alpha=0\.1 applies to none"):
         read_study(write(tmp_path, SHARED.replace("rpo", "ppo-laplace")))
 
 

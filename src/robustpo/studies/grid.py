@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 from robustpo.config import RunConfig, build_config
-from robustpo.definitions import advice, definition, is_allowed
+from robustpo.definitions import advice, definition, is_allowed, require_allowed
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
 from robustpo.settings import Settings
@@ -74,10 +74,12 @@ def why_not(text: str, option: str) -> str:
 def require_taken(methods: Sequence[str], option: str, value: Any) -> None:
     """Raise `ConfigError` if an option shared by several methods applies to none of them."""
     if methods and not any(takes(text, option, value) for text in methods):
-        reasons = ", ".join(dict.fromkeys(why_not(text, option) for text in methods))
         method, own = parse_method(methods[0])
+        if len(methods) == 1 and option not in own:
+            require_allowed(method, option, value)
+        reasons = ", ".join(dict.fromkeys(why_not(text, option) for text in methods))
         hint = f"; {advice(method, option, value)}" if option not in own else ""
-        raise ConfigError(f"{option}={value!r} would change nothing: {reasons}{hint}")
+        raise ConfigError(f"{option}={value!r} applies to none of the methods: {reasons}{hint}")
 
 
 def sweep_methods(methods: Sequence[str], sweeps: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
