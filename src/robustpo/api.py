@@ -13,7 +13,7 @@ from robustpo.files import user_path
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 from robustpo.studies.execution import Execution, execute
 from robustpo.studies.grid import parse_seeds, short_task, sweep_methods
-from robustpo.studies.request import left_by_sweeps, request_notes, require_request
+from robustpo.studies.request import left_by_sweeps, request_notes, require_request, with_left_alone
 from robustpo.studies.study import Part, Study
 from robustpo.validation import plain, require
 
@@ -174,7 +174,7 @@ def compare(
         {name: value for name, value in _run_options(options).items() if value is not None},
     )
     title = f"{' and '.join(names)} on {short_task(part.tasks[0])}"
-    study = Study("comparison", title, (part,), note="; ".join(left_by_sweeps(names, sweeps)))
+    study = Study("comparison", title, (part,), notes=tuple(left_by_sweeps(names, sweeps)))
     execution = _execution(
         out,
         workers,
@@ -188,6 +188,7 @@ def compare(
         ray,
         gpus,
     )
+    study = with_left_alone(study)
     _train(study, task, execution, callback)
     return write_comparison_report(study, execution.out)
 
@@ -286,7 +287,7 @@ def _train(study: Study, task: Task, execution: Execution, callback: Callback | 
         execution,
         constructor=None if isinstance(task, str) else task,
         callback=callback,
-        notes=[study.note, *request_notes(study)] if study.note else request_notes(study),
+        notes=list(dict.fromkeys([*study.notes, *request_notes(study)])),
     )
 
 

@@ -17,7 +17,7 @@ from robustpo.errors import ConfigError
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
 from robustpo.studies.paper import STUDIES, find_study
-from robustpo.studies.request import request_notes
+from robustpo.studies.request import request_notes, with_left_alone
 from robustpo.studies.status import STATES, RunStatus, count_states, run_statuses
 from robustpo.studies.study import Study
 from robustpo.studies.study_file import read_study
@@ -121,7 +121,7 @@ class Run:
         """Train and report."""
         from robustpo.studies.execution import Execution, execute
 
-        asked = self.select.of(get_study(self.name))
+        asked = with_left_alone(self.select.of(get_study(self.name)))
         out = self.run.out
         study = extend(load_manifest(out, asked.name), asked, out)
         configs = asked.configs()

@@ -44,6 +44,12 @@ def request_notes(study: Study) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def with_left_alone(study: Study) -> Study:
+    """Return a study whose report says which methods an option left alone."""
+    found = [text for part in study.parts for text in left_alone(part)]
+    return replace(study, notes=tuple(dict.fromkeys([*study.notes, *found])))
+
+
 def left_alone(part: Part) -> list[str]:
     """Say of each option of a part which methods it applies to, if that is not all of them."""
     return left_by_sweeps(part.methods, {name: (value,) for name, value in part.options.items()})
