@@ -123,12 +123,16 @@ class Run:
 
         asked = with_left_alone(self.select.of(get_study(self.name)))
         out = self.run.out
-        study = extend(load_manifest(out, asked.name), asked, out)
+        extend(load_manifest(out, asked.name), asked, out)
         configs = asked.configs()
         execution = Execution(**dataclasses.asdict(self.run))
         print(f"{asked.name}: {len(configs)} runs", file=sys.stderr)
-        save_manifest(out, study)
-        execute(configs, execution, notes=request_notes(asked))
+        execute(
+            configs,
+            execution,
+            accepted=lambda: save_manifest(out, asked),
+            notes=request_notes(asked),
+        )
         return Report(self.name, out)() if self.report else 0
 
 

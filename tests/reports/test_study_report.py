@@ -241,7 +241,7 @@ def test_a_full_disk_is_a_storage_error(tmp_path, monkeypatch):
     for config in STUDY.configs():
         record(tmp_path, config)
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
-from robustpo.files import write_atomically
 from robustpo.reports.curves import plot_curves, save_figure
 from robustpo.reports.spreadsheet import csv_cell
 from robustpo.reports.study_data import StudyData
 from robustpo.reports.tables import TerminalTable, markdown_table
 from robustpo.reports.task_comparison import Comparison, comparison_of
+from robustpo.writing import write_atomically
 
 _FIGURES = {"learning_curves": "return_mean", "entropy_curves": "entropy"}
 

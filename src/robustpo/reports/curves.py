@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from robustpo.files import write_atomically
 from robustpo.reports.alignment import Band, Curve, curves_of, mean_band
 from robustpo.reports.formats import count_seeds
 from robustpo.reports.style import PPO_COLOUR, RPO_COLOUR, house_style
 from robustpo.training.progress_state import format_count
+from robustpo.writing import write_atomically
 
 AXIS_TITLES = {
     "return_mean": "episodic return (training)",
@@ -89,11 +89,12 @@ def plot_curves(
     return figure
 
 
-def save_figure(figure: Figure, stem: Path) -> list[Path]:
+def save_figure(figure: Figure, stem: Path, root: Path | None = None) -> list[Path]:
     """Write a figure as `<stem>` with `.png`, `.svg` and `.pdf`, without dates, versions, paths.
 
     Raises:
-        StorageError: if one of them could not be written.
+        ConfigError: if a directory below `root` is a link, as `write_atomically` has it.
+        StorageError: if a file could not be written.
     """
     hidden = {
         "png": {"Software": None},
@@ -102,10 +103,10 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     }
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in hidden]
     with house_style():
-        for path, (kind, metadata) in zip(paths, hidden.items(), strict=True):
-            drawn = io.BytesIO()
-            figure.savefig(drawn, format=kind, dpi=_DPI, metadata=metadata)
-            write_atomically(path, drawn.getvalue())
+        for path, metadata in zip(paths, hidden.values(), strict=True):
+            content = io.BytesIO()
+            figure.savefig(content, dpi=_DPI, metadata=metadata, format=path.suffix[1:])
+            write_atomically(path, content.getvalue(), root)
     return paths
 
 

@@ -6,8 +6,6 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from robustpo.errors import StorageError
-from robustpo.files import write_atomically
 from robustpo.reports.comparison import ComparisonReport, write_comparison
 from robustpo.reports.curves import save_figure
 from robustpo.reports.page import write_page
@@ -19,6 +17,7 @@ from robustpo.studies.commands import compare_command, study_command
 from robustpo.studies.manifest import study_directory
 from robustpo.studies.study import Study
 from robustpo.training.record import task_directory
+from robustpo.writing import make_directory, write_atomically
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def write_study_report(study: Study, out: Path) -> StudyReport:
     directory = study_directory(out, study.name)
     data = read_study_data(study, out)
     page = page_of(data, directory / "index.html", study_command(study, out))
-    _make(directory)
+    make_directory(directory, out)
     files = [write_page(page, directory / "index.html")]
     for quantity in ("return", "entropy"):
         files += save_figure(study_figure(page, quantity), directory / quantity)
@@ -71,15 +70,8 @@ def write_comparison_report(study: Study, out: Path) -> ComparisonReport:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = f"{len(data.variants)}-variants-{digest}"
     directory = task_directory(out, study.tasks[0]) / f"comparison_{name}"
-    _make(directory)
+    make_directory(directory, out)
     page = page_of(data, directory / "index.html", compare_command(study.parts[0], out))
     file = write_page(page, directory / "index.html")
     report = write_comparison(data, directory)
     return replace(report, files=(file, *report.files))
-
-
-def _make(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(directory, error) from error
