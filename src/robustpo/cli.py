@@ -1,6 +1,7 @@
-"""The command line: train, compare, evaluate, record, study, methods, theory, envs, doctor.
+"""Train, compare and hand over policies for continuous control; the words are the Python API's.
 
-Its words are those of the Python API.
+Exit codes: 0 if all that was asked for is finished, 1 if something failed or is missing, 2 if the
+command was refused before anything was done, 130 or 143 if Ctrl-C or SIGTERM stopped it.
 """
 
 from __future__ import annotations
@@ -28,10 +29,14 @@ from robustpo.cli_record import Record
 from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
 from robustpo.errors import ConfigError, RobustpoError
+from robustpo.files import user_path
 from robustpo.methods import METHODS
 from robustpo.terminal import clean, clean_streams
 
-METHOD_HELP = "See `robustpo methods`; options of its own may follow: rpo:noise=laplace,alpha=0.1."
+METHOD_HELP = (
+    "See `robustpo methods`; options of its own may follow: rpo:noise=laplace,alpha=0.1. What a "
+    "method is by definition cannot be changed: ppo has no alpha."
+)
 
 
 @dataclass(frozen=True)
@@ -175,13 +180,14 @@ def _keywords(command: Train | Compare) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0 if done, 1 if failed, 2 if refused, 128 + n after signal n."""
+    """Run the command line; return its exit code, as the help of `robustpo` says."""
+    _write_what_the_terminal_can()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if arguments in (["--version"], ["-V"]):
             print(f"robustpo {robustpo.__version__}")
             return 0
-        command = _parse(arguments)
+        command = _parse([_at_home(text) for text in arguments])
         with clean_streams():
             return command()
     except ConfigError as error:
@@ -198,6 +204,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _write_what_the_terminal_can() -> None:
+    """Let `?` stand for a sign that the encoding of standard output lacks, and never fail there."""
+    for stream in (sys.stdout, sys.stderr):
+        # Closed ones are None.
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        # What escapes the bytes of a path fails at letters, but where all letters can be written.
+        escapes = stream.errors == "surrogateescape" and stream.encoding.lower() != "utf-8"
+        if stream.errors == "strict" or escapes:
+            stream.reconfigure(errors="replace")
+
+
+def _at_home(argument: str) -> str:
+    """Expand the `~` of a path that the shell has left as it is, as in `--out=~/runs`."""
+    option, equals, path = argument.partition("=") if argument[:2] == "--" else ("", "", argument)
+    return f"{option}{equals}{user_path(path)}" if path.startswith("~") else argument
 
 
 def _parse(arguments: list[str]) -> Any:

@@ -13,7 +13,7 @@ from robustpo.naming import slug
 
 HINT = (
     "Any option of `robustpo train --help` may be added, for one method alone like this: "
-    "rpo:noise=laplace,alpha=0.1"
+    "rpo:noise=laplace,alpha=0.1; what would make another method of it is refused."
 )
 
 
@@ -27,7 +27,8 @@ class Methods:
     def __call__(self) -> int:
         """Print the methods."""
         if self.json:
-            print(json_module.dumps([asdict(method) for method in METHODS.values()], indent=2))
+            found = [asdict(method) | {"fixed": method.fixed} for method in METHODS.values()]
+            print(json_module.dumps(found, indent=2))
             return 0
         from rich.table import Table
 

@@ -17,6 +17,7 @@ from robustpo.errors import ConfigError
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
 from robustpo.studies.paper import STUDIES, find_study
+from robustpo.studies.request import request_notes, with_left_alone
 from robustpo.studies.status import STATES, RunStatus, count_states, run_statuses
 from robustpo.studies.study import Study
 from robustpo.studies.study_file import read_study
@@ -85,7 +86,8 @@ class Show:
         study = self.select.of(get_study(self.name))
         configs = study.configs()
         print(f"{study.name}: {study.title}")
-        for label, text in (("source", study.source), ("note", study.note)):
+        notes = [("note", text) for text in (study.note, *request_notes(study))]
+        for label, text in [("source", study.source), *notes]:
             if text:
                 print(f"{label}: {text}")
         for part in study.parts:
@@ -119,13 +121,18 @@ class Run:
         """Train and report."""
         from robustpo.studies.execution import Execution, execute
 
-        asked = self.select.of(get_study(self.name))
+        asked = with_left_alone(self.select.of(get_study(self.name)))
         out = self.run.out
         extend(load_manifest(out, asked.name), asked, out)
         configs = asked.configs()
         execution = Execution(**dataclasses.asdict(self.run))
         print(f"{asked.name}: {len(configs)} runs", file=sys.stderr)
-        execute(configs, execution, accepted=lambda: save_manifest(out, asked))
+        execute(
+            configs,
+            execution,
+            accepted=lambda: save_manifest(out, asked),
+            notes=request_notes(asked),
+        )
         return Report(self.name, out)() if self.report else 0
 
 

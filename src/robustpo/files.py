@@ -31,6 +31,23 @@ MAX_HEADER_BYTES = 16 * 2**20
 _NO_WAITING = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that a person gave, `~` in it read as a shell reads it.
+
+    Raises:
+        ConfigError: if it is no path, or names the home of nobody.
+    """
+    try:
+        return Path(path).expanduser()
+    except TypeError as error:
+        raise ConfigError(f"{path!r} is not a path") from error
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{os.fspath(path)!r} begins with the home of a user that cannot be found; write "
+            f"'./{os.fspath(path)}' for what is called so here"
+        ) from error
+
+
 def write_tensors(
     path: Path,
     tensors: Mapping[str, np.ndarray],

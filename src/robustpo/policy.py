@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from robustpo.errors import ConfigError
-from robustpo.files import one_line, parse_tensors, read_bytes, write_tensors
+from robustpo.files import one_line, parse_tensors, read_bytes, user_path, write_tensors
 
 POLICY_FILE = "policy.safetensors"
 BEST_POLICY_FILE = "policy_best.safetensors"
@@ -200,7 +200,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     Raises:
         ConfigError: if there is no such file, or it is not a whole policy of this format.
     """
-    file = Path(path)
+    file = user_path(path)
     file = file / POLICY_FILE if os.path.isdir(file) else file
     if not os.path.isfile(file):
         raise ConfigError(f"no policy at {file}; give a run directory or a .safetensors file")

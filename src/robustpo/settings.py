@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from robustpo.options import option
-from robustpo.validation import require, require_choice, require_count, require_number
+from robustpo.validation import make_plain, require, require_choice, require_count, require_number
 
 TimeLimit = Literal["terminal", "bootstrap"]
 LearningRateSchedule = Literal["linear", "constant"]
@@ -81,6 +81,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        make_plain(self)
         require_count("seed", self.seed, 0)
         require(self.seed <= MAX_SEED, "seed", self.seed, f"at most {MAX_SEED}")
         require_number("alpha", self.alpha, 0.0, MAX_NOISE)

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from robustpo.errors import ConfigError
 from robustpo.options import option
-from robustpo.validation import MAX_COUNT, require, require_choice, require_count
+from robustpo.validation import MAX_COUNT, make_plain, require, require_choice, require_count
 
 Activation = Literal["tanh", "relu", "elu", "swish"]
 Distribution = Literal["gaussian", "laplace", "gumbel", "tanh-gaussian", "beta"]
@@ -86,9 +86,9 @@ class Shape:
     clip_value_loss: bool = option(True, "Clip the value loss like the ratio.")
 
     def __post_init__(self) -> None:
-        is_list = isinstance(self.hidden_sizes, tuple | list)
+        make_plain(self)
+        is_list = isinstance(self.hidden_sizes, tuple)
         require(is_list, "hidden_sizes", self.hidden_sizes, "widths such as (64, 64)")
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
         for width in self.hidden_sizes:
             require_count("hidden_sizes", width)
         require(len(self.hidden_sizes) > 0, "hidden_sizes", self.hidden_sizes, "one width or more")

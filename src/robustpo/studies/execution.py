@@ -91,6 +91,7 @@ def execute(
     constructor: Callable[[], Any] | None = None,
     callback: Callable[[Event], None] | None = None,
     accepted: Callable[[], object] = lambda: None,
+    notes: Sequence[str] = (),
 ) -> list[Path]:
     """Train what is not yet recorded; runs that were stopped go on from their checkpoints.
 
@@ -101,6 +102,7 @@ def execute(
             in this process.
         callback: called with the event of every iteration of every agent.
         accepted: called once nothing of it is refused any more, before anything is trained.
+        notes: what is to be said of the request before it starts.
 
     Returns:
         The directory of each run.
@@ -166,8 +168,8 @@ def execute(
         # How many fit on a cluster is Ray's business.
         here = 0 if execution.ray else workers
         with watch:
-            notes = starting_notes(configs, specs, states, fresh=execution.fresh, workers=here)
-            for text in [*environments.news(), *notes]:
+            begin = starting_notes(configs, specs, states, fresh=execution.fresh, workers=here)
+            for text in [*notes, *environments.news(), *begin]:
                 watch.note(text)
             for config in pending:
                 if states[config].stale:

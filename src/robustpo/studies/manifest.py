@@ -51,7 +51,7 @@ def load_manifest(out: Path, name: str) -> Study | None:
         texts = {key: str(data[key]) for key in ("title", "source", "shows", "note")}
         aliases = tuple(map(str, data["aliases"]))
         # The name is also the directory that reports are written to.
-        notes = _all(str, data.get("notes", []))
+        notes = _all(str, data["notes"]) if data.get("notes") else ()
         study = Study(name=name, parts=parts, aliases=aliases, notes=notes, **texts)
         if not parts or study.shows not in SHOWN:
             raise ValueError("it asks for nothing")

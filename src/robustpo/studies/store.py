@@ -20,7 +20,7 @@ import polars as pl
 
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.files import one_line
+from robustpo.files import one_line, user_path
 from robustpo.studies.metrics_tables import read_tables
 from robustpo.studies.run_files import (
     METRICS_SCHEMA,
@@ -204,7 +204,7 @@ def find_runs(directory: str | os.PathLike[str]) -> Iterator[Run]:
     Raises:
         ConfigError: if the directory does not exist.
     """
-    root = Path(directory)
+    root = user_path(directory)
     if not os.path.isdir(root):
         raise ConfigError(
             f"results directory {str(root)!r} does not exist or is not a directory; give the "

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robustpo.config import RunConfig
+from robustpo.definitions import require_allowed
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
 from robustpo.naming import slug
-from robustpo.studies.grid import grid_by_variant, parse_method
+from robustpo.studies.grid import grid_by_variant, make_grid, parse_method
 
 MAX_RUNS = 100_000
 
@@ -125,7 +126,8 @@ class Study:
             steps: simulator steps of each run instead of its own.
 
         Raises:
-            ConfigError: if a task is none of its own, or a method is unknown.
+            ConfigError: if a task is none of its own, or a method is unknown, contradicts itself,
+                or is named twice.
         """
         chosen = _chosen_tasks(self, tasks)
         for method in methods:
@@ -144,16 +146,36 @@ class Study:
                         steps=part.steps if steps is None else steps,
                     )
                 )
+                require_distinct(parts[-1])
         return replace(self, parts=tuple(parts))
 
 
 def require_method(text: str) -> None:
-    """Raise `ConfigError` unless a method, its own options left aside, is known."""
-    name, _ = parse_method(text)
+    """Raise `ConfigError` unless a method is known and remains what it is with its own options."""
+    name, own = parse_method(text)
     if name not in METHODS:
         near = difflib.get_close_matches(name, METHODS, 2)
         guess = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ConfigError(f"unknown method {name!r}{guess} `robustpo methods` lists all")
+    for option, value in own.items():
+        require_allowed(name, option, value)
+
+
+def require_distinct(part: Part) -> None:
+    """Raise `ConfigError` if two methods of a part ask for the same runs.
+
+    An agent that is trained twice tells of no difference.
+    """
+    for task in part.tasks:
+        found: dict[str, str] = {}
+        for text in part.methods:
+            (config,) = make_grid(task, [text], (0,), steps=part.steps, **part.options)
+            if config.variant in found:
+                raise ConfigError(
+                    f"methods={list(part.methods)} name {config.variant} twice, as "
+                    f"{found[config.variant]!r} and as {text!r}; name every method once"
+                )
+            found[config.variant] = text
 
 
 def require_task(task: str) -> None:

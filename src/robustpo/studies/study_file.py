@@ -13,6 +13,7 @@ from robustpo.files import one_line, read_bytes
 from robustpo.settings import SETTING_NAMES
 from robustpo.shape import SHAPE_NAMES
 from robustpo.studies.grid import parse_seeds
+from robustpo.studies.request import require_request
 from robustpo.studies.study import Part, Study, require_method, require_task, valid_name
 from robustpo.validation import require_choice
 
@@ -111,6 +112,7 @@ class _Reader:
         )
         try:
             study.check()
+            require_request(study)
         except ConfigError as error:
             raise self._error(str(error).partition("=")[0], str(error)) from error
         return study
@@ -134,7 +136,7 @@ class _Reader:
             raise self._error("seeds", text)
         return Part(
             tuple(dict.fromkeys(table["tasks"])),
-            tuple(dict.fromkeys(table["methods"])),
+            tuple(table["methods"]),
             self._try("seeds", parse_seeds, seeds),
             table.get("steps", 8_000_000),
             options,

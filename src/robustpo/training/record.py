@@ -22,6 +22,7 @@ from typing import Any
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.files import one_line, parse_json, read_bytes
+from robustpo.naming import fit
 from robustpo.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.training.checkpoint import (
@@ -51,7 +52,7 @@ def task_directory(out: Path, task: str) -> Path:
     """Return `<out>/<task>`; the name of a constructor may hold signs that paths should not."""
     parts = re.sub(r"[^\w./+-]+", "_", task).split("/")
     # Whoever wrote a study names its tasks, and all of them lie below `out`.
-    return out.joinpath(*(part for part in parts if part not in ("", ".", "..")))
+    return out.joinpath(*(fit(part) for part in parts if part not in ("", ".", "..")))
 
 
 def run_directory(out: Path, config: RunConfig) -> Path:
