@@ -72,7 +72,9 @@ class Settings:
     value_coef: float = option(0.5, "Weight of the value loss.")
     max_grad_norm: float = option(0.5, "Largest global norm of a gradient.")
     target_kl: float | None = option(
-        None, "Stop the epochs of an update once the approximate KL exceeds this."
+        None,
+        "Stop the epochs of an update once the approximate KL of the plain policy from the one "
+        "that collected exceeds this, in nats.",
     )
     time_limit: TimeLimit = option(
         "terminal",
