@@ -16,7 +16,7 @@ from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.networks import AgentParams, Dense
 from robustpo.algorithm.objective import normalize_advantage
 
-FLAGS = ("alpha_relative", "bootstrap")
+FLAGS = ("alpha_relative", "bootstrap", "return_goes_on")
 HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
 

@@ -90,8 +90,8 @@ def update(
     """Learn from one rollout: `update_epochs` passes over freshly shuffled minibatches.
 
     Epochs end early once the mean approximate KL of the plain policy over one exceeds `target_kl`.
-    The metrics are means over the minibatches of the last epoch. If a gradient is not finite, the state returned is the
-    one given, and the metric `finite` is 0.
+    The metrics are means over the minibatches of the last epoch. If a gradient is not finite, the
+    state returned is the one given, and the metric `finite` is 0.
     """
     vector, unravel = ravel_pytree(state.params)
     floor = parameter_floor(state.params, coefficients)

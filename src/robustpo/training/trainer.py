@@ -77,7 +77,9 @@ class Trainer:
         self.task = constructor or configs[0].task
         self.shape = configs[0].shape
         seeds = [seed for config in configs for seed in simulator_seeds(config)]
-        self.environment = make_environment(self.task, seeds, processes=env_processes)
+        self.environment = make_environment(
+            self.task, seeds, processes=env_processes, per_agent=self.shape.num_envs
+        )
         self.spec = self.environment.spec
         self.agents = [
             Agent(config, record, self.spec)
@@ -254,7 +256,8 @@ class Trainer:
             self._emit(agent.event("note", text=text))
         if isinstance(self.environment, Replayed):
             given = rows.action if rows.executed is None else rows.executed
-            agent.replay.add(np.asarray(given)[index], valid)
+            reset = ended if self._collector.same_step else ~valid
+            agent.replay.add(np.asarray(given)[index], reset)
         so_far = agent.seconds_before + seconds
         row = agent.log.take_row(so_far, final=agent.done)
         if row and agent.record:
