@@ -101,6 +101,18 @@ def test_collection_does_not_know_alpha():
         assert not np.array_equal(perturbed["policy"]["log_std"], plain["policy"]["log_std"])
 
 
+def test_noise_in_collection_is_rounded_alike_in_every_population():
+    # Six dimensions of actions, in which two and four agents were once rounded differently.
+    tiny = {"num_steps": 64, "steps": 128, "num_minibatches": 4, "hidden_sizes": (16, 16)}
+    walkers = [
+        make_config("dm_control/walker-walk-v0", "rpo-both", seed=seed, update_epochs=1, **tiny)
+        for seed in range(4)
+    ]
+    together = train(walkers)
+    for count in (1, 2):
+        assert_same_bits(train(walkers[:count]), together[:count])
+
+
 @pytest.mark.slow
 def test_agents_of_the_papers_shape_do_not_depend_on_their_population():
     configs = [make_config(TASK, seed=seed, steps=2 * 2048) for seed in range(5)]

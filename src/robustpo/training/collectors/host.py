@@ -129,7 +129,8 @@ class HostCollector(Collector):
         draws: Draws,
         coefficients: Coefficients,
     ) -> tuple[CollectorState, RawRow, tuple[Array, Array, Array]]:
-        state, row = self.observe_step(state, decision, step, scale, coefficients)
+        padded = self.pad(coefficients)
+        state, row = self.observe_step(state, decision, step, scale, padded)
         return state, row, self._first_decision(params, state, draws, coefficients)
 
 
