@@ -56,16 +56,16 @@ class Servo(robustpo.JaxTask):
 
 
 def test_an_agent_on_a_task_of_ones_own_does_not_depend_on_its_population():
-    configs = [make_config("Servo", seed=seed, **ONE) for seed in range(9)]
+    configs = [make_config("Servo", seed=seed, **ONE) for seed in range(5)]
 
     def policies(count):
         trainer = Trainer(configs[:count], constructor=Servo)
         trainer.run()
         return [agent.policy.tensors for agent in trainer.agents if agent.policy]
 
-    all_nine = policies(9)
-    for count in (1, 2, 3, 5):
-        assert_same_bits(policies(count), all_nine[:count])
+    together = policies(5)
+    for count in (1, 2, 3):
+        assert_same_bits(policies(count), together[:count])
 
 
 @pytest.mark.parametrize("options", [MANY, ONE])
