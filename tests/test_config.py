@@ -475,3 +475,12 @@ def test_where_the_noise_acts():
         assert found == expected
     assert Shape(num_draws=7).draws == 1
     assert Shape(num_draws=7, estimator="sampled-k").draws == 7
+
+
+def test_runs_longer_than_their_counters_are_refused():
+    longest = 10**12 - 1
+    assert make_config("Pendulum-v1", steps=longest).total_steps == longest // 2048 * 2048
+    with pytest.raises(ConfigError, match=r"steps=1000000000000 .*at most 999999999999"):
+        make_config("Pendulum-v1", steps=longest + 1)
+    with pytest.raises(ConfigError, match=r"makes 2500000000 iterations .*at most 2147483647"):
+        make_config("Pendulum-v1", steps=10**10, num_steps=4, num_minibatches=1)

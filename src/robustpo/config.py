@@ -17,7 +17,9 @@ from robustpo.settings import SETTING_NAMES, Settings
 from robustpo.shape import SHAPE_NAMES, Shape
 from robustpo.validation import make_plain, plain, require, require_choice, require_count
 
-MAX_STEPS = 2**53
+# Checkpoints are named by twelve digits; iterations are counted in 32 bits.
+MAX_STEPS = 10**12 - 1
+MAX_ITERATIONS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,12 @@ class RunConfig:
             raise ConfigError(
                 f"steps={self.steps} is smaller than one rollout of "
                 f"num_envs*num_steps={self.shape.batch_size}; train for at least that many"
+            )
+        if self.num_iterations > MAX_ITERATIONS:
+            raise ConfigError(
+                f"steps={self.steps} makes {self.num_iterations} iterations of "
+                f"num_envs*num_steps={self.shape.batch_size}, expected at most {MAX_ITERATIONS}; "
+                "choose longer rollouts or fewer steps"
             )
         if self.settings.alpha_schedule == "std" and self.shape.noise_on == "parameters":
             raise ConfigError(

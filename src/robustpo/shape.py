@@ -131,6 +131,11 @@ class Shape:
         return self.noise if self.noise_on == "parameters" else "none"
 
     @property
+    def perturbs_update(self) -> bool:
+        """Whether the update has noise of any kind."""
+        return (self.update_noise, self.parameter_noise) != ("none", "none")
+
+    @property
     def draws(self) -> int:
         """Draws of the perturbation per minibatch."""
         return self.num_draws if self.estimator == "sampled-k" else 1

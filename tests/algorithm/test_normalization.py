@@ -7,6 +7,7 @@ import pytest
 from gymnasium.wrappers.utils import RunningMeanStd
 
 from robustpo.algorithm.normalization import (
+    MAX_SAMPLES,
     RunningMoments,
     normalize_observation,
     normalize_reward,
@@ -123,6 +124,21 @@ def test_moments_stay_exact_over_a_long_stream_far_from_zero():
     mean, variance = at_once(samples[:, 0])
     np.testing.assert_allclose(moments.mean, mean, rtol=2e-6, atol=1e-8)
     np.testing.assert_allclose(moments.variance, variance, rtol=1e-3)
+
+
+def test_the_count_stops_where_its_type_ends_and_what_is_written_can_be_read():
+    zero, one = jnp.float32(0), jnp.float32(1)
+    moments = RunningMoments(zero, one, zero, zero, jnp.int32(2**31 - 131))
+    counts = []
+    for _ in range(3):
+        moments = take_in_all(moments, jnp.full((1, 2), 1e6))
+        counts.append(int(moments.count))
+    assert counts == [2**31 - 129, MAX_SAMPLES, MAX_SAMPLES]
+    # Policy files keep it as float32, and read whole numbers below 2³¹.
+    assert int(np.float32(MAX_SAMPLES)) == MAX_SAMPLES < 2**31
+    # Each pair of samples has a weight of 2/2³¹ still.
+    np.testing.assert_allclose(moments.mean, 3 * 2 * 1e6 / 2**31, rtol=1e-5)
+    np.testing.assert_allclose(moments.variance, 1 + 3 * 2 * 1e12 / 2**31, rtol=1e-4)
 
 
 def some_moments(mean, variance):

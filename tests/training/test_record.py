@@ -39,6 +39,7 @@ COLUMNS = [
     "policy_loss",
     "value_loss",
     "approx_kl",
+    "perturbed_kl",
     "clip_fraction",
     "explained_variance",
     "noise_clip_fraction",

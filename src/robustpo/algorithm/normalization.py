@@ -17,6 +17,9 @@ from jaxtyping import Array, Bool, Float32, Int32
 PRIOR_COUNT = 1e-4
 EPSILON = 1e-8
 CLIP = 10.0
+# Counts stop here: the last float32, in which policy files keep them, that an int32 can hold. The
+# weight of a sample is 5e-10 by then and hardly shrinks any further.
+MAX_SAMPLES = 2**31 - 128
 
 
 @jax.tree_util.register_dataclass
@@ -29,7 +32,7 @@ class RunningMoments:
         variance: population variance (ddof 0), same shape.
         mean_lost: what rounding has taken from `mean` so far.
         variance_lost: what rounding has taken from `variance` so far.
-        count: number of samples.
+        count: number of samples, at most `MAX_SAMPLES`.
     """
 
     mean: Float32[Array, "*O"]
@@ -62,13 +65,15 @@ class RunningMoments:
     def _merge(self, mean: Array, variance: Array, added: Array) -> RunningMoments:
         """Merge the moments of `added` samples (Chan, Golub & LeVeque 1983, as increments)."""
         before = self.count.astype(jnp.float32) + PRIOR_COUNT
-        after = (self.count + added).astype(jnp.float32) + PRIOR_COUNT
+        full = self.count > MAX_SAMPLES - added
+        count = jnp.where(full, MAX_SAMPLES, self.count + added)
+        after = count.astype(jnp.float32) + PRIOR_COUNT
         weight = added.astype(jnp.float32) / after
         delta = mean - self.mean
         grown = variance - self.variance + delta**2 * (before / after)
         new_mean, mean_lost = _add(self.mean, delta * weight, self.mean_lost)
         new_variance, variance_lost = _add(self.variance, grown * weight, self.variance_lost)
-        return RunningMoments(new_mean, new_variance, mean_lost, variance_lost, self.count + added)
+        return RunningMoments(new_mean, new_variance, mean_lost, variance_lost, count)
 
 
 def _add(total: Array, increment: Array, lost: Array) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ them inside the training program, resets them and keeps the observation that an 
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,10 +19,14 @@ from jaxtyping import Array, Bool, Float32, Int32, PyTree, UInt32
 
 from robustpo.environments.base import HostEnvironment, Step, TaskSpec, TracedEnvironment
 from robustpo.errors import ConfigError
+from robustpo.loops import map_one_by_one
 
-# XLA vectorises elementwise code in eights and rounds what is left over differently: carried in
-# multiples of it, an environment's bits do not depend on how many there are.
+# XLA vectorises elementwise code in eights and rounds what is left over differently, and it
+# computes no more of what it has padded than is asked for. So environments are stepped in groups of
+# eight at least, one group after the other, in a loop whose body is compiled by itself: then an
+# environment's bits do not depend on how many groups there are.
 LANES = 8
+MAX_LIMIT = 2**31 - 1
 
 
 class JaxStep(NamedTuple):
@@ -111,13 +115,20 @@ class JaxEnvironment(TracedEnvironment):
         env_seeds: one seed per environment.
         name: what the task is called; by default its class.
         suite: the benchmark it belongs to.
+        per_agent: environments that belong to one agent; more than `LANES` are one group.
 
     Raises:
         ConfigError: if the task's sizes are not valid, or it returns what they do not allow.
     """
 
     def __init__(
-        self, task: JaxTask, env_seeds: Sequence[int], *, name: str = "", suite: str = "Custom"
+        self,
+        task: JaxTask,
+        env_seeds: Sequence[int],
+        *,
+        name: str = "",
+        suite: str = "Custom",
+        per_agent: int = 1,
     ) -> None:
         self.spec = describe(task, name, suite)
         self.task = task
@@ -131,6 +142,7 @@ class JaxEnvironment(TracedEnvironment):
         seeds = np.asarray(env_seeds, np.uint32)
         # The words that jax.random.key makes of a seed of 32 bits.
         self._keys = np.stack([np.zeros_like(seeds), seeds], axis=1)
+        self._group = max(LANES, per_agent)
 
     def init(self) -> tuple[JaxEnvironmentState, Float32[Array, "N O"]]:
         """Reset every environment; each call begins the first episodes anew."""
@@ -140,15 +152,28 @@ class JaxEnvironment(TracedEnvironment):
         self, state: JaxEnvironmentState, action: Float32[Array, "N A"]
     ) -> tuple[JaxEnvironmentState, Step]:
         """Step all environments with actions `[N, A]` inside the bounds; traceable."""
-        state, result = self._step(*_resize((state, action), _padded(self.num_envs)))
-        return _resize((state, result), self.num_envs)
+        return self._by_group(lambda inputs: self._step(*inputs), (state, action), state.key)
 
     def _init(self, words: Array) -> tuple[JaxEnvironmentState, Array]:
-        words = _resize(words, _padded(self.num_envs))
+        return self._by_group(self._begin, words, words)
+
+    def _by_group(self, function: Callable[[Any], Any], inputs: PyTree, words: Array) -> Any:
+        """Apply a function of a group of environments to all of them, group after group."""
+        count = -(-self.num_envs // self._group)
+        grouped = jax.tree.map(
+            lambda x: x.reshape(count, self._group, *x.shape[1:]),
+            _resize((inputs, words), count * self._group),
+        )
+        # The first word of a key is always 0, which XLA cannot know: it cannot see the count.
+        seen = (grouped[1][:, 0, 0] == 0).sum(dtype=jnp.int32)
+        outputs = map_one_by_one(function, grouped[0], seen)
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+        return _resize(flat, self.num_envs)
+
+    def _begin(self, words: Array) -> tuple[JaxEnvironmentState, Array]:
         zeros = jnp.zeros(len(words), jnp.int32)
         task, obs = self._reset(words, zeros)
-        state = JaxEnvironmentState(task, words, zeros, zeros)
-        return _resize((state, obs), self.num_envs)
+        return JaxEnvironmentState(task, words, zeros, zeros), obs
 
     def _reset(self, words: Array, episode: Array) -> tuple[PyTree, Array]:
         keys = _fold(words, episode, jnp.zeros_like(episode))
@@ -217,10 +242,10 @@ def describe(task: JaxTask, name: str = "", suite: str = "Custom") -> TaskSpec:
             "one length, each low below its high"
         )
     limit = task.episode_limit
-    if limit is not None and (type(limit) is not int or limit < 1):
+    if limit is not None and (type(limit) is not int or not 1 <= limit <= MAX_LIMIT):
         raise ConfigError(
-            f"task {name!r} has episode_limit={limit!r}; expected a whole number of at least 1, "
-            "or None"
+            f"task {name!r} has episode_limit={limit!r}; expected a whole number of at least 1 and "
+            f"at most {MAX_LIMIT}, or None"
         )
     _require_shapes(task, name, len(low))
     return TaskSpec(name, suite, task.observation_size, low, high, limit, "jax")
@@ -301,10 +326,6 @@ def _where(mask: Bool[Array, " N"], yes: PyTree, no: PyTree) -> PyTree:
         return jnp.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
     return jax.tree.map(choose, yes, no)
-
-
-def _padded(count: int) -> int:
-    return -(-count // LANES) * LANES
 
 
 def _resize(tree: PyTree, count: int) -> PyTree:

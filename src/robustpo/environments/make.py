@@ -71,7 +71,7 @@ def look(task: Task) -> tuple[TaskSpec, dict[str, Any]]:
 
 
 def make_environment(
-    task: Task, env_seeds: Sequence[int], *, processes: int = 0
+    task: Task, env_seeds: Sequence[int], *, processes: int = 0, per_agent: int = 1
 ) -> TracedEnvironment | HostEnvironment:
     """Make the fastest simulator of a task, one environment per seed, for training.
 
@@ -79,6 +79,7 @@ def make_environment(
         task: the task.
         env_seeds: one seed per environment.
         processes: processes that step environments on the host; 0 steps them in this one.
+        per_agent: environments that belong to one agent.
 
     Raises:
         ConfigError: as `resolve`, or if the platform cannot run the task's simulator.
@@ -88,7 +89,7 @@ def make_environment(
         from robustpo.environments.envpool import EnvPoolEnvironment
 
         return EnvPoolEnvironment(entry, env_seeds)
-    return _make(task, env_seeds, processes)
+    return _make(task, env_seeds, processes, per_agent)
 
 
 def make_host_environment(
@@ -112,7 +113,7 @@ def make_host_environment(
     return HostJaxEnvironment(environment)
 
 
-def _make(task: Task, env_seeds: Sequence[int], processes: int) -> Any:
+def _make(task: Task, env_seeds: Sequence[int], processes: int, per_agent: int = 1) -> Any:
     """Make a simulator that is not EnvPool's."""
     from robustpo.environments.constructors import (
         construct,
@@ -131,7 +132,7 @@ def _make(task: Task, env_seeds: Sequence[int], processes: int) -> Any:
             from robustpo.environments.jax_task import JaxEnvironment
 
             suite = entry.suite if entry else "Custom"
-            return JaxEnvironment(made, env_seeds, name=name, suite=suite)
+            return JaxEnvironment(made, env_seeds, name=name, suite=suite, per_agent=per_agent)
         if not processes:
             from robustpo.environments.gymnasium import GymnasiumEnvironment
 

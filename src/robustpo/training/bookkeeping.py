@@ -22,6 +22,7 @@ AVERAGED = (
     "policy_loss",
     "value_loss",
     "approx_kl",
+    "perturbed_kl",
     "clip_fraction",
     "explained_variance",
     "noise_clip_fraction",

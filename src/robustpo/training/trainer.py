@@ -49,7 +49,8 @@ def make_simulators(
         ConfigError: as `make_environment`.
     """
     seeds = [seed for config in configs for seed in simulator_seeds(config)]
-    return make_environment(task, seeds, processes=env_processes)
+    per_agent = configs[0].shape.num_envs
+    return make_environment(task, seeds, processes=env_processes, per_agent=per_agent)
 
 
 class Trainer:
@@ -267,7 +268,8 @@ class Trainer:
             self._emit(agent.event("note", text=text))
         if isinstance(self.environment, Replayed):
             given = rows.action if rows.executed is None else rows.executed
-            agent.replay.add(np.asarray(given)[index], valid)
+            reset = ended if self._collector.same_step else ~valid
+            agent.replay.add(np.asarray(given)[index], reset)
         so_far = agent.seconds_before + seconds
         row = agent.log.take_row(so_far, final=agent.done)
         if row and agent.record:

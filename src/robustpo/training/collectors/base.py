@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,8 @@ from jaxtyping import Array
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
-from robustpo.algorithm.normalization import normalize_observation
 from robustpo.environments.base import (
+    Autoreset,
     Environment,
     Step,
 )
@@ -31,7 +31,10 @@ from robustpo.training.rollout import (
     augment,
     draw_rollout,
     observe,
+    observe_ends,
+    scale_shift,
 )
+from robustpo.validation import require_choice
 
 
 def compiled(function: Callable, **options: Any) -> Any:
@@ -56,8 +59,16 @@ class Collector(abc.ABC):
         self._low = np.asarray(self.spec.action_low, np.float32)
         self._high = np.asarray(self.spec.action_high, np.float32)
         self._family = DISTRIBUTIONS[shape.distribution]
+        require_choice("autoreset", environment.autoreset, get_args(Autoreset))
+        self.same_step = environment.autoreset == "same_step"
+        # Where the raw action is the sum of more than the policy's own noise, clipping it again
+        # gives what the simulator was given but for its last bit.
+        self._keep_executed = not self._family.clipped or shape.collection_noise != "none"
         # Measured: with one environment per agent the third level only takes longer to compile.
         options = compiler_options(loops=shape.num_envs >= LANES)
+        self._scale_shift = jax.jit(
+            scale_shift, static_argnums=3, compiler_options=compiler_options()
+        )
         self._draw = jax.jit(draw_rollout, static_argnums=(2, 3, 4), compiler_options=options)
 
     @abc.abstractmethod
@@ -79,7 +90,12 @@ class Collector(abc.ABC):
         iterations: Sequence[int],
     ) -> tuple[CollectorState, Rollout]:
         """Collect `T` steps of every agent; the state given is used up."""
-        return self._collect(params, state, self.draw(keys, iterations), coefficients)
+        draws = self.draw(keys, iterations)
+        if draws.shift is not None:
+            draws = draws._replace(
+                shift=self._scale_shift(draws.shift, params, coefficients, self.shape)
+            )
+        return self._collect(params, state, draws, coefficients)
 
     @abc.abstractmethod
     def _collect(
@@ -116,7 +132,7 @@ class Collector(abc.ABC):
             coefficients: of every agent.
         """
         obs = augment(state.obs, state.obs_moments, draws.scale, coefficients, self.shape)
-        action = act(params, obs, draws, coefficients, self.shape)
+        action = act(params, obs, draws, self.shape)
         return obs, action, self.to_environment(action)
 
     def to_environment(self, action: Array) -> Array:
@@ -146,19 +162,23 @@ class Collector(abc.ABC):
         step: Step,
         scale: Array | None,
         coefficients: Coefficients,
-        *,
-        same_step: bool,
     ) -> tuple[CollectorState, RawRow]:
-        """Take in what the simulator returned for what `decide` decided."""
+        """Take in what the simulator returned for what `decide` decided.
+
+        `scale` is the step's own, which scaled what the agents decided on.
+        """
         entered, action, given = decision
-        moments, obs = observe(state.obs_moments, self.from_environment(step.obs), self.shape)
-        final_obs = None
-        if same_step:
+        raw, final_obs = self.from_environment(step.obs), None
+        if self.same_step:
+            ended = self.from_environment(step.terminated | step.truncated)[..., 0]
             final_obs = self.from_environment(step.final_obs)
-            if self.shape.normalize_observations:
-                final_obs = jax.vmap(normalize_observation)(final_obs, moments)
+            moments, obs, final_obs = observe_ends(
+                state.obs_moments, raw, final_obs, ended, self.shape
+            )
             final_obs = augment(final_obs, moments, scale, coefficients, self.shape)
+        else:
+            moments, obs = observe(state.obs_moments, raw, self.shape)
         flags = Flags(step.reward, step.terminated, step.truncated, step.valid)
-        executed = None if self._family.clipped else self.from_environment(given)
+        executed = self.from_environment(given) if self._keep_executed else None
         row = RawRow(entered, action, executed, flags, final_obs)
         return replace(state, obs=obs, obs_moments=moments), row

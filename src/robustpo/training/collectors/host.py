@@ -55,9 +55,9 @@ class HostCollector(Collector):
         count, size = decision[-1].shape[0], self.spec.observation_size
         no = np.zeros(count, bool)
         obs, reward = np.zeros((count, size), np.float32), np.zeros(count, np.float32)
-        step = Step(obs, reward, no, no, None, no)
+        step = self._kept(Step(obs, reward, no, no, obs, no))
         copied = jax.tree.map(jnp.array, state)
-        _, row, _ = self._between(params, copied, decision, step, now, coefficients)
+        _, row, _ = self._between(params, copied, decision, step, now.scale, now, coefficients)
         rows = jax.tree.map(lambda x: np.stack([x] * self.shape.num_steps), row)
         return jax.eval_shape(self._digest, state, rows, draws.last_scale(), coefficients)[1]
 
@@ -75,14 +75,25 @@ class HostCollector(Collector):
                 except SimulatorError as error:
                     error.row = t
                     raise
-                step = step._replace(final_obs=None)
                 following = _row(drawn, min(t + 1, self.shape.num_steps - 1))
+                scale = None if drawn.scale is None else drawn.scale[t]
                 state, row, decision = self._between(
-                    params, state, decision, step, following, coefficients
+                    params, state, decision, self._kept(step), scale, following, coefficients
                 )
                 rows.append(jax.tree.map(np.asarray, row))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
         return self._digest(state, stacked, drawn.last_scale(), coefficients)
+
+    def _kept(self, step: Step) -> Step:
+        """Leave out the final observation where it is the one to act on next."""
+        if not self.same_step:
+            return step._replace(final_obs=None)
+        if step.final_obs is None:
+            raise SimulatorError(
+                f"task {self.spec.id!r} resets in the step that ends an episode, and that step "
+                "returned no final_obs; return the observation that the action led to"
+            )
+        return step
 
     def simulator_state(self, index: int) -> Any:
         """Return one agent's part of what the simulators save."""
@@ -114,10 +125,12 @@ class HostCollector(Collector):
         state: CollectorState,
         decision: tuple[Array, Array, Array],
         step: Step,
+        scale: Array | None,
         draws: Draws,
         coefficients: Coefficients,
     ) -> tuple[CollectorState, RawRow, tuple[Array, Array, Array]]:
-        state, row = self.observe_step(state, decision, step, None, coefficients, same_step=False)
+        padded = self.pad(coefficients)
+        state, row = self.observe_step(state, decision, step, scale, padded)
         return state, row, self._first_decision(params, state, draws, coefficients)
 
 

@@ -102,8 +102,5 @@ class TracedCollector(Collector):
         state, simulator = carry
         decision = self.decide(params, state, draws, coefficients)
         simulator, step = self.environment.step(simulator, decision[-1])
-        same_step = self.environment.autoreset == "same_step"
-        state, row = self.observe_step(
-            state, decision, step, draws.scale, coefficients, same_step=same_step
-        )
+        state, row = self.observe_step(state, decision, step, draws.scale, coefficients)
         return (state, simulator), row
