@@ -22,7 +22,7 @@ from gymnasium import spaces
 from robustpo import doctor
 from robustpo.diagnosis import machine, packages, trials
 from robustpo.diagnosis.finding import Finding, one_line
-from robustpo.training.cores import available_cores
+from robustpo.training.limits import available_cores
 
 ROOT = Path(__file__).parents[1]
 GIB = 2**30

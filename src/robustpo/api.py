@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustpo.config import RunConfig
 from robustpo.environments.make import resolve
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 from robustpo.studies.execution import Execution, execute
 from robustpo.studies.grid import make_grid, parse_seeds, short_task, sweep_methods
@@ -73,10 +73,14 @@ def train(
             `init_policy`.
 
     Returns:
-        The directory of each run, in the order of the seeds.
+        The directory of each run, in the order of the seeds; all of them are done.
 
     Raises:
         ConfigError: if the request cannot be carried out as written; nothing has been done then.
+        UnfinishedError: if a run has failed (its agent diverged, now or when it was recorded) or is
+            missing (its worker died); all that could be trained is recorded, and the error has the
+            directories of the runs that are done.
+        TrainingError: if a simulator fails in this process.
 
     Example:
         >>> import robustpo
@@ -157,6 +161,8 @@ def compare(
 
     Raises:
         ConfigError: if the request cannot be carried out as written; nothing has been done then.
+        UnfinishedError: as `train`; it has the report on the runs that are done.
+        TrainingError: as `train`.
     """
     from robustpo.reports.study_report import write_comparison_report
 
@@ -183,7 +189,12 @@ def compare(
         ray,
         gpus,
     )
-    _train(configs, task, execution, callback)
+    try:
+        _train(configs, task, execution, callback)
+    except UnfinishedError as error:
+        if error.directories:
+            error.report = write_comparison_report(study, Path(out))
+        raise
     return write_comparison_report(study, Path(out))
 
 

@@ -1,5 +1,14 @@
 """The errors that a person who uses robustpo can cause and mend."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from robustpo.reports.comparison import ComparisonReport
+
 
 class RobustpoError(Exception):
     """Base of every error that robustpo raises on purpose; its text is one clear line."""
@@ -15,6 +24,26 @@ class ConfigError(RobustpoError, ValueError):
 
 class TrainingError(RobustpoError, RuntimeError):
     """Training started and could not go on (a simulator died, every agent diverged)."""
+
+
+class UnfinishedError(TrainingError):
+    """Of the runs that were asked for some have failed or are missing; all others are whole.
+
+    It is raised after everything has been written, a comparison's report included.
+
+    Args:
+        message: which runs, and why.
+        directories: of the runs that are done.
+
+    Attributes:
+        directories: as given.
+        report: of a comparison, on the runs that are done; None if there is none.
+    """
+
+    def __init__(self, message: str, directories: Sequence[Path]) -> None:
+        super().__init__(message)
+        self.directories = list(directories)
+        self.report: ComparisonReport | None = None
 
 
 class StorageError(RobustpoError):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from robustpo.training.cores import available_cores
+from robustpo.training.limits import available_cores
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity"), reason="this system has no affinity masks"

@@ -145,7 +145,7 @@ def try_apart(
         What it reported before it ended, and why it failed or None.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "robustpo.diagnosis.probe", trial, *arguments],
+        [sys.executable, "-P", "-m", "robustpo.diagnosis.probe", trial, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,15 +12,15 @@ from typing import Any
 
 from robustpo.config import RunConfig
 from robustpo.environments.make import resolve
-from robustpo.errors import ConfigError, TrainingError
+from robustpo.errors import ConfigError
 from robustpo.studies.grid import pack
 from robustpo.studies.interruption import interruptible, stopping
 from robustpo.studies.local import Event, OnEvent, Shard, run_shards
 from robustpo.studies.locks import RunLocks, allow_open_files
 from robustpo.studies.preflight import check_bounds, check_policies, starting_notes
-from robustpo.studies.standing import check_writable, examine
+from robustpo.studies.standing import check_writable, examine, require_done
 from robustpo.studies.watch import Watch
-from robustpo.training.cores import available_cores
+from robustpo.training.limits import default_workers
 from robustpo.training.record import run_directory, set_aside
 from robustpo.training.tracking import make_tracker
 from robustpo.validation import require_count
@@ -98,12 +98,13 @@ def execute(
         callback: called with the event of every iteration of every agent.
 
     Returns:
-        The directory of each run.
+        The directory of each run; all of them are done.
 
     Raises:
         ConfigError: before anything is compiled or written.
         KeyboardInterrupt: after an orderly stop; what was recorded is kept.
-        TrainingError: if every run failed, or a worker died before its runs were finished.
+        UnfinishedError: if a run has failed, now or before, or is missing; the others are done.
+        TrainingError: if a simulator fails in this process.
     """
     specs = {task: resolve(constructor or task) for task in {c.task: None for c in configs}}
     if constructor is not None and execution.ray is not None:
@@ -117,18 +118,18 @@ def execute(
     directories = {config: run_directory(execution.out, config) for config in configs}
     check_writable(execution.out)
     states = examine(directories, fresh=execution.fresh)
-    needed = not all(state.finished for state in states.values())
+    needed = any(state.pending for state in states.values())
     with (
         interruptible(),
-        _workers(execution, needed) as workers,
+        _workers(execution, needed) as (workers, bounded),
         RunLocks(_say if execution.progress else _nothing) as locks,
     ):
-        pending = [config for config in configs if not states[config].finished]
+        pending = [config for config in configs if states[config].pending]
         allow_open_files(len(pending))
         locks.acquire(directories[config] for config in pending)
         # Again: whoever held a lock may have finished the run meanwhile.
         states = examine(directories, fresh=execution.fresh)
-        pending = [config for config in configs if not states[config].finished]
+        pending = [config for config in configs if states[config].pending]
         shards = [
             Shard(group, places, locks.descriptors(places))
             for group in pack(pending, 1 if constructor else workers)
@@ -147,6 +148,8 @@ def execute(
         with watch:
             for text in starting_notes(configs, specs, states, fresh=execution.fresh, workers=here):
                 watch.note(text)
+            if bounded and len(pending) > 1:
+                watch.note(bounded)
             for config in pending:
                 if states[config].stale:
                     set_aside(directories[config])
@@ -163,27 +166,25 @@ def execute(
                 interrupted = _run_there(shards, options, watch.on_event, workers, execution)
     if interrupted:
         raise interrupted
-    if pending and len(watch.failed) == len(pending):
-        raise TrainingError(f"every run failed; the first: {watch.failed[0]}")
-    if watch.lost:
-        raise TrainingError(
-            f"{watch.lost} of {len(configs)} runs did not finish; the same command goes on"
-        )
+    require_done(directories, watch.lost)
     return list(directories.values())
 
 
 @contextlib.contextmanager
-def _workers(execution: Execution, needed: bool) -> Iterator[int]:
-    """Yield how many processes train at once; inside, Ray is connected if it is what trains."""
+def _workers(execution: Execution, needed: bool) -> Iterator[tuple[int, str | None]]:
+    """Yield how many processes train at once, and what a person should know of their number.
+
+    Inside, Ray is connected if it is what trains.
+    """
     if execution.ray is None or not needed:
-        yield execution.workers or available_cores()
+        yield (execution.workers, None) if execution.workers else default_workers()
         return
     from robustpo.studies.cluster_connection import connected, require_room, slots
 
     asked = (_cpus(execution), execution.gpus)
     with connected(execution.ray) as started:
         require_room(*asked, started=started)
-        yield execution.workers or slots(*asked)
+        yield execution.workers or slots(*asked), None
 
 
 def _run_there(

@@ -1,7 +1,8 @@
 """One process at a time writes to a run: a lock per run that the system drops with its holders.
 
 The lock belongs to an open file. The parent opens it and its workers inherit it, so that a run is
-free again only when the last process that writes to it has ended, however it ended.
+free again only when the last process that writes to it has ended, however it ended. What an
+environment starts writes to no run and does not get it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.errors import ConfigError, StorageError
+from robustpo.training.descriptors import forget, keep_from_children
 
 # How long to wait for workers whose parent has died and who finish their last iteration.
 ORPHAN_SECONDS = 90.0
@@ -42,6 +44,7 @@ class RunLocks:
             # Removed while it is held, so that nobody holds a lock that others cannot see.
             with contextlib.suppress(OSError):
                 path.unlink()
+            forget(file.fileno())
             file.close()
         self._held.clear()
 
@@ -57,6 +60,7 @@ class RunLocks:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._held[path] = self._open(path, directory)
+                keep_from_children([self._held[path].fileno()])
             except OSError as error:
                 raise StorageError(path, error) from error
 

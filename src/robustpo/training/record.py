@@ -189,15 +189,15 @@ def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(data))
 
 
-def existing_state(directory: Path, config: RunConfig) -> str:
-    """Say what a directory holds of this run: `absent`, `incomplete` or `finished`.
+def holds_run(directory: Path, config: RunConfig) -> bool:
+    """Whether a directory holds a record of this run, however far; False if nothing is there.
 
     Raises:
         ConfigError: if it holds another experiment, or something that is no run at all.
     """
     # A process that was killed while it wrote the first file leaves a part of it.
     if not directory.exists() or all(path.match(".*.partial") for path in directory.iterdir()):
-        return "absent"
+        return False
     file = directory / CONFIG_FILE
     try:
         identity = parse_json(read_bytes(file, MAX_CONFIG_BYTES))["identity"]
@@ -212,7 +212,7 @@ def existing_state(directory: Path, config: RunConfig) -> str:
             f"({_difference(_with_defaults(identity), wanted)}); "
             "choose another --out, or --fresh to move it aside"
         )
-    return "finished" if (directory / RESULT_FILE).exists() else "incomplete"
+    return True
 
 
 def _with_defaults(identity: Any) -> Any:
