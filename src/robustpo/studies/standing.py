@@ -19,7 +19,7 @@ from robustpo.training.record import METRICS_LINES, RESULT_FILE, find_checkpoint
 WORTH_KEEPING = (METRICS_LINES, CHECKPOINT_DIRECTORY, RESULT_FILE)
 # How many runs are named that are not done, and how much is said of each.
 NAMED = 3
-REASON = 160
+REASON = 300
 
 
 @dataclass(frozen=True)
