@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.config import RunConfig
+from robustpo.errors import TrainingError
 from robustpo.files import one_line
 from robustpo.studies.run_state import name_of, run_state
 from robustpo.training.provenance import ONE_THREAD
@@ -217,6 +218,9 @@ def run_shards(
 
     Returns:
         What interrupted it, if anything.
+
+    Raises:
+        TrainingError: if the system starts no worker.
     """
     pending = list(shards)
     running: list[WorkerProcess] = []
@@ -225,7 +229,7 @@ def run_shards(
     try:
         while pending or running:
             while pending and len(running) < workers and not interrupted:
-                running.append(WorkerProcess(pending.pop(0), events, options))
+                running.append(_start(pending.pop(0), events, options))
             try:
                 for worker, event in next_events(events):
                     _handle(worker, event, running, on_event, stopping=bool(interrupted))
@@ -240,6 +244,21 @@ def run_shards(
     finally:
         _kill(running)
     return interrupted
+
+
+def _start(shard: Shard, events: queue.Queue, options: dict[str, Any]) -> WorkerProcess:
+    """Start a worker.
+
+    Raises:
+        TrainingError: if the system does not.
+    """
+    try:
+        return WorkerProcess(shard, events, options)
+    except OSError as error:
+        raise TrainingError(
+            f"no worker could be started: {sys.executable}: {error.strerror or error}; what was "
+            "recorded is kept, fewer --workers need less"
+        ) from error
 
 
 def next_events(events: queue.Queue) -> Iterator[tuple[WorkerProcess, Event]]:
