@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import robustpo
+from robustpo.places import cache_directory
 from robustpo.studies.local import worker_environment
 from robustpo.studies.locks import RunLocks, is_locked
 from robustpo.training import compilation, provenance
@@ -120,7 +121,7 @@ def test_a_user_without_a_home_does_without_a_cache(monkeypatch):
     for name in ("ROBUSTPO_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", nobody)
-    assert compilation.cache_directory() is None
+    assert cache_directory() is None
     with compilation.own_settings():
         assert getattr(jax.config, compilation.CACHE_DIRECTORY) is None
 

@@ -86,7 +86,7 @@ def encode() -> Iterator[dict[str, Any]]:
 
 def cache() -> Iterator[dict[str, Any]]:
     """Report where compiled programs are kept, None if nowhere."""
-    from robustpo.training.compilation import cache_directory
+    from robustpo.places import cache_directory
 
     found = cache_directory()
     yield {"directory": None if found is None else str(found)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from robustpo.errors import ConfigError
 from robustpo.files import one_line
+from robustpo.places import cache_directory
 
 NEVER = 1e9
 # Settings of JAX that its type checkers do not know.
@@ -89,20 +89,6 @@ def _require_device() -> None:
             f"JAX_PLATFORMS={asked!r}: JAX finds no such device "
             f"({one_line(error) or type(error).__name__}); leave it unset, or choose cpu"
         ) from error
-
-
-def cache_directory() -> Path | None:
-    """Return where compiled programs are kept: `$ROBUSTPO_CACHE`, or the user's cache directory.
-
-    None where there is neither, as for a user who is in no list of users.
-    """
-    if chosen := os.environ.get("ROBUSTPO_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(base) if base else Path.home() / ".cache") / "robustpo" / "xla"
-    except RuntimeError:
-        return None
 
 
 @contextlib.contextmanager
