@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -192,7 +193,8 @@ def compare(
     try:
         _train(configs, task, execution, callback)
     except UnfinishedError as error:
-        if error.directories:
+        # There is none where no run of a variant has left anything.
+        with contextlib.suppress(ConfigError):
             error.report = write_comparison_report(study, Path(out))
         raise
     return write_comparison_report(study, Path(out))

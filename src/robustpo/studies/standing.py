@@ -99,7 +99,11 @@ def require_done(directories: Mapping[RunConfig, Path], lost: Mapping[Path, str]
         counts.append(f"{missing} {'is' if missing == 1 else 'are'} not finished")
     reasons = [_why(config, state, lost.get(directories[config])) for config, state in left.items()]
     named = reasons[:NAMED] + ([f"and {len(left) - NAMED} more"] if len(left) > NAMED else [])
-    advice = "the same command goes on" if missing else "--fresh trains again, the record moves"
+    advice = (
+        "the same command goes on"
+        if missing
+        else "--fresh moves the records aside and trains again"
+    )
     raise UnfinishedError(
         f"of {len(states)} runs {' and '.join(counts)} ({'; '.join(named)}); {advice}",
         [directories[config] for config, state in states.items() if state.done],
