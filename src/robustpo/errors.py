@@ -38,6 +38,14 @@ class UnfinishedError(TrainingError):
     Attributes:
         directories: as given.
         report: of a comparison, on the runs that are done; None if there is none.
+
+    Example:
+        >>> import robustpo
+        >>> try:  # doctest: +SKIP
+        ...     runs = robustpo.train("Pendulum-v1", seeds="0:10")
+        ... except robustpo.UnfinishedError as error:
+        ...     print(error)
+        ...     runs = error.directories
     """
 
     def __init__(self, message: str, directories: Sequence[Path]) -> None:
