@@ -159,7 +159,11 @@ class WorkerProcess:
     def _take_events(self, content: bytes) -> None:
         *lines, self._stdout = (self._stdout + content).split(b"\n")
         for line in lines:
-            event = json.loads(line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                # A fork that an environment has let loose may have written between two halves.
+                continue
             if event["kind"] == "error":
                 self._error = event["text"]
             else:
