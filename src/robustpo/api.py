@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 from robustpo.environments.make import resolve
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.files import user_path
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 from robustpo.studies.execution import Execution, execute
@@ -77,10 +78,14 @@ def train(
             `init_policy`.
 
     Returns:
-        The directory of each run, in the order of the seeds.
+        The directory of each run, in the order of the seeds; all of them are done.
 
     Raises:
         ConfigError: if the request cannot be carried out as written; nothing has been done then.
+        UnfinishedError: if a run has failed (its agent diverged, now or when it was recorded) or is
+            missing (its worker died); all that could be trained is recorded, and the error has the
+            directories of the runs that are done.
+        TrainingError: if a simulator fails in this process.
 
     Example:
         >>> import robustpo
@@ -160,6 +165,8 @@ def compare(
 
     Raises:
         ConfigError: if the request cannot be carried out as written; nothing has been done then.
+        UnfinishedError: as `train`; it has the report on the runs that are done.
+        TrainingError: as `train`.
     """
     from robustpo.reports.study_report import write_comparison_report
 
@@ -189,7 +196,13 @@ def compare(
         gpus,
     )
     study = with_left_alone(study)
-    _train(study, task, execution, callback)
+    try:
+        _train(study, task, execution, callback)
+    except UnfinishedError as error:
+        # There is none where no run of a variant has left anything.
+        with contextlib.suppress(ConfigError):
+            error.report = write_comparison_report(study, execution.out)
+        raise
     return write_comparison_report(study, execution.out)
 
 

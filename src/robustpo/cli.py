@@ -28,7 +28,7 @@ from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
 from robustpo.cli_record import Record
 from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
-from robustpo.errors import ConfigError, RobustpoError
+from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
 from robustpo.files import user_path
 from robustpo.methods import METHODS
 from robustpo.terminal import clean, clean_streams
@@ -54,12 +54,18 @@ class Train:
     shape: OmitArgPrefixes[ShapeOptions] = field(default_factory=ShapeOptions)
 
     def __call__(self) -> int:
-        """Train and name the directories."""
-        directories = robustpo.train(
-            self.task, method=self.method, seeds=self.seeds, **_keywords(self)
-        )
+        """Train and name the directories of the runs that are done."""
+        unfinished = None
+        try:
+            directories = robustpo.train(
+                self.task, method=self.method, seeds=self.seeds, **_keywords(self)
+            )
+        except UnfinishedError as error:
+            unfinished, directories = error, error.directories
         for directory in directories:
             print(directory)
+        if unfinished:
+            raise unfinished
         return 0
 
 
@@ -90,20 +96,29 @@ class Compare:
         """Train, then print the table, the verdict and the files."""
         from robustpo.console import make_console
 
-        report = robustpo.compare(
-            self.task,
-            methods=self.methods,
-            seeds=self.seeds,
-            alphas=self.alphas,
-            learning_rates=self.learning_rates,
-            entropy_coefs=self.entropy_coefs,
-            **_keywords(self),
-        )
+        unfinished = None
+        try:
+            report = robustpo.compare(
+                self.task,
+                methods=self.methods,
+                seeds=self.seeds,
+                alphas=self.alphas,
+                learning_rates=self.learning_rates,
+                entropy_coefs=self.entropy_coefs,
+                **_keywords(self),
+            )
+        except UnfinishedError as error:
+            if error.report is None:
+                raise
+            unfinished, report = error, error.report
         make_console().print(report.terminal)
         print("\nwritten:")
         for file in report.files:
             print(f"  {file}")
         print(f"policies: {report.files[0].parents[1]}/<variant>/seed-<k>/policy.safetensors")
+        if unfinished:
+            sys.stdout.flush()
+            raise unfinished
         return 0
 
 

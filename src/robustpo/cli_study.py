@@ -13,15 +13,16 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robustpo.cli_options import ExecutionOptions
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
 from robustpo.studies.paper import STUDIES, find_study
 from robustpo.studies.request import request_notes, with_left_alone
-from robustpo.studies.status import STATES, RunStatus, count_states, run_statuses
+from robustpo.studies.run_state import STATES
+from robustpo.studies.status import RunStatus, count_states, run_statuses
 from robustpo.studies.study import Study
 from robustpo.studies.study_file import read_study
-from robustpo.training.cores import available_cores
+from robustpo.training.limits import default_workers
 from robustpo.training.progress_state import format_count, format_duration
 
 NAME_HELP = "Name of a study of the paper (`robustpo study list`), or a .toml file of your own."
@@ -103,7 +104,7 @@ class Show:
         steps = sum(config.total_steps for config in configs)
         print(f"\n{len(configs)} runs, {format_count(steps)} steps")
         if self.measure:
-            print(_expectation(configs, self.workers or available_cores()))
+            print(_expectation(configs, self.workers or default_workers()[0]))
         return 0
 
 
@@ -127,13 +128,21 @@ class Run:
         configs = asked.configs()
         execution = Execution(**dataclasses.asdict(self.run))
         print(f"{asked.name}: {len(configs)} runs", file=sys.stderr)
-        execute(
-            configs,
-            execution,
-            accepted=lambda: save_manifest(out, asked),
-            notes=request_notes(asked),
-        )
-        return Report(self.name, out)() if self.report else 0
+        unfinished = None
+        try:
+            execute(
+                configs,
+                execution,
+                accepted=lambda: save_manifest(out, asked),
+                notes=request_notes(asked),
+            )
+        except UnfinishedError as error:
+            unfinished = error
+        if self.report and (unfinished is None or unfinished.directories):
+            Report(self.name, out)()
+        if unfinished:
+            raise unfinished
+        return 0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,14 @@
 """The errors that a person who uses robustpo can cause and mend."""
 
+from __future__ import annotations
+
 import errno
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from robustpo.reports.comparison import ComparisonReport
 
 
 class RobustpoError(Exception):
@@ -21,6 +29,34 @@ class EnvironmentMismatch(ConfigError):
 
 class TrainingError(RobustpoError, RuntimeError):
     """Training started and could not go on (a simulator died, every agent diverged)."""
+
+
+class UnfinishedError(TrainingError):
+    """Of the runs that were asked for some have failed or are missing; all others are whole.
+
+    It is raised after everything has been written, a comparison's report included.
+
+    Args:
+        message: which runs, and why.
+        directories: of the runs that are done.
+
+    Attributes:
+        directories: as given.
+        report: of a comparison, on the runs that are done; None if there is none.
+
+    Example:
+        >>> import robustpo
+        >>> try:  # doctest: +SKIP
+        ...     runs = robustpo.train("Pendulum-v1", seeds="0:10")
+        ... except robustpo.UnfinishedError as error:
+        ...     print(error)
+        ...     runs = error.directories
+    """
+
+    def __init__(self, message: str, directories: Sequence[Path]) -> None:
+        super().__init__(message)
+        self.directories = list(directories)
+        self.report: ComparisonReport | None = None
 
 
 class StorageError(RobustpoError):

@@ -37,11 +37,7 @@ from robustpo.studies.store import RESULTS_SCHEMA, SUMMARY_SCHEMA, load_results,
 from robustpo.studies.study import Part, Study
 from robustpo.training.agent import Agent
 from robustpo.training.population import take_agent
-from robustpo.training.record import (
-    RunRecord,
-    config_from_identity,
-    existing_state,
-)
+from robustpo.training.record import RunRecord, config_from_identity, holds_run
 from robustpo.training.trainer import Trainer
 
 
@@ -240,7 +236,7 @@ def test_the_state_of_a_directory_is_said_or_refused(place, seed):
     for content in inputs("state", seed, lambda rng: hostile_json(data, rng)):
         (run / "config.json").write_bytes(content)
         with one_clear_error("state"):
-            assert existing_state(run, CONFIG) == "incomplete"
+            assert holds_run(run, CONFIG)
             # Only the same experiment is gone on from. What its settings do not name is default.
             wanted, found = (
                 json.loads(json.dumps(CONFIG.identity())),

@@ -13,12 +13,13 @@ import robustpo
 from robustpo.config import make_config
 from robustpo.errors import ConfigError
 from robustpo.files import read_tensors, write_tensors
-from robustpo.studies.standing import State, examine
+from robustpo.studies.run_state import RunState, run_state
+from robustpo.studies.standing import examine
 from robustpo.training.record import (
     RunRecord,
     config_from_identity,
-    existing_state,
     find_checkpoint,
+    holds_run,
     run_directory,
     set_aside,
     task_directory,
@@ -186,15 +187,15 @@ def test_states_of_a_directory(tmp_path):
     config = make_config("Pendulum-v1")
     place = run_directory(tmp_path, config)
     assert place == tmp_path / "Pendulum-v1" / "rpo" / "seed-0"
-    assert existing_state(place, config) == "absent"
+    assert not holds_run(place, config)
     place.mkdir(parents=True)
-    assert existing_state(place, config) == "absent"
+    assert not holds_run(place, config)
     record = RunRecord(place, config)
-    assert existing_state(place, config) == "incomplete"
+    assert holds_run(place, config) and run_state(place) == RunState("stopped")
     with pytest.raises(ConfigError, match="eval_every 0 there, 4096 asked"):
-        existing_state(place, make_config("Pendulum-v1", eval_every=4096))
-    record.finish({"status": "completed"})
-    assert existing_state(place, config) == "finished"
+        holds_run(place, make_config("Pendulum-v1", eval_every=4096))
+    record.finish({"status": "completed", "steps": config.total_steps})
+    assert holds_run(place, config) and run_state(place).done
 
 
 def test_a_kill_during_the_first_write_leaves_nothing_in_the_way(tmp_path):
@@ -202,7 +203,7 @@ def test_a_kill_during_the_first_write_leaves_nothing_in_the_way(tmp_path):
     place = run_directory(tmp_path, config)
     place.mkdir(parents=True)
     (place / ".config.json.partial").write_text('{"ident')
-    assert existing_state(place, config) == "absent"
+    assert not holds_run(place, config)
     RunRecord(place, config)
     assert {path.name for path in place.iterdir()} == {"config.json"}
 
@@ -211,18 +212,18 @@ def test_a_record_without_rows_is_not_worth_moving_aside(tmp_path):
     config = make_config("Pendulum-v1")
     place = run_directory(tmp_path, config)
     record = RunRecord(place, config)
-    assert examine({config: place}, fresh=False)[config] == State()
+    assert examine({config: place}, fresh=False)[config].stale is False
     record.add_row(dict.fromkeys(COLUMNS, 1))
-    assert examine({config: place}, fresh=False)[config] == State(stale=True)
+    assert examine({config: place}, fresh=False)[config].stale is True
 
 
 def test_checkpoints_that_outlived_the_result_go(tmp_path):
     config = make_config("Pendulum-v1")
     place = run_directory(tmp_path, config)
-    RunRecord(place, config).finish({"status": "completed"})
+    RunRecord(place, config).finish({"status": "completed", "steps": config.total_steps})
     (place / "checkpoint").mkdir()
     (place / "checkpoint" / "step-000000002048.safetensors").write_text("")
-    assert examine({config: place}, fresh=False)[config] == State(finished=True)
+    assert examine({config: place}, fresh=False)[config].pending is False
     assert not (place / "checkpoint").exists()
 
 
@@ -251,7 +252,7 @@ def test_fresh_moves_the_old_record_aside(comparison, tiny, tmp_path):
 
 
 def test_a_record_from_before_an_option_existed_is_the_same_experiment(tmp_path):
-    for changed, expected in ((False, "incomplete"), (True, None)):
+    for changed, expected in ((False, True), (True, None)):
         place = tmp_path / str(changed)
         config = make_config("task", alpha_schedule="cosine" if changed else "constant")
         RunRecord(place, make_config("task"))
@@ -260,10 +261,10 @@ def test_a_record_from_before_an_option_existed_is_the_same_experiment(tmp_path)
         del content["identity"]["settings"]["alpha_schedule"]
         file.write_text(json.dumps(content))
         if expected:
-            assert existing_state(place, config) == expected
+            assert holds_run(place, config)
         else:
             with pytest.raises(ConfigError, match="'constant' there, 'cosine' asked"):
-                existing_state(place, config)
+                holds_run(place, config)
 
 
 def test_a_checkpoint_of_another_setting_is_none_of_this_run(tmp_path):
@@ -312,7 +313,7 @@ def test_nothing_is_deleted_or_written_through_a_link(tmp_path):
         (elsewhere / name).write_text("mine")
     RunRecord(place, config).finish({"status": "completed"})
     (place / "checkpoint").symlink_to(elsewhere)
-    assert examine({config: place}, fresh=False)[config].finished
+    assert examine({config: place}, fresh=False)[config].run.done
     (place / "result.json").unlink()
     record = RunRecord(place, config)
     with pytest.raises(ConfigError, match="checkpoint is a link"):
@@ -323,7 +324,7 @@ def test_nothing_is_deleted_or_written_through_a_link(tmp_path):
         moved.rename(tmp_path / "moved")
         moved.symlink_to(tmp_path / "moved")
         for call in (
-            lambda: existing_state(place, config),
+            lambda: holds_run(place, config),
             lambda: examine({config: place}, fresh=True),
             lambda: RunRecord(place, config),
         ):

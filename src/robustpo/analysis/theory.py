@@ -29,7 +29,7 @@ from robustpo.analysis.smoothing import measure_smoothing
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, TrainingError
 from robustpo.studies.grid import parse_seeds
-from robustpo.training.compilation import use_cache
+from robustpo.training.compilation import own_settings
 from robustpo.training.provenance import machine, versions
 from robustpo.writing import write_atomically
 
@@ -98,11 +98,11 @@ def check_theory(
         if progress:
             print(f"theory: {text}", file=sys.stderr, flush=True)
 
-    use_cache()
-    agents = train_agents(configs, points=effort.points, say=say)
     setup = Setup(task, chosen, configs[0].total_steps, alpha, init_policy, effort)
-    with jax.enable_x64(True):
-        findings = check_agents(agents, setup, say)
+    with own_settings():
+        agents = train_agents(configs, points=effort.points, say=say)
+        with jax.enable_x64(True):
+            findings = check_agents(agents, setup, say)
     say("writing the report")
     files = _write(findings, directory)
     return TheoryReport(findings, tuple(files), sentences(findings), TerminalSummary(findings))

@@ -24,8 +24,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
     try:
-        # What the task is made of may lie beside the program that was started, not here.
-        sys.path[:] = dict.fromkeys([*connection.recv(), *sys.path])
+        # What the task is made of may lie beside the program that was started, not here. The
+        # working directory goes last, so that nothing in it stands in for a module.
+        sys.path[:] = dict.fromkeys([*connection.recv(), *sys.path, os.getcwd()])
         task, seeds, name, registered = cloudpickle.loads(connection.recv_bytes())
         register(registered)
         try:

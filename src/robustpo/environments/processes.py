@@ -172,7 +172,13 @@ class _Worker:
         content = pickled((task, seeds, self.name, known), self.name)
         self.connection, theirs = Pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "robustpo.environments.process_worker", str(theirs.fileno())],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "robustpo.environments.process_worker",
+                str(theirs.fileno()),
+            ],
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(),),
             env=os.environ | ONE_THREAD,

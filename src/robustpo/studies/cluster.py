@@ -18,7 +18,7 @@ from robustpo.files import one_line
 from robustpo.studies.cluster_connection import connected, require_room
 from robustpo.studies.cluster_mailbox import Mailbox
 from robustpo.studies.cluster_worker import Job, WorkerDied, train
-from robustpo.studies.local import OnEvent, Shard, pass_on, report_lost
+from robustpo.studies.local import OnEvent, Shard, report_lost
 from robustpo.writing import make_directory, write_atomically
 
 # How often a shard is tried again after its worker or node has died.
@@ -132,7 +132,7 @@ def _follow(
             ended, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
             for index, event in ray.get(mailbox.listen.remote(heard)):
                 heard += 1
-                pass_on(shards[index], event, on_event)
+                on_event(event, shards[index].directory_of(event))
             for task in ended:
                 index, reason = running.pop(task), _reason(task)
                 if reason and not interrupted:

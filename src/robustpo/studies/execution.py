@@ -14,16 +14,16 @@ from robustpo.config import RunConfig
 from robustpo.environments import catalog
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import look, resolve
-from robustpo.errors import ConfigError, TrainingError
+from robustpo.errors import ConfigError
 from robustpo.studies.grid import pack
 from robustpo.studies.interruption import interruptible, stopping
 from robustpo.studies.local import Event, OnEvent, Shard, run_shards
 from robustpo.studies.locks import RunLocks, allow_open_files
 from robustpo.studies.preflight import check_bounds, check_policies, starting_notes
 from robustpo.studies.recorded_environments import RecordedEnvironments
-from robustpo.studies.standing import State, check_writable, examine
+from robustpo.studies.standing import State, check_writable, examine, require_done
 from robustpo.studies.watch import Watch
-from robustpo.training.cores import available_cores
+from robustpo.training.limits import default_workers
 from robustpo.training.record import run_directory, set_aside
 from robustpo.training.tracking import make_tracker
 from robustpo.validation import require_count
@@ -105,12 +105,13 @@ def execute(
         notes: what is to be said of the request before it starts.
 
     Returns:
-        The directory of each run.
+        The directory of each run; all of them are done.
 
     Raises:
         ConfigError: before anything is compiled or written.
         KeyboardInterrupt: after an orderly stop; what was recorded is kept.
-        TrainingError: if every run failed, or a worker died before its runs were finished.
+        UnfinishedError: if a run has failed, now or before, or is missing; the others are done.
+        TrainingError: if a simulator fails in this process.
     """
     if constructor is not None and execution.ray is not None:
         raise ConfigError(
@@ -120,25 +121,25 @@ def execute(
     directories = {config: run_directory(execution.out, config) for config in configs}
     states = examine(directories, fresh=execution.fresh)
     environments = RecordedEnvironments(
-        {c: directories[c] for c, s in states.items() if s.finished or s.step is not None}
+        {c: directories[c] for c, s in states.items() if not s.pending or s.step is not None}
     )
     specs = _resolve(states, environments, constructor)
     tracker = make_tracker(execution.track)
     check_bounds(configs, specs)
     check_policies(configs, specs)
     check_writable(execution.out)
-    needed = not all(state.finished for state in states.values())
+    needed = any(state.pending for state in states.values())
     with (
         interruptible(),
-        _workers(execution, needed) as workers,
+        _workers(execution, needed) as (workers, bounded),
         RunLocks(_say if execution.progress else _nothing) as locks,
     ):
-        pending = [config for config in configs if not states[config].finished]
+        pending = [config for config in configs if states[config].pending]
         allow_open_files(len(pending))
         locks.acquire((directories[config] for config in pending), execution.out)
         # Again: whoever held a lock may have finished the run meanwhile.
         states = examine(directories, fresh=execution.fresh)
-        pending = [config for config in configs if not states[config].finished]
+        pending = [config for config in configs if states[config].pending]
         accepted()
         shards = [
             Shard(
@@ -171,6 +172,8 @@ def execute(
             begin = starting_notes(configs, specs, states, fresh=execution.fresh, workers=here)
             for text in [*notes, *environments.news(), *begin]:
                 watch.note(text)
+            if bounded and len(pending) > 1:
+                watch.note(bounded)
             for config in pending:
                 if states[config].stale:
                     set_aside(directories[config])
@@ -187,12 +190,7 @@ def execute(
                 interrupted = _run_there(shards, options, on_event, workers, execution)
     if interrupted:
         raise interrupted
-    if pending and len(watch.failed) == len(pending):
-        raise TrainingError(f"every run failed; the first: {watch.failed[0]}")
-    if watch.lost:
-        raise TrainingError(
-            f"{watch.lost} of {len(configs)} runs did not finish; the same command goes on"
-        )
+    require_done(directories, watch.lost)
     return list(directories.values())
 
 
@@ -206,7 +204,7 @@ def _resolve(
     What nothing is left to train of is not made by any worker, so it is held against its records
     here, as is a catalogued task, which need not be made.
     """
-    unfinished = {config.task for config, state in states.items() if not state.finished}
+    unfinished = {config.task for config, state in states.items() if state.pending}
     specs = {}
     for task in dict.fromkeys(config.task for config in states):
         if task in unfinished and catalog.find(task) is None:
@@ -218,17 +216,20 @@ def _resolve(
 
 
 @contextlib.contextmanager
-def _workers(execution: Execution, needed: bool) -> Iterator[int]:
-    """Yield how many processes train at once; inside, Ray is connected if it is what trains."""
+def _workers(execution: Execution, needed: bool) -> Iterator[tuple[int, str | None]]:
+    """Yield how many processes train at once, and what a person should know of their number.
+
+    Inside, Ray is connected if it is what trains.
+    """
     if execution.ray is None or not needed:
-        yield execution.workers or available_cores()
+        yield (execution.workers, None) if execution.workers else default_workers()
         return
     from robustpo.studies.cluster_connection import connected, require_room, slots
 
     asked = (_cpus(execution), execution.gpus)
     with connected(execution.ray) as started:
         require_room(*asked, started=started)
-        yield execution.workers or slots(*asked)
+        yield execution.workers or slots(*asked), None
 
 
 def _run_there(

@@ -1,7 +1,8 @@
 """One process at a time writes to a run: a lock per run that the system drops with its holders.
 
 The lock belongs to an open file. The parent opens it and its workers inherit it, so that a run is
-free again only when the last process that writes to it has ended, however it ended.
+free again only when the last process that writes to it has ended, however it ended. What an
+environment starts writes to no run and does not get it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from robustpo.errors import ConfigError, StorageError
 from robustpo.files import one_line, open_regular, parse_json
+from robustpo.training.descriptors import forget, keep_from_children
 from robustpo.writing import make_directory, open_own, remove_directories
 
 # How long to wait for workers whose parent has died and who finish their last iteration.
@@ -66,6 +68,7 @@ class RunLocks:
             path = _lock_of(directory)
             try:
                 self._held[path] = self._take(path, directory, root)
+                keep_from_children([self._held[path].fileno()])
             except OSError as error:
                 raise StorageError(path, error) from error
 
@@ -168,6 +171,7 @@ def _release(path: Path, file: Any) -> None:
     # Removed while it is held, so that nobody holds a lock that others cannot see.
     with contextlib.suppress(OSError):
         path.unlink()
+    forget(file.fileno())
     file.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from robustpo.config import RunConfig
@@ -10,7 +11,7 @@ from robustpo.errors import ConfigError
 from robustpo.policy import FAMILIES, Policy, load_policy
 from robustpo.shape import Shape
 from robustpo.studies.standing import State
-from robustpo.training.cores import available_cores
+from robustpo.training.limits import available_cores
 
 
 def check_bounds(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) -> None:
@@ -68,9 +69,13 @@ def starting_notes(
 ) -> list[str]:
     """Return what a person should know before it starts."""
     notes = [problem for state in states.values() for problem in state.problems]
-    finished = sum(state.finished for state in states.values())
-    if finished:
-        notes.append(f"{finished} of {len(configs)} runs are recorded already and are kept")
+    kept = Counter(state.run.state for state in states.values() if not state.pending)
+    if kept["done"]:
+        notes.append(f"{kept['done']} of {len(configs)} runs are recorded already and are kept")
+    if kept["failed"]:
+        notes.append(
+            f"{kept['failed']} of {len(configs)} runs have failed before and are kept as they are"
+        )
     steps = [state.step for state in states.values() if state.step is not None]
     if steps:
         where = " to ".join(f"{step:,}" for step in sorted({min(steps), max(steps)}))

@@ -31,15 +31,17 @@ from robustpo.studies.run_files import (
     read_metrics,
     read_object,
 )
-from robustpo.training.record import CONFIG_FILE, RESULT_FILE
+from robustpo.studies.run_state import COMPLETED, FAILED, state_of
+from robustpo.training.record import CONFIG_FILE
 
 logger = logging.getLogger(__name__)
 
 # A task's id may have slashes, so runs lie at different depths; no deeper than this below `root`.
 MAX_DEPTH = 32
 
-COMPLETED = "completed"
 INCOMPLETE = "incomplete"
+# What a summary calls the states in which a run has ended.
+STATUSES = {"done": COMPLETED, "failed": FAILED}
 
 RUN_SCHEMA: dict[str, pl.DataType] = {
     "task": pl.String(),
@@ -180,8 +182,9 @@ def load_summary(directory: str | os.PathLike[str]) -> pl.DataFrame:
 
     Returns:
         One row per run with the columns of `SUMMARY_SCHEMA`, ordered by task, variant and seed.
-        `status` is what `result.json` says, or `incomplete` (running or interrupted) without one;
-        then `episodes`, `steps` and `seconds` are those of the last recorded row.
+        `status` is `completed` (all steps are made), `failed` (the agent diverged) or `incomplete`
+        (running, stopped, or without a result that can be read); then `episodes`, `steps` and
+        `seconds` are those of the last recorded row.
 
     Raises:
         ConfigError: if the directory does not exist.
@@ -259,22 +262,16 @@ def _read_run(path: Path) -> Run | None:
 
 
 def _summarize(run: Run) -> dict[str, Any]:
-    result = None
-    if os.path.lexists(run.path / RESULT_FILE):
-        result = read_object(run.path / RESULT_FILE)
-        if result is None:
-            logger.warning("%s cannot be read; the run counts as incomplete", run.path)
-    if result is None:
+    state = state_of(run.path, run.total_steps)
+    if state.reason and not state.ended:
+        logger.warning("%s: %s; the run counts as incomplete", run.path, state.reason)
+    result = state.result
+    if not state.ended:
         last = read_metrics(run.path).tail(1).to_dicts()
         progress = last[0] if last else {}
-        result = {
-            "status": INCOMPLETE,
-            "episodes": progress.get("episodes"),
-            "steps": progress.get("step"),
-            "seconds": progress.get("seconds"),
-        }
+        result = progress | {"steps": progress.get("step")}
     return run.labels() | {
-        "status": as_text(result.get("status")) or INCOMPLETE,
+        "status": STATUSES.get(state.state, INCOMPLETE),
         "final_return": as_float(result.get("final_return")),
         "episodes": as_int(result.get("episodes")),
         "steps": as_int(result.get("steps")),

@@ -221,8 +221,8 @@ def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(data))
 
 
-def existing_state(directory: Path, config: RunConfig) -> str:
-    """Say what a directory holds of this run: `absent`, `incomplete` or `finished`.
+def holds_run(directory: Path, config: RunConfig) -> bool:
+    """Whether a directory holds a record of this run, however far; False if nothing is there.
 
     Raises:
         ConfigError: if it holds another experiment, something that is no run at all, or is a link.
@@ -231,9 +231,9 @@ def existing_state(directory: Path, config: RunConfig) -> str:
     # A process that was killed while it wrote the first file leaves a part of it.
     try:
         if all(map(is_partial, os.listdir(directory))):
-            return "absent"
+            return False
     except FileNotFoundError:
-        return "absent"
+        return False
     except OSError as error:
         raise ConfigError(
             f"{directory} cannot be read ({error.strerror}); choose another --out"
@@ -252,7 +252,7 @@ def existing_state(directory: Path, config: RunConfig) -> str:
             f"({_difference(_with_defaults(identity), wanted)}); "
             "choose another --out, or --fresh to move it aside"
         )
-    return "finished" if (directory / RESULT_FILE).exists() else "incomplete"
+    return True
 
 
 def _with_defaults(identity: Any) -> Any:

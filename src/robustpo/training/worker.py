@@ -3,7 +3,8 @@
 It reads one line from standard input, the shard. After that, another line or the end of the input
 (the parent has died) stops training after the running iteration, with everything kept; a shard
 that is `leashed`, because its parent's death lets it be trained elsewhere, ends at once. Events go
-to the original standard output; whatever a simulator prints goes to standard error.
+to the original standard output; whatever a simulator prints goes to standard error, and it reads
+nothing. How the worker ended says little: what a run has come to stands in its record.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from robustpo.config import RunConfig
 from robustpo.environments import watchdog
@@ -25,11 +27,16 @@ from robustpo.environments.base import Environment
 from robustpo.environments.fingerprint import fingerprint
 from robustpo.environments.pickling import register
 from robustpo.errors import EnvironmentMismatch, RobustpoError
-from robustpo.training.cores import claim_core
+from robustpo.files import one_line
+from robustpo.training.cores import claim_core, share_no_core
+from robustpo.training.descriptors import keep_from_children
 from robustpo.training.record import RunRecord, config_from_identity
 from robustpo.training.surroundings import Surroundings, recorded, require_one
 
+PARENT = os.getppid()
 PR_SET_PDEATHSIG = 1
+# As a shell says of a program that SIGTERM has ended.
+TERMINATED = 128 + signal.SIGTERM
 
 
 def train_shard(
@@ -62,32 +69,32 @@ def train_shard(
         EnvironmentMismatch: before anything is written, if the environment is not that of the runs
             beside which these are to stand.
     """
-    from robustpo.training.compilation import use_cache
+    from robustpo.training.compilation import own_settings
     from robustpo.training.estimate import seconds_per_step
     from robustpo.training.trainer import Trainer, make_simulators
 
-    use_cache()
     watchdog.limit(step_timeout)
     task = constructor or configs[0].task
-    estimated = seconds_per_step(configs[0], len(configs), task, env_processes)
-    if estimated is not None:
-        emit({"kind": "estimate", "seconds_per_step": estimated})
-    environment = make_simulators(configs, task, env_processes)
-    found = {**_look(environment, task), "command": errand.get("command", "")}
-    notes = _require_known(configs[0].task, found, directories, errand)
-    about = {"task": configs[0].task, "where": str(directories[0])}
-    emit({"kind": "environment", "environment": found, "notes": notes, **about})
-    records = [RunRecord(d, c, found) for d, c in zip(directories, configs, strict=True)]
-    Trainer(
-        configs,
-        records=records,
-        emit=emit,
-        should_stop=should_stop,
-        constructor=constructor,
-        checkpoint_every=checkpoint_every,
-        env_processes=env_processes,
-        environment=environment,
-    ).run()
+    with own_settings():
+        estimated = seconds_per_step(configs[0], len(configs), task, env_processes)
+        if estimated is not None:
+            emit({"kind": "estimate", "seconds_per_step": estimated})
+        environment = make_simulators(configs, task, env_processes)
+        found = {**_look(environment, task), "command": errand.get("command", "")}
+        notes = _require_known(configs[0].task, found, directories, errand)
+        about = {"task": configs[0].task, "where": str(directories[0])}
+        emit({"kind": "environment", "environment": found, "notes": notes, **about})
+        records = [RunRecord(d, c, found) for d, c in zip(directories, configs, strict=True)]
+        Trainer(
+            configs,
+            records=records,
+            emit=emit,
+            should_stop=should_stop,
+            constructor=constructor,
+            checkpoint_every=checkpoint_every,
+            env_processes=env_processes,
+            environment=environment,
+        ).run()
 
 
 def _look(environment: Environment, task: Any) -> dict[str, Any]:
@@ -110,15 +117,21 @@ def _require_known(
 
 def main() -> int:
     """Run the worker; return its exit code."""
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
-    shard = json.loads(sys.stdin.readline())
+    events, orders = _private_streams()
+    shard = json.loads(orders.readline())
+    keep_from_children([events.fileno(), orders.fileno(), *shard["locks"]])
     stop, begun = threading.Event(), threading.Event()
+    signals: list[int] = []
+
+    def terminate(number: int, _: Any) -> None:
+        signals.append(number)
+        stop.set()
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threading.Thread(target=_watch, args=(sys.stdin, stop, begun), daemon=True).start()
-    if shard["pin"]:
-        claim_core()
+    signal.signal(signal.SIGTERM, terminate)
+    threading.Thread(target=_watch, args=(orders, stop, begun), daemon=True).start()
+    if shard["pin"] and (claim := claim_core()):
+        share_no_core(claim)
     if shard.get("leashed"):
         _die_with_parent()
 
@@ -130,6 +143,16 @@ def main() -> int:
         except OSError:
             stop.set()
 
+    if error := _train(shard, emit, stop):
+        emit(error)
+        return 1
+    return TERMINATED if signals else 0
+
+
+def _train(
+    shard: dict[str, Any], emit: Callable[[dict[str, Any]], None], stop: threading.Event
+) -> dict[str, Any] | None:
+    """Train a shard; return the event of what went wrong, if anything did."""
     errand = shard.get("errand", {})
     try:
         register(errand.get("registration"))
@@ -144,12 +167,28 @@ def main() -> int:
             errand=errand,
         )
     except EnvironmentMismatch as error:
-        emit({"kind": "refused", "text": str(error)})
-        return 2
+        return {"kind": "refused", "text": str(error)}
     except RobustpoError as error:
-        emit({"kind": "error", "text": str(error)})
-        return 1
-    return 0
+        text = str(error)
+    except SystemExit as error:
+        text = f"its environment asked to end the process (sys.exit({error.code!r}))"
+    except Exception as error:
+        traceback.print_exc()
+        text = f"{type(error).__name__}: {one_line(error)}"
+    else:
+        return None
+    return {"kind": "error", "text": text}
+
+
+def _private_streams() -> tuple[TextIO, TextIO]:
+    """Return where events go and where orders come from, out of the reach of simulators."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    orders = os.fdopen(os.dup(0), encoding="utf-8")
+    os.dup2(2, 1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return events, orders
 
 
 def _die_with_parent() -> None:
@@ -163,11 +202,17 @@ def _watch(stream: TextIO, stop: threading.Event, begun: threading.Event) -> Non
     stop.set()
     # A compilation cannot be interrupted and there is nothing yet that would have to be kept.
     if not begun.is_set():
-        os._exit(0)
+        _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process at once: threads of simulators may outlive the interpreter's teardown."""
+    sys.stderr.flush()
+    # The parent kills what an environment has left running; if it has died, nobody else does.
+    if os.getppid() != PARENT and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    # Daemon threads of simulators may outlive the interpreter's teardown; all is written by now.
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)
+    _leave(main())
