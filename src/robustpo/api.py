@@ -191,6 +191,8 @@ def evaluate(
     run: str | os.PathLike[str],
     *,
     episodes: int = 100,
+    max_steps: int | None = None,
+    envs: int | None = None,
     stochastic: bool = False,
     best: bool = False,
     seed: int = 0,
@@ -201,6 +203,10 @@ def evaluate(
     Args:
         run: directory of a run, or a policy file.
         episodes: whole episodes to run.
+        max_steps: steps after which an episode is cut that goes on; by default 10,000, or the
+            task's own time limit if that is longer. The result says how many were (`cut`).
+        envs: environments side by side; by default one per episode, but no more than 20. A
+            simulator that exists once takes 1.
         stochastic: samples instead of the deterministic mode.
         best: the best policy of the evaluations made during training, instead of the last.
         seed: seed of simulators and samples; never a training run's.
@@ -221,6 +227,8 @@ def evaluate(
         episodes=episodes,
         deterministic=not stochastic,
         seed=seed,
+        max_steps=max_steps,
+        envs=envs,
     )
 
 
@@ -241,7 +249,7 @@ def record(
         run: directory of a run, or a policy file.
         out: the film, `.mp4` or `.mkv`; it runs as fast as the simulated world.
         episodes: whole episodes, one after the other.
-        max_steps: steps after which an episode is cut, or None.
+        max_steps: as in `evaluate`.
         stochastic: samples instead of the deterministic mode.
         best: as in `evaluate`.
         seed: seed of the simulator and of the samples.

@@ -13,6 +13,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robustpo.cli_options import ExecutionOptions
+from robustpo.cli_streams import prints_on_stderr
 from robustpo.errors import ConfigError
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
@@ -126,7 +127,8 @@ class Run:
         execution = Execution(**dataclasses.asdict(self.run))
         print(f"{asked.name}: {len(configs)} runs", file=sys.stderr)
         save_manifest(out, study)
-        execute(configs, execution)
+        with prints_on_stderr():
+            execute(configs, execution)
         return Report(self.name, out)() if self.report else 0
 
 
@@ -230,7 +232,8 @@ def _recorded(name: str, out: Path) -> Study:
 def _expectation(configs: list, workers: int) -> str:
     from robustpo.studies.forecast import forecast
 
-    found = forecast(configs, workers, lambda task: print(f"measuring {task}", file=sys.stderr))
+    with prints_on_stderr():
+        found = forecast(configs, workers, lambda task: print(f"measuring {task}", file=sys.stderr))
     count = "1 worker" if workers == 1 else f"{workers} workers"
     text = f"about {format_duration(found.seconds)} of training with {count} here"
     if found.unknown:

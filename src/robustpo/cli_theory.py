@@ -8,6 +8,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from robustpo.cli_streams import prints_on_stderr
+
 
 @dataclass(frozen=True)
 class Theory:
@@ -34,14 +36,15 @@ class Theory:
 
         from robustpo.analysis.theory import check_theory
 
-        report = check_theory(
-            self.task,
-            seeds=self.seeds,
-            steps=self.steps,
-            alpha=self.alpha,
-            init_policy=self.init_policy,
-            out=self.out,
-        )
+        with prints_on_stderr():
+            report = check_theory(
+                self.task,
+                seeds=self.seeds,
+                steps=self.steps,
+                alpha=self.alpha,
+                init_policy=self.init_policy,
+                out=self.out,
+            )
         Console(highlight=False).print(report.terminal)
         print("\nwritten:")
         for file in report.files:

@@ -15,6 +15,7 @@ import gymnasium
 from robustpo.environments import catalog
 from robustpo.environments.availability import require_extra
 from robustpo.environments.entry import Entry
+from robustpo.environments.fence import Fence, describe, importing, is_stop, one_line
 from robustpo.errors import ConfigError
 
 # Forces the benchmark's own implementation of a task that the catalog would run in EnvPool.
@@ -52,15 +53,7 @@ def construct(name: str, constructor: Callable[[], Any]) -> Any:
     Raises:
         ConfigError: if it raises.
     """
-    try:
-        return constructor()
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"task {name!r} could not be made: its constructor raised "
-            f"{type(error).__name__}: {one_line(error)}"
-        ) from error
+    return Fence(name).construct(constructor)
 
 
 def load_source(entry: Entry) -> Callable[..., Any]:
@@ -98,12 +91,6 @@ def unknown_task(task: str) -> ConfigError:
     return ConfigError(f"unknown task {task!r}{guess} `robustpo envs` lists all")
 
 
-def one_line(value: object, limit: int = 200) -> str:
-    """Write `value` on one line of at most `limit` characters."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def _by_name(task_id: str, task: str) -> Callable[[], Any]:
     entry = catalog.find(task_id)
     if entry and entry.suite == "DeepMind Control":
@@ -137,11 +124,14 @@ def _registered(task_id: str, task: str) -> Callable[[], Any]:
 
 def _import(name: str, task: str) -> types.ModuleType:
     try:
-        return _import_from_here(name)
-    except Exception as error:
+        with importing():
+            return _import_from_here(name)
+    except BaseException as error:
+        if is_stop(error):
+            raise
         raise ConfigError(
-            f"task {task!r}: module {name!r} could not be imported ({type(error).__name__}: "
-            f"{one_line(error)}); check its name, or put its folder on PYTHONPATH"
+            f"task {task!r}: module {name!r} could not be imported ({describe(error)}); "
+            "check its name, or put its folder on PYTHONPATH"
         ) from error
 
 

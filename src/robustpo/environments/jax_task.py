@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PyTree, UInt32
 
 from robustpo.environments.base import HostEnvironment, Step, TaskSpec, TracedEnvironment
+from robustpo.environments.fence import Fence, is_stop
+from robustpo.environments.fence import describe as describe_error
 from robustpo.errors import ConfigError
 
 # XLA vectorises elementwise code in eights and rounds what is left over differently: carried in
@@ -135,6 +137,16 @@ class JaxEnvironment(TracedEnvironment):
         """Reset every environment; each call begins the first episodes anew."""
         return jax.jit(self._init)(jnp.asarray(self._keys))
 
+    def begin(
+        self, state: JaxEnvironmentState
+    ) -> tuple[JaxEnvironmentState, Float32[Array, "N O"]]:
+        """Leave the running episodes and begin the next ones; traceable."""
+        padded = _resize(state, _padded(self.num_envs))
+        episode = padded.episode + 1
+        task, obs = self._reset(padded.key, episode)
+        state = replace(padded, task=task, episode=episode, steps=jnp.zeros_like(padded.steps))
+        return _resize((state, obs), self.num_envs)
+
     def step(
         self, state: JaxEnvironmentState, action: Float32[Array, "N A"]
     ) -> tuple[JaxEnvironmentState, Step]:
@@ -188,12 +200,14 @@ class HostJaxEnvironment(HostEnvironment):
         self.num_envs = environment.num_envs
         self.autoreset = environment.autoreset
         self._init = environment.init
+        self._begin = jax.jit(environment.begin)
         self._step = jax.jit(environment.step)
         self._state: Any = None
 
     def reset(self) -> np.ndarray:
-        """Reset all environments; return observations `[N, O]` float32."""
-        self._state, obs = self._init()
+        """Reset all environments; a second call begins their next episodes."""
+        first = self._state is None
+        self._state, obs = self._init() if first else self._begin(self._state)
         return np.asarray(obs)
 
     def step(self, action: np.ndarray) -> Step:
@@ -209,20 +223,25 @@ def describe(task: JaxTask, name: str = "", suite: str = "Custom") -> TaskSpec:
         ConfigError: if they are not valid, or the task returns what they do not allow.
     """
     name = name or type(task).__qualname__
-    low, high = (tuple(float(x) for x in bounds) for bounds in (task.action_low, task.action_high))
+    with Fence(name).reading():
+        low, high = (tuple(map(float, bounds)) for bounds in (task.action_low, task.action_high))
+        size, limit = task.observation_size, task.episode_limit
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise ConfigError(
+            f"task {name!r} has observation_size={size!r}; expected a whole number of at least 1"
+        )
     if not low or len(low) != len(high) or not all(x < y for x, y in zip(low, high, strict=True)):
         raise ConfigError(
             f"task {name!r} has action_low={low} and action_high={high}; expected two tuples of "
             "one length, each low below its high"
         )
-    limit = task.episode_limit
     if limit is not None and (type(limit) is not int or limit < 1):
         raise ConfigError(
             f"task {name!r} has episode_limit={limit!r}; expected a whole number of at least 1, "
             "or None"
         )
     _require_shapes(task, name, len(low))
-    return TaskSpec(name, suite, task.observation_size, low, high, limit, "jax")
+    return TaskSpec(name, suite, int(size), low, high, limit, "jax")
 
 
 def _require_shapes(task: JaxTask, name: str, action_size: int) -> None:
@@ -236,11 +255,13 @@ def _require_shapes(task: JaxTask, name: str, action_size: int) -> None:
 
     try:
         state, obs, step = jax.eval_shape(trace, key, action)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        _ = step.obs.shape, obs.shape
+    except BaseException as error:
+        if is_stop(error):
+            raise
         raise ConfigError(
-            f"task {name!r} cannot be traced by JAX ({type(error).__name__}: {reason}); reset and "
-            "step have to be pure functions of arrays"
+            f"task {name!r} cannot be traced by JAX (it {describe_error(error)}); reset and step "
+            "have to be pure functions of arrays"
         ) from error
     expected = {
         "the observation of reset": (obs.shape, (task.observation_size,)),

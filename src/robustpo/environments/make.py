@@ -99,6 +99,7 @@ def _make(task: Task, env_seeds: Sequence[int], processes: int) -> Any:
         load_source,
         task_name,
     )
+    from robustpo.environments.fence import Fence
 
     entry = _catalogued(task)
     if entry is not None and entry.simulator == "mujoco":
@@ -111,8 +112,8 @@ def _make(task: Task, env_seeds: Sequence[int], processes: int) -> Any:
 
             suite = entry.suite if entry else "Custom"
             return JaxEnvironment(made, env_seeds, name=name, suite=suite)
-        if callable(close := getattr(made, "close", None)):
-            close()
+        if callable(getattr(made, "close", None)):
+            Fence(name).close(made)
     if processes:
         from robustpo.environments.processes import ProcessEnvironment
 

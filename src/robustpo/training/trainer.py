@@ -14,10 +14,10 @@ from jaxtyping import Array
 
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.config import RunConfig
-from robustpo.environments.base import Replayed
+from robustpo.environments.base import HostEnvironment, Replayed
 from robustpo.environments.make import make_environment
-from robustpo.errors import SimulatorError
-from robustpo.evaluation.evaluate import evaluate_policy
+from robustpo.errors import ConfigError, SimulatorError
+from robustpo.evaluation.evaluate import Stopped, evaluate_policy, make_evaluation
 from robustpo.policy import BEST_POLICY_FILE, Policy
 from robustpo.training.agent import Agent, Event
 from robustpo.training.checkpoint import Schedule
@@ -79,6 +79,7 @@ class Trainer:
         seeds = [seed for config in configs for seed in simulator_seeds(config)]
         self.environment = make_environment(self.task, seeds, processes=env_processes)
         self.spec = self.environment.spec
+        self._try_evaluation()
         self.agents = [
             Agent(config, record, self.spec)
             for config, record in zip(configs, records or [None] * len(configs), strict=True)
@@ -136,6 +137,29 @@ class Trainer:
         for index, agent in enumerate(self.agents):
             if agent.running:
                 self._finish(index, "interrupted", seconds)
+
+    def close(self) -> None:
+        """Release the simulators."""
+        if isinstance(self.environment, HostEnvironment):
+            self.environment.close()
+
+    def _try_evaluation(self) -> None:
+        """Make the environments of an evaluation once: what fails then would fail while training.
+
+        Raises:
+            ConfigError: if they cannot be made beside those that train.
+        """
+        evaluated = [config for config in self._configs if config.eval_every]
+        if not evaluated or self.spec.simulator == "envpool":
+            return
+        episodes = max(config.eval_episodes for config in evaluated)
+        try:
+            make_evaluation(self.task, episodes, seed=0).close()
+        except ConfigError as error:
+            self.close()
+            raise ConfigError(
+                f"no environments to evaluate in (--eval-every) beside those that train: {error}"
+            ) from error
 
     def _restore(self) -> None:
         """Put agents that have a checkpoint back to where they stood."""
@@ -278,9 +302,18 @@ class Trainer:
         """Write an agent's policy and, unless it was interrupted, its result."""
         agent = self.agents[index]
         agent.end(status, self._policy(index, moments), agent.seconds_before + seconds, error)
+        if status == "completed" and not agent.log.episodes:
+            self._emit(agent.event("note", text=self._no_episode(agent)))
         if status != "failed":
             final_return = agent.log.final_return
             self._emit(agent.event("finished", status=status, final_return=final_return))
+
+    def _no_episode(self, agent: Agent) -> str:
+        who = f"{agent.config.task}, {agent.config.variant}, seed {agent.config.settings.seed}"
+        return (
+            f"{who}: no episode ended within {agent.log.step:,} steps, so there is no return to "
+            "report; give the task a time limit, or train for longer"
+        )
 
     def _policy(self, index: int, moments: Any = None) -> Policy:
         population = self.population
@@ -301,9 +334,16 @@ class Trainer:
         if not agent.running or not every or step // every == (step - batch) // every:
             return
         policy = self._policy(index)
-        result = evaluate_policy(
-            policy, self.task, episodes=agent.config.eval_episodes, seed=agent.iteration - 1
-        )
+        try:
+            result = evaluate_policy(
+                policy,
+                self.task,
+                episodes=agent.config.eval_episodes,
+                seed=agent.iteration - 1,
+                should_stop=self._should_stop,
+            )
+        except Stopped:
+            return
         best = result.mean > agent.best_evaluation
         agent.best_evaluation = max(agent.best_evaluation, result.mean)
         if agent.record:

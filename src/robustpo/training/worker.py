@@ -57,12 +57,14 @@ def train_shard(
 
     use_cache()
     watchdog.limit(step_timeout)
+    # Before a simulator may change the directory.
+    directories = [directory.absolute() for directory in directories]
     task = constructor or configs[0].task
     estimated = seconds_per_step(configs[0], len(configs), task, env_processes)
     if estimated is not None:
         emit({"kind": "estimate", "seconds_per_step": estimated})
     records = [RunRecord(d, c) for d, c in zip(directories, configs, strict=True)]
-    Trainer(
+    trainer = Trainer(
         configs,
         records=records,
         emit=emit,
@@ -70,7 +72,11 @@ def train_shard(
         constructor=constructor,
         checkpoint_every=checkpoint_every,
         env_processes=env_processes,
-    ).run()
+    )
+    try:
+        trainer.run()
+    finally:
+        trainer.close()
 
 
 def main() -> int:

@@ -1,0 +1,133 @@
+"""What belongs to the process and not to a simulator, put back after calls that may change it.
+
+Simulators take Ctrl-C for themselves, move to the folder of their assets, compute in double
+precision, have NumPy raise, or silence standard error for good. The process is ours. What a
+simulator needs of this for itself, its directory and JAX's double precision, it is given again
+whenever it is called (`Apart`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+HANDLED = (signal.SIGINT, signal.SIGTERM)
+STREAMS = (1, 2)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """In what a simulator differs from the process around it.
+
+    Attributes:
+        directory: its own working directory, or None.
+        double: whether it computes with JAX in double precision.
+    """
+
+    directory: str | None = None
+    double: bool = False
+
+    def __bool__(self) -> bool:
+        return self.directory is not None or self.double
+
+    def joined(self, later: Apart) -> Apart:
+        """Return what holds after a later call has changed something again."""
+        return Apart(later.directory or self.directory, later.double or self.double)
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Give the simulator its own while it is called."""
+        with contextlib.ExitStack() as stack:
+            if self.directory is not None:
+                stack.enter_context(_in_directory(self.directory))
+            if self.double:
+                import jax
+
+                stack.enter_context(jax.enable_x64(True))
+            yield
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """What stood before a call: signal handlers, working directory, precision, NumPy's errors."""
+
+    handlers: dict[int, Any]
+    directory: str | None
+    double: bool
+    errors: dict[str, Any]
+
+    @classmethod
+    def now(cls) -> ProcessState:
+        """Take down what stands now; about two microseconds."""
+        # Handlers belong to the main thread; one that Python did not set (None) cannot be put back.
+        main = threading.current_thread() is threading.main_thread()
+        handlers = {int(n): signal.getsignal(n) for n in HANDLED} if main else {}
+        return cls(handlers, _directory(), _double(), dict(np.geterr()))
+
+    def restore(self) -> Apart:
+        """Put it back; return what a simulator has changed for itself."""
+        for number, handler in self.handlers.items():
+            # Without asking: C may have taken the signal without Python's knowledge.
+            if handler is not None:
+                signal.signal(number, handler)
+        np.seterr(**self.errors)
+        moved = _directory()
+        if moved == self.directory or self.directory is None:
+            moved = None
+        else:
+            os.chdir(self.directory)
+        double = _double() and not self.double
+        if double:
+            sys.modules["jax"].config.update("jax_enable_x64", False)
+        return Apart(moved, double)
+
+
+@contextlib.contextmanager
+def kept_streams() -> Iterator[None]:
+    """Put standard output, standard error and the filters of warnings back, whatever is done."""
+    saved = {}
+    for number in STREAMS:
+        with contextlib.suppress(OSError):
+            saved[number] = os.dup(number)
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        for number, copy in saved.items():
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+def _double() -> bool:
+    # Whoever has not imported JAX has not changed it either, and nobody else should import it.
+    config: Any = getattr(sys.modules.get("jax"), "config", None)
+    return bool(getattr(config, "jax_enable_x64", False))
+
+
+def _directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        # It was removed.
+        return None
+
+
+@contextlib.contextmanager
+def _in_directory(directory: str) -> Iterator[None]:
+    before = _directory()
+    with contextlib.suppress(OSError):
+        os.chdir(directory)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.chdir(before)
