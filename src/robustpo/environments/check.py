@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from robustpo.diagnosis.finding import Finding
-from robustpo.environments.base import TaskSpec
+from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
 from robustpo.environments.check_walk import SEED, STEPS, Walk, random_actions
 from robustpo.environments.check_walk import walk as take_walk
 from robustpo.environments.constructors import find_constructor, task_name
@@ -19,8 +19,6 @@ from robustpo.environments.make import is_jax_task
 from robustpo.errors import ConfigError
 
 LARGE_REWARD = 1e4
-# The largest number of float32 is 3.4e38, and squares of rewards are summed.
-OVERFLOWING_REWARD = 1e17
 SLOW = 500.0
 
 

@@ -41,6 +41,7 @@ def walk(fence: Fence, env: Any, spec: TaskSpec) -> Walk:
             largest = max(largest, abs(reward))
             if terminated or truncated:
                 ends += 1
+                _observation(env.observation_space, obs)
                 obs = _reset(fence, env)
     except _Wrong as wrong:
         return Walk(Finding("fail", wrong.detail, wrong.advice, name=name), np.array([]))
@@ -74,8 +75,11 @@ def _step(fence: Fence, env: Any, action: np.ndarray) -> tuple[Any, float, bool,
         with fence.step:
             answer = env.step(action.reshape(space.shape).astype(space.dtype))
     except SimulatorError as error:
-        detail = f"step({action.tolist()}) {describe(error.__cause__ or error)}"
-        raise _Wrong(detail, "accept every action of the action space") from error
+        cause = error.__cause__ or error
+        advice = "accept every action of the action space"
+        if isinstance(cause, SystemExit):
+            advice = "raise an error or end the episode instead; sys.exit is for programs"
+        raise _Wrong(f"step({action.tolist()}) {describe(cause)}", advice) from error
     if not (isinstance(answer, tuple) and len(answer) == 5):
         detail = f"step returns {len(answer) if isinstance(answer, tuple) else 1} things, not 5"
         advice = "return (observation, reward, terminated, truncated, information)"
@@ -102,6 +106,8 @@ def _number(reward: Any) -> float:
 
 def _observation(space: spaces.Space, obs: Any) -> np.ndarray:
     """Return an observation as it is learned from, or raise what is wrong with it."""
+    if obs is None:
+        raise _Wrong("an observation is None", "return one at every end of an episode too")
     try:
         flat = np.asarray(spaces.flatten(space, obs), np.float64)
     except Exception as error:

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from robustpo.environments.process_state import Apart, ProcessState, kept_streams
+from robustpo.environments.process_state import (
+    Apart,
+    ProcessState,
+    SignalHandlers,
+    kept_streams,
+)
 from robustpo.environments.watchdog import about_to_call
 from robustpo.errors import ConfigError, SimulatorError
 
+SECONDS_BETWEEN_LOOKS = 1.0
+
 # In what the simulators of modules imported so far differ from the process.
 _imported = Apart()
+_NOTHING = contextlib.nullcontext()
 
 
 class WrongAnswer(Exception):
@@ -39,6 +48,8 @@ class Fence:
         self.task, self.index = task, index
         self._who = f"task {task!r}" + ("" if seed is None else f", simulator seed {seed}")
         self._apart = _imported
+        self._handlers = SignalHandlers()
+        self._looked = float("-inf")
         self.step = _Step(self)
 
     def construct(self, constructor: Callable[[], Any]) -> Any:
@@ -62,6 +73,7 @@ class Fence:
             ) from error
         finally:
             self._apart = self._apart.joined(before.restore())
+            self._handlers.restore()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -92,12 +104,22 @@ class Fence:
         about_to_call()
         before = ProcessState.now()
         try:
-            with self._apart.inside():
+            with self._apart.inside() if self._apart else _NOTHING:
                 yield
         except BaseException as error:
             self.failed(name, error)
         finally:
-            self._apart = self._apart.joined(before.restore())
+            self._put_back(before)
+
+    def _put_back(self, before: ProcessState) -> None:
+        """Put the process back as it was before a call."""
+        if changed := before.restore():
+            self._apart = self._apart.joined(changed)
+        # Not after every reset of short episodes: this one takes ten microseconds.
+        now = time.monotonic()
+        if now - self._looked > SECONDS_BETWEEN_LOOKS:
+            self._handlers.restore()
+            self._looked = now
 
     def close(self, env: Any) -> str | None:
         """Close an environment; return what went wrong, which is no reason to stop anything."""
@@ -143,12 +165,13 @@ class _Step:
 def importing() -> Iterator[None]:
     """Import a module of the user's, which may change the process as its simulator would."""
     global _imported
-    before = ProcessState.now()
+    before, handlers = ProcessState.now(), SignalHandlers()
     try:
         with kept_streams():
             yield
     finally:
         _imported = _imported.joined(before.restore())
+        handlers.restore()
 
 
 def is_stop(error: BaseException) -> bool:

@@ -56,7 +56,7 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         self._envs: list[gymnasium.Env] = []
         try:
             for fence in self._fences:
-                self._envs.append(_build(fence, constructor))
+                self._envs.append(self._make_next(fence, constructor))
             self._require_alike()
             with self._fences[0].reading():
                 self.spec = describe_task(self._name, task, self._envs[0])
@@ -69,6 +69,18 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         self._ended = np.zeros(self.num_envs, dtype=bool)
         # First observations of episodes that environments have begun by themselves.
         self._begun: dict[int, np.ndarray] = {}
+
+    def _make_next(self, fence: Fence, constructor: Callable[[], Any]) -> gymnasium.Env:
+        """Construct one more environment, or say in one line why it will not do."""
+        try:
+            return prepare(fence, fence.construct(constructor))
+        except ConfigError as error:
+            if not self._envs:
+                raise
+            raise ConfigError(
+                f"{error}; {len(self._envs)} had been made before it: if no more can exist at one "
+                "time, ask for fewer (evaluate --envs 1; train one seed and --num-envs 1)"
+            ) from error
 
     def reset(self) -> np.ndarray:
         """Reset all environments; a second call begins the next episodes of the same streams.
@@ -234,11 +246,6 @@ def inspect(task: Task, made: object) -> TaskSpec:
             return describe_task(name, task, env)
     finally:
         fence.close(env)
-
-
-def _build(fence: Fence, constructor: Callable[[], gymnasium.Env]) -> gymnasium.Env:
-    """Construct one environment with a flat observation, or say in one line why it will not do."""
-    return prepare(fence, fence.construct(constructor))
 
 
 def prepare(fence: Fence, made: object) -> gymnasium.Env:

@@ -58,28 +58,21 @@ class Apart:
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What stood before a call: signal handlers, working directory, precision, NumPy's errors."""
+    """What stood before a call, but for signal handlers: directory, precision, NumPy's errors."""
 
-    handlers: dict[int, Any]
     directory: str | None
     double: bool
     errors: dict[str, Any]
 
     @classmethod
     def now(cls) -> ProcessState:
-        """Take down what stands now; about two microseconds."""
-        # Handlers belong to the main thread; one that Python did not set (None) cannot be put back.
-        main = threading.current_thread() is threading.main_thread()
-        handlers = {int(n): signal.getsignal(n) for n in HANDLED} if main else {}
-        return cls(handlers, _directory(), _double(), dict(np.geterr()))
+        """Take down what stands now; it takes about a microsecond."""
+        return cls(_directory(), _double(), dict(np.geterr()))
 
     def restore(self) -> Apart:
         """Put it back; return what a simulator has changed for itself."""
-        for number, handler in self.handlers.items():
-            # Without asking: C may have taken the signal without Python's knowledge.
-            if handler is not None:
-                signal.signal(number, handler)
-        np.seterr(**self.errors)
+        if np.geterr() != self.errors:
+            np.seterr(**self.errors)
         moved = _directory()
         if moved == self.directory or self.directory is None:
             moved = None
@@ -89,6 +82,21 @@ class ProcessState:
         if double:
             sys.modules["jax"].config.update("jax_enable_x64", False)
         return Apart(moved, double)
+
+
+class SignalHandlers:
+    """Our handlers of Ctrl-C and SIGTERM, as they stand now."""
+
+    def __init__(self) -> None:
+        # Handlers belong to the main thread; one that Python did not set (None) cannot be put back.
+        main = threading.current_thread() is threading.main_thread()
+        self._handlers = {int(n): signal.getsignal(n) for n in HANDLED} if main else {}
+
+    def restore(self) -> None:
+        """Put them back; without asking, since C may have taken a signal unknown to Python."""
+        for number, handler in self._handlers.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager

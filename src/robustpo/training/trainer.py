@@ -16,6 +16,7 @@ from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.config import RunConfig
 from robustpo.environments.base import HostEnvironment, Replayed
 from robustpo.environments.make import make_environment
+from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError, SimulatorError
 from robustpo.evaluation.evaluate import Stopped, evaluate_policy, make_evaluation
 from robustpo.policy import BEST_POLICY_FILE, Policy
@@ -141,7 +142,8 @@ class Trainer:
     def close(self) -> None:
         """Release the simulators."""
         if isinstance(self.environment, HostEnvironment):
-            self.environment.close()
+            with watching():
+                self.environment.close()
 
     def _try_evaluation(self) -> None:
         """Make the environments of an evaluation once: what fails then would fail while training.
@@ -158,7 +160,8 @@ class Trainer:
         except ConfigError as error:
             self.close()
             raise ConfigError(
-                f"no environments to evaluate in (--eval-every) beside those that train: {error}"
+                "no environments to evaluate in (--eval-every) can be made beside those that "
+                f"train, evaluate afterwards instead: {error}"
             ) from error
 
     def _restore(self) -> None:
@@ -261,7 +264,8 @@ class Trainer:
         """Record one agent's iteration; end it if it has failed or is done."""
         agent = self.agents[index]
         rows = rollout.transitions
-        fault = agent.find_fault(np.asarray(rows.fault)[index], metrics)
+        returns = np.asarray(rows.episode_return)[index]
+        fault = agent.find_fault(np.asarray(rows.fault)[index], metrics, returns)
         if fault:
             self._fail(index, fault, moments, seconds)
             return
@@ -270,7 +274,7 @@ class Trainer:
         ended = valid & (np.asarray(rows.terminated)[index] | np.asarray(rows.truncated)[index])
         agent.log.add(
             int(valid.sum()),
-            np.asarray(rows.episode_return)[index][ended].tolist(),
+            returns[ended].tolist(),
             np.asarray(rows.episode_length)[index][ended].tolist(),
             metrics,
         )
