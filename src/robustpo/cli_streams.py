@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-SECONDS_TO_END = 5.0
+SECONDS_TO_END = 2.0
 
 
 @contextlib.contextmanager

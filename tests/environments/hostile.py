@@ -35,7 +35,7 @@ class Slide(gymnasium.Env):
         return self.x.copy(), 1.0, False, self.t >= self.limit, {}
 
     def render(self):
-        return np.full((16, 20, 3), 10 * self.t, np.uint8)
+        return np.full((16, 20, 3), 10 * self.t % 250, np.uint8)
 
 
 class Endless(Slide):
