@@ -73,7 +73,7 @@ def train(
             `init_policy`.
 
     Returns:
-        The directory of each run, in the order of the seeds.
+        The directory of each run, in the order of the seeds; absolute if `task` is a function.
 
     Raises:
         ConfigError: if the request cannot be carried out as written; nothing has been done then.
@@ -89,7 +89,7 @@ def train(
         make_grid(_name(task), [method], _seeds(seeds), steps=steps, **options),
         task,
         Execution(
-            Path(out),
+            _place(out, task),
             workers,
             pin,
             fresh,
@@ -171,7 +171,7 @@ def compare(
     study = Study("comparison", f"{' and '.join(methods)} on {short_task(part.tasks[0])}", (part,))
     configs = study.configs()
     execution = Execution(
-        Path(out),
+        _place(out, task),
         workers,
         pin,
         fresh,
@@ -184,7 +184,7 @@ def compare(
         gpus,
     )
     _train(configs, task, execution, callback)
-    return write_comparison_report(study, Path(out))
+    return write_comparison_report(study, execution.out)
 
 
 def evaluate(
@@ -273,6 +273,11 @@ def record(
         seed=seed,
         max_steps=max_steps,
     )
+
+
+def _place(out: str | os.PathLike[str], task: Task) -> Path:
+    """Return where records go, whatever directory an environment in this process changes to."""
+    return Path(out).absolute() if callable(task) else Path(out)
 
 
 def _load(run: str | os.PathLike[str], best: bool) -> Policy:

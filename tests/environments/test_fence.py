@@ -14,8 +14,10 @@ import pytest
 from gymnasium import spaces
 
 from environments import hostile
+from environments.test_jax_task import Walk
 from robustpo.environments.fence import describe
 from robustpo.environments.gymnasium import GymnasiumEnvironment
+from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, SimulatorError
 
@@ -112,6 +114,42 @@ def test_the_process_stays_ours_and_the_simulator_keeps_its_own(tmp_path, monkey
     environment.close()
 
 
+class Wanders(hostile.Slide):
+    def step(self, action):
+        os.chdir("/")
+        return super().step(action)
+
+
+def test_one_that_moves_in_a_step_has_moved_no_longer_than_it_lives(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environment = GymnasiumEnvironment(Wanders, [1])
+    environment.reset()
+    environment.step(ACTION)
+    environment.close()
+    assert Path.cwd() == tmp_path
+
+
+def test_a_task_in_jax_that_exits_is_said_in_one_line():
+    class Exits(Walk):
+        traced = 0
+
+        def step(self, state, action, *, key):
+            Exits.traced += 1
+            if Exits.traced == at:
+                sys.exit()
+            return super().step(state, action, key=key)
+
+    at = 1
+    with pytest.raises(ConfigError, match=r"cannot be traced by JAX \(it ended the program"):
+        resolve(Exits)
+    # Looked at once without fault, it exits when the program is compiled.
+    at = 3
+    environment = HostJaxEnvironment(JaxEnvironment(Exits(), [1]))
+    environment.reset()
+    with pytest.raises(SimulatorError, match="step ended the program"):
+        environment.step(ACTION)
+
+
 def test_a_module_that_ends_the_program_when_it_is_imported(tmp_path, monkeypatch):
     (tmp_path / "a_script_that_exits.py").write_text("import sys\nsys.exit(0)\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -124,6 +162,7 @@ def test_handlers_that_c_has_replaced_are_put_back():
     program = """
 import ctypes, os, signal
 from environments.hostile import Slide
+from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment
 from robustpo.environments.make import resolve
 class Takes(Slide):
     def __init__(self):

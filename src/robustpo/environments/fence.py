@@ -17,6 +17,7 @@ from robustpo.environments.process_state import (
     ProcessState,
     SignalHandlers,
     kept_streams,
+    return_to,
 )
 from robustpo.environments.watchdog import about_to_call
 from robustpo.errors import ConfigError, SimulatorError
@@ -50,6 +51,7 @@ class Fence:
         self._apart = _imported
         self._handlers = SignalHandlers()
         self._looked = float("-inf")
+        self._home: str | None = None
         self.step = _Step(self)
 
     def construct(self, constructor: Callable[[], Any]) -> Any:
@@ -60,6 +62,7 @@ class Fence:
         """
         about_to_call()
         before = ProcessState.now()
+        self._home = before.directory
         try:
             with kept_streams(), self._apart.inside():
                 return constructor()
@@ -128,6 +131,9 @@ class Fence:
                 env.close()
         except SimulatorError as error:
             return str(error)
+        finally:
+            # A step may have moved, where nobody looks.
+            return_to(self._home)
         return None
 
     def failed(self, name: str, error: BaseException) -> NoReturn:

@@ -121,6 +121,7 @@ class JaxEnvironment(TracedEnvironment):
         self, task: JaxTask, env_seeds: Sequence[int], *, name: str = "", suite: str = "Custom"
     ) -> None:
         self.spec = describe(task, name, suite)
+        self._fence = Fence(self.spec.id)
         self.task = task
         self.num_envs = len(env_seeds)
         self.autoreset = "same_step"
@@ -163,13 +164,16 @@ class JaxEnvironment(TracedEnvironment):
 
     def _reset(self, words: Array, episode: Array) -> tuple[PyTree, Array]:
         keys = _fold(words, episode, jnp.zeros_like(episode))
-        task, obs = jax.vmap(lambda key: self.task.reset(key=key))(keys)
+        with self._fence.call("reset"):
+            task, obs = jax.vmap(lambda key: self.task.reset(key=key))(keys)
         return task, obs.astype(jnp.float32)
 
     def _step(self, state: JaxEnvironmentState, action: Array) -> tuple[JaxEnvironmentState, Step]:
         steps = state.steps + 1
         keys = _fold(state.key, state.episode, steps)
-        result = jax.vmap(lambda s, a, key: self.task.step(s, a, key=key))(state.task, action, keys)
+        with self._fence.call("step"):
+            step = jax.vmap(lambda s, a, key: self.task.step(s, a, key=key))
+            result = step(state.task, action, keys)
         obs, terminated = result.obs.astype(jnp.float32), result.terminated.astype(bool)
         limit = self.spec.episode_limit
         late = jnp.zeros_like(terminated) if limit is None else steps >= limit

@@ -76,8 +76,7 @@ class ProcessState:
         moved = _directory()
         if moved == self.directory or self.directory is None:
             moved = None
-        else:
-            os.chdir(self.directory)
+        return_to(self.directory)
         double = _double() and not self.double
         if double:
             sys.modules["jax"].config.update("jax_enable_x64", False)
@@ -121,6 +120,13 @@ def _double() -> bool:
     return bool(getattr(config, "jax_enable_x64", False))
 
 
+def return_to(directory: str | None) -> None:
+    """Make a directory the working directory again, if there still is one."""
+    if directory is not None and _directory() != directory:
+        with contextlib.suppress(OSError):
+            os.chdir(directory)
+
+
 def _directory() -> str | None:
     try:
         return os.getcwd()
@@ -132,10 +138,8 @@ def _directory() -> str | None:
 @contextlib.contextmanager
 def _in_directory(directory: str) -> Iterator[None]:
     before = _directory()
-    with contextlib.suppress(OSError):
-        os.chdir(directory)
+    return_to(directory)
     try:
         yield
     finally:
-        if before is not None:
-            os.chdir(before)
+        return_to(before)
