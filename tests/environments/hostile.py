@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -24,12 +25,12 @@ class Slide(gymnasium.Env):
     def __init__(self, render_mode=None):
         self.render_mode = render_mode
 
-    def reset(self, *, seed=None, options=None):
+    def reset(self, *, seed=None, options=None) -> Any:
         super().reset(seed=seed)
         self.t, self.x = 0, self.np_random.uniform(-1, 1, 2).astype(np.float32)
         return self.x.copy(), {}
 
-    def step(self, action):
+    def step(self, action) -> Any:
         self.t += 1
         self.x = np.clip(self.x + 0.1 * action, -10, 10).astype(np.float32)
         return self.x.copy(), 1.0, False, self.t >= self.limit, {}
@@ -45,7 +46,7 @@ class Endless(Slide):
 class Exits(Slide):
     """Its window is closed in the fifth step."""
 
-    def step(self, action):
+    def step(self, action) -> Any:
         if self.t == 4:
             sys.exit()
         return super().step(action)
@@ -57,7 +58,7 @@ class ExitsWhenMade(Slide):
 
 
 class ExitsWhenReset(Slide):
-    def reset(self, **keywords):
+    def reset(self, **keywords) -> Any:
         sys.exit("no display")
 
 
@@ -74,14 +75,14 @@ class FailsToClose(Slide):
 class Interrupts(Slide):
     """Says by KeyboardInterrupt that its window was closed."""
 
-    def step(self, action):
+    def step(self, action) -> Any:
         raise KeyboardInterrupt
 
 
 class Chatty(Slide):
     """Prints from Python, from below it, and from a child process."""
 
-    def reset(self, **keywords):
+    def reset(self, **keywords) -> Any:
         print("reset!")
         os.write(1, b"from C\n")
         os.system("echo from a child")
@@ -124,7 +125,7 @@ class TakesAll(Endless):
         os.chdir("assets")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
-    def reset(self, **keywords):
+    def reset(self, **keywords) -> Any:
         self.take()
         np.seterr(all="raise")
         return super().reset(**keywords)
@@ -139,11 +140,11 @@ class NoSpace(gymnasium.Env):
 
     observation_space = Slide.observation_space
 
-    def reset(self, **keywords):
+    def reset(self, **keywords) -> Any:
         self.action_space = Slide.action_space
         return np.zeros(2, np.float32), {}
 
-    def step(self, action):
+    def step(self, action) -> Any:
         return np.zeros(2, np.float32), 0.0, False, True, {}
 
 
@@ -177,25 +178,26 @@ class NoActions(Slide):
 
 
 class UnreadableSpec(Slide):
-    @property
-    def spec(self):
+    def _refuse(self):
         raise RuntimeError("ask me later")
+
+    spec: Any = property(_refuse)
 
 
 class NoReward(Slide):
-    def step(self, action):
+    def step(self, action) -> Any:
         obs, _, *rest = super().step(action)
         return (obs, None, *rest)
 
 
 class NoLastObservation(Slide):
-    def step(self, action):
+    def step(self, action) -> Any:
         obs, reward, terminated, truncated, info = super().step(action)
         return None if truncated else obs, reward, terminated, truncated, info
 
 
 class HugeReward(Slide):
-    def step(self, action):
+    def step(self, action) -> Any:
         obs, _, *rest = super().step(action)
         return (obs, -1e20, *rest)
 
@@ -203,7 +205,7 @@ class HugeReward(Slide):
 class Unwritable(Slide):
     """Raises what cannot even be written out."""
 
-    def step(self, action):
+    def step(self, action) -> Any:
         class Odd(Exception):
             def __str__(self):
                 raise ValueError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from environments.hostile import save_idle_policy
+from environments import hostile
 
 SMALL = [
     *("--num-steps", "256", "--num-minibatches", "4", "--update-epochs", "2"),
@@ -24,7 +24,7 @@ SECONDS = 120
 
 @pytest.fixture
 def policy(tmp_path):
-    save_idle_policy(tmp_path / "idle.safetensors")
+    hostile.save_idle_policy(tmp_path / "idle.safetensors")
     return "idle.safetensors"
 
 
@@ -135,3 +135,36 @@ def test_a_run_without_one_finished_episode_says_so(run):
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stderr.splitlines() if "no episode ended within 1,024" in line]
     assert len(said) == 1 and "time limit" in said[0]
+
+
+HOSTILE = [
+    name
+    for name, kind in vars(hostile).items()
+    if isinstance(kind, type) and kind.__module__ == hostile.__name__ and name != "OtherBox"
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HOSTILE)
+def test_every_command_ends_with_a_result_or_one_line(run, policy, tmp_path, name):
+    task = f"environments.hostile:{name}"
+    commands = {
+        "check": run(f"envs {task} --check --json"),
+        "evaluate": run(f"evaluate {policy} --task {task} --episodes 2 --max-steps 50 --json"),
+        "record": run(f"record {policy} --task {task} --max-steps 20"),
+        "train": run(f"train {task} --seeds 0:2 --out runs", *SMALL),
+        "compare": run(f"compare {task} --seeds 0:1 --out compared", *SMALL),
+    }
+    for command, done in commands.items():
+        assert "Traceback" not in done.stderr, (command, done.stderr)
+        assert done.returncode in (0, 1, 2, 130), (command, done.stderr)
+        if command == "check":
+            assert json.loads(done.stdout)
+        elif done.returncode == 0:
+            assert done.stdout
+        else:
+            assert done.stdout == ""
+            assert done.stderr.splitlines()[-1].startswith("robustpo: ")
+    for line in commands["train"].stdout.splitlines():
+        result = json.loads((tmp_path / line / "result.json").read_text())
+        assert result["status"] in ("completed", "failed")
