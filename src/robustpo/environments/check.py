@@ -73,15 +73,17 @@ def _check_jax(task: Any, name: str) -> list[Finding]:
     found = [Finding("ok", "sizes, shapes and types agree", name="spaces")]
     environment.reset()
     actions = random_actions(environment.spec.action_low, environment.spec.action_high)
-    ends = 0
+    ends, largest = 0, 0.0
     for action in actions:
         step = environment.step(np.stack([action, action]))
         ends += int((step.terminated | step.truncated)[0])
+        largest = max(largest, float(np.abs(step.reward).max()))
         if not (np.isfinite(step.final_obs).all() and np.isfinite(step.reward).all()):
             text = "an observation or a reward is not finite"
             advice = "find the division, root or logarithm that makes it"
             return [*found, Finding("fail", text, advice, name="steps")]
     found.append(Finding("ok", f"{STEPS} random steps are finite", name="steps"))
+    found.extend(_judge_rewards(largest))
     return [*found, _judge_ends(ends, environment.spec.episode_limit)]
 
 

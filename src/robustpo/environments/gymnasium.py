@@ -67,8 +67,6 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         self._action_space = _action_space(self._envs[0])
         self._seeded = np.zeros(self.num_envs, dtype=bool)
         self._ended = np.zeros(self.num_envs, dtype=bool)
-        # First observations of episodes that environments have begun by themselves.
-        self._begun: dict[int, np.ndarray] = {}
 
     def _make_next(self, fence: Fence, constructor: Callable[[], Any]) -> gymnasium.Env:
         """Construct one more environment, or say in one line why it will not do."""
@@ -102,8 +100,7 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         terminated, truncated = np.zeros((2, self.num_envs), bool)
         for i, native in enumerate(self._native(action)):
             if self._ended[i]:
-                begun = self._begun.pop(i, None)
-                obs[i] = self._reset_one(i) if begun is None else begun
+                obs[i] = self._reset_one(i)
             else:
                 obs[i], reward[i], terminated[i], truncated[i] = self._step_one(i, native)
         self._ended = terminated | truncated
@@ -121,7 +118,6 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
     def _reset_one(self, index: int) -> np.ndarray:
         seed = None if self._seeded[index] else self._seeds[index]
         self._seeded[index] = True
-        self._begun.pop(index, None)
         with self._fences[index].call("reset"):
             answer = self._envs[index].reset(seed=seed)
             if not isinstance(answer, tuple) or len(answer) != 2:
@@ -151,15 +147,12 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         """Return the observation that an episode ended on.
 
         An environment that resets itself in the same step hands it over as information; what it
-        returns as the observation is then the first one of the next episode.
+        returns as the observation belongs to an episode that the reset after this ends at once.
         """
         own = info if isinstance(info, dict) else {}
-        final = next((own[key] for key in FINAL_OBSERVATION if own.get(key) is not None), None)
-        if final is None:
-            return obs
-        self._begun[index] = self._flat(obs)
+        final = next((own[key] for key in FINAL_OBSERVATION if own.get(key) is not None), obs)
         env = self._envs[index]
-        if isinstance(env, gymnasium.wrappers.FlattenObservation):
+        if final is not obs and isinstance(env, gymnasium.wrappers.FlattenObservation):
             inner = env.env.observation_space
             return spaces.flatten(inner, final) if inner.contains(final) else final
         return final
@@ -254,7 +247,8 @@ def prepare(fence: Fence, made: object) -> gymnasium.Env:
     Raises:
         ConfigError: if its spaces are not those of a continuous control task on vectors.
     """
-    env = require_environment(fence.task, made)
+    with fence.reading():
+        env = require_environment(fence.task, made)
     try:
         with fence.reading():
             require_spaces(fence.task, env)

@@ -138,6 +138,7 @@ class Trainer:
         for index, agent in enumerate(self.agents):
             if agent.running:
                 self._finish(index, "interrupted", seconds)
+        self._note_endless()
 
     def close(self) -> None:
         """Release the simulators."""
@@ -306,18 +307,27 @@ class Trainer:
         """Write an agent's policy and, unless it was interrupted, its result."""
         agent = self.agents[index]
         agent.end(status, self._policy(index, moments), agent.seconds_before + seconds, error)
-        if status == "completed" and not agent.log.episodes:
-            self._emit(agent.event("note", text=self._no_episode(agent)))
         if status != "failed":
             final_return = agent.log.final_return
             self._emit(agent.event("finished", status=status, final_return=final_return))
 
-    def _no_episode(self, agent: Agent) -> str:
-        who = f"{agent.config.task}, {agent.config.variant}, seed {agent.config.settings.seed}"
-        return (
-            f"{who}: no episode ended within {agent.log.step:,} steps, so there is no return to "
-            "report; give the task a time limit, or train for longer"
+    def _note_endless(self) -> None:
+        """Say, once, of which agents not one episode has ended."""
+        endless = [
+            agent
+            for agent in self.agents
+            if agent.log.step >= agent.config.total_steps and not agent.log.episodes
+        ]
+        if not endless:
+            return
+        config = endless[0].config
+        others = f" and {len(endless) - 1} beside it" if endless[1:] else ""
+        text = (
+            f"{config.task}, {config.variant}, seed {config.settings.seed}{others}: no episode "
+            f"ended within {endless[0].log.step:,} steps, so there is no return to report; give "
+            "the task a time limit, or train for longer"
         )
+        self._emit(endless[0].event("note", text=text))
 
     def _policy(self, index: int, moments: Any = None) -> Policy:
         population = self.population
