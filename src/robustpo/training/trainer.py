@@ -48,7 +48,8 @@ class Trainer:
         configs: one configuration per agent, all of one task and shape.
         records: where each agent is recorded; None keeps nothing on disk.
         emit: receives events as plain dictionaries.
-        should_stop: asked once per iteration; True ends training and keeps what is there.
+        should_stop: asked before every iteration and every step of an evaluation; True ends
+            training and keeps what is there.
         constructor: makes the environment when the task is not a name.
         checkpoint_every: steps between checkpoints; 0 for one every two minutes.
         inspect: called after every collection, before the update, with each agent's iteration, the
@@ -116,6 +117,7 @@ class Trainer:
         """Train until every agent is done, has failed, or `should_stop` says so."""
         self.compile()
         self._emit({"kind": "started", "agents": len(self.agents)})
+        self._catch_up()
         clock = time.perf_counter()
         paused = seconds = 0.0
         while any(agent.running for agent in self.agents) and not self._should_stop():
@@ -126,10 +128,9 @@ class Trainer:
                 own = {name: float(values[index]) for name, values in metrics.items()}
                 self._take_in(index, own, rollout, moments, seconds)
             before = time.perf_counter()
-            for index in trained:
-                self._evaluate(index)
+            evaluated = [index for index in trained if self._evaluate(index)]
             paused += time.perf_counter() - before
-            for index in trained:
+            for index in evaluated:
                 if self.agents[index].done:
                     self._finish(index, "completed", seconds)
             if self._schedule.due(self.shape.batch_size):
@@ -340,13 +341,24 @@ class Trainer:
             ),
         )
 
-    def _evaluate(self, index: int) -> None:
-        """Evaluate an agent that has just passed a multiple of `eval_every`; keep the best."""
+    def _catch_up(self) -> None:
+        """Evaluate agents whose last evaluation was stopped before it had ended."""
+        for index, agent in enumerate(self.agents):
+            if agent.record is None or agent.log.step in (0, agent.record.evaluated_at):
+                continue
+            if self._evaluate(index) and agent.done:
+                self._finish(index, "completed", 0.0)
+
+    def _evaluate(self, index: int) -> bool:
+        """Evaluate an agent that has just passed a multiple of `eval_every`; keep the best.
+
+        False if it was stopped before it had ended.
+        """
         agent = self.agents[index]
         batch, every = self.shape.batch_size, agent.config.eval_every
         step = agent.log.step
         if not agent.running or not every or step // every == (step - batch) // every:
-            return
+            return True
         policy = self._policy(index)
         try:
             result = evaluate_policy(
@@ -357,7 +369,7 @@ class Trainer:
                 should_stop=self._should_stop,
             )
         except Stopped:
-            return
+            return False
         best = result.mean > agent.best_evaluation
         agent.best_evaluation = max(agent.best_evaluation, result.mean)
         if agent.record:
@@ -365,3 +377,4 @@ class Trainer:
             if best:
                 agent.record.save_policy(BEST_POLICY_FILE, policy)
         self._emit(agent.event("evaluation", mean=result.mean, std=result.std, best=best))
+        return True

@@ -44,7 +44,7 @@ def train_shard(
         configs: the agents.
         directories: where each is recorded.
         emit: receives events.
-        should_stop: asked once per iteration.
+        should_stop: asked before every iteration and every step of an evaluation.
         constructor: makes the environment when the task is not a name.
         checkpoint_every: steps between checkpoints; 0 for one every two minutes.
         step_timeout: seconds after which a host simulator that does not return ends the process;
