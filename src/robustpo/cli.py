@@ -25,7 +25,7 @@ from robustpo.cli_envs import Envs
 from robustpo.cli_methods import Methods
 from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
 from robustpo.cli_record import Record
-from robustpo.cli_streams import cut_line, end_soon, prints_on_stderr
+from robustpo.cli_streams import cut_line, end_soon, know_interrupts, prints_on_stderr
 from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
 from robustpo.errors import ConfigError, RobustpoError
@@ -195,6 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with the code that is returned, even if a simulator has left threads behind.
     """
     if arguments is None:
+        know_interrupts()
         code = _run(sys.argv[1:])
         end_soon(code)
         return code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 import sys
 import threading
 import time
@@ -41,6 +42,21 @@ def prints_on_stderr() -> Iterator[None]:
         if kept is not None:
             os.dup2(kept, 1)
             os.close(kept)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A Ctrl-C of the person who gave the command, and of no environment."""
+
+
+def know_interrupts() -> None:
+    """Have Ctrl-C raise `Interrupted`: environments raise `KeyboardInterrupt` themselves."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    # Where it is ignored, as in the background of a shell, it stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def cut_line(cut: int, episodes: int) -> str:

@@ -48,7 +48,7 @@ def one_line_of(done, code):
     [
         ("Exits", 1, "failed: task 'environments.hostile:Exits', simulator seed"),
         ("ExitsWhenMade", 2, "error: task 'environments.hostile:ExitsWhenMade' could not be made"),
-        ("Interrupts", 130, "stopped"),
+        ("Interrupts", 1, "step raised KeyboardInterrupt"),
     ],
 )
 def test_an_environment_that_ends_the_program_does_not_end_ours(run, policy, task, code, words):
