@@ -114,6 +114,33 @@ def test_the_process_stays_ours_and_the_simulator_keeps_its_own(tmp_path, monkey
     environment.close()
 
 
+class Moves(hostile.Slide):
+    """Goes to a folder of its own at its first reset and comes back at its second."""
+
+    seen = []  # noqa: RUF012
+
+    def reset(self, **keywords) -> Any:
+        os.makedirs("own", exist_ok=True)
+        os.chdir("own" if Path.cwd().name != "own" else "..")
+        return super().reset(**keywords)
+
+    def step(self, action) -> Any:
+        self.seen.append(Path.cwd())
+        return super().step(action)
+
+
+def test_a_simulator_is_called_where_its_last_call_has_left_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environment = GymnasiumEnvironment(Moves, [1])
+    for _ in range(3):
+        environment.reset()
+        environment.step(ACTION)
+        environment.step(ACTION)
+        assert Path.cwd() == tmp_path
+    own = tmp_path / "own"
+    assert Moves.seen == [own, own, tmp_path, tmp_path, own, own]
+
+
 class Wanders(hostile.Slide):
     def step(self, action) -> Any:
         os.chdir("/")

@@ -75,7 +75,7 @@ class Fence:
                 f"task {self.task!r} could not be made: its constructor {describe(error)}"
             ) from error
         finally:
-            self._apart = self._apart.joined(before.restore())
+            self._take_in(before.restore())
             self._handlers.restore()
 
     @contextlib.contextmanager
@@ -116,13 +116,17 @@ class Fence:
 
     def _put_back(self, before: ProcessState) -> None:
         """Put the process back as it was before a call."""
-        if changed := before.restore():
-            self._apart = self._apart.joined(changed)
+        self._take_in(before.restore())
         # Not after every reset of short episodes: this one takes ten microseconds.
         now = time.monotonic()
         if now - self._looked > SECONDS_BETWEEN_LOOKS:
             self._handlers.restore()
             self._looked = now
+
+    def _take_in(self, changed: Apart) -> None:
+        """Remember where a call has left the simulator, and in what precision it computes."""
+        if changed or self._apart:
+            self._apart = Apart(changed.directory, changed.double or self._apart.double)
 
     def close(self, env: Any) -> str | None:
         """Close an environment; return what went wrong, which is no reason to stop anything."""
@@ -147,22 +151,25 @@ class Fence:
 class _Step:
     """A context for the call that is made at every step: no state of the process is looked at."""
 
-    __slots__ = ("_fence", "_own")
+    __slots__ = ("_before", "_fence", "_own")
 
     def __init__(self, fence: Fence) -> None:
         self._fence = fence
         self._own: Any = None
+        self._before: ProcessState | None = None
 
     def __enter__(self) -> None:
         about_to_call()
         if self._fence._apart:
+            self._before = ProcessState.now()
             self._own = self._fence._apart.inside()
             self._own.__enter__()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if self._own is not None:
-            own, self._own = self._own, None
-            own.__exit__(None, None, None)
+        if self._before is not None:
+            self._own.__exit__(None, None, None)
+            self._fence._take_in(self._before.restore())
+            self._before = None
         if error is not None:
             self._fence.failed("step", error)
 
@@ -176,14 +183,18 @@ def importing() -> Iterator[None]:
         with kept_streams():
             yield
     finally:
-        _imported = _imported.joined(before.restore())
+        changed = before.restore()
+        _imported = Apart(
+            changed.directory or _imported.directory, changed.double or _imported.double
+        )
         handlers.restore()
 
 
 def is_stop(error: BaseException) -> bool:
     """Whether what was raised is a Ctrl-C or SIGTERM of this process, not the environment's own.
 
-    Where our handler of Ctrl-C only takes a note, a plain `KeyboardInterrupt` is the environment's.
+    Where our handler of Ctrl-C takes a note, or raises a kind of its own, as the command line's
+    does, a plain `KeyboardInterrupt` is the environment's.
     """
     if type(error) is KeyboardInterrupt:
         return signal.getsignal(signal.SIGINT) is signal.default_int_handler

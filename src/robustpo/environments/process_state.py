@@ -39,20 +39,17 @@ class Apart:
     def __bool__(self) -> bool:
         return self.directory is not None or self.double
 
-    def joined(self, later: Apart) -> Apart:
-        """Return what holds after a later call has changed something again."""
-        return Apart(later.directory or self.directory, later.double or self.double)
-
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
-        """Give the simulator its own while it is called."""
-        with contextlib.ExitStack() as stack:
-            if self.directory is not None:
-                stack.enter_context(_in_directory(self.directory))
-            if self.double:
-                import jax
+        """Give the simulator its own while it is called; who calls it leaves its directory."""
+        if self.directory is not None:
+            return_to(self.directory)
+        if not self.double:
+            yield
+            return
+        import jax
 
-                stack.enter_context(jax.enable_x64(True))
+        with jax.enable_x64(True):
             yield
 
 
@@ -67,15 +64,14 @@ class ProcessState:
     @classmethod
     def now(cls) -> ProcessState:
         """Take down what stands now; it takes about a microsecond."""
-        return cls(_directory(), _double(), dict(np.geterr()))
+        return cls(working_directory(), _double(), dict(np.geterr()))
 
     def restore(self) -> Apart:
         """Put it back; return what a simulator has changed for itself."""
         if np.geterr() != self.errors:
             np.seterr(**self.errors)
-        moved = _directory()
-        if moved == self.directory or self.directory is None:
-            moved = None
+        moved = working_directory()
+        moved = None if self.directory is None or moved == self.directory else moved
         return_to(self.directory)
         double = _double() and not self.double
         if double:
@@ -122,24 +118,14 @@ def _double() -> bool:
 
 def return_to(directory: str | None) -> None:
     """Make a directory the working directory again, if there still is one."""
-    if directory is not None and _directory() != directory:
+    if directory is not None and working_directory() != directory:
         with contextlib.suppress(OSError):
             os.chdir(directory)
 
 
-def _directory() -> str | None:
+def working_directory() -> str | None:
+    """Return the working directory, or None if it was removed."""
     try:
         return os.getcwd()
     except OSError:
-        # It was removed.
         return None
-
-
-@contextlib.contextmanager
-def _in_directory(directory: str) -> Iterator[None]:
-    before = _directory()
-    return_to(directory)
-    try:
-        yield
-    finally:
-        return_to(before)
