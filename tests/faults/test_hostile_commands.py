@@ -19,7 +19,7 @@ SMALL = [
     *("--num-steps", "256", "--num-minibatches", "4", "--update-epochs", "2"),
     *("--steps", "1024", "--workers", "1"),
 ]
-SECONDS = 120
+SECONDS = 240
 
 
 @pytest.fixture
