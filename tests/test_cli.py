@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 
 import gymnasium
 import numpy as np
@@ -136,6 +137,19 @@ def test_compare_gives_no_verdict_below_five_seeds(comparison):
     assert "no verdict" in text
     assert "at least 5" in text
     assert "better" not in text
+
+
+def test_a_report_that_cannot_be_written_is_a_failure_and_not_a_refusal(
+    comparison, tiny, robustpo_command, tmp_path
+):
+    shutil.copytree(comparison.out, tmp_path / "runs")
+    (place,) = (tmp_path / "runs" / comparison.task).glob("comparison_*")
+    shutil.rmtree(place)
+    place.write_text("in the way")
+    flags = ["--methods", "ppo", "rpo", "--seeds", "0:2", *tiny.flags, "--out", "runs"]
+    done = robustpo_command("compare", comparison.task, *flags, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "could not be written (File exists)" in done.stderr.splitlines()[-1]
 
 
 def test_training_is_announced_and_followed_in_plain_lines(comparison):

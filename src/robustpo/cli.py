@@ -30,6 +30,7 @@ from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
 from robustpo.errors import ConfigError, RobustpoError
 from robustpo.methods import METHODS
+from robustpo.terminal import clean, clean_streams
 
 METHOD_HELP = "See `robustpo methods`; options of its own may follow: rpo:noise=laplace,alpha=0.1."
 
@@ -84,7 +85,7 @@ class Compare:
 
     def __call__(self) -> int:
         """Train, then print the table, the verdict and the files."""
-        from rich.console import Console
+        from robustpo.console import make_console
 
         with prints_on_stderr():
             report = robustpo.compare(
@@ -96,7 +97,7 @@ class Compare:
                 entropy_coefs=self.entropy_coefs,
                 **_keywords(self),
             )
-        Console(highlight=False).print(report.terminal)
+        make_console().print(report.terminal)
         print("\nwritten:")
         for file in report.files:
             print(f"  {file}")
@@ -207,12 +208,14 @@ def _run(arguments: list[str]) -> int:
         if arguments in (["--version"], ["-V"]):
             print(f"robustpo {robustpo.__version__}")
             return 0
-        return _parse(arguments)()
+        command = _parse(arguments)
+        with clean_streams():
+            return command()
     except ConfigError as error:
-        print(f"robustpo: error: {error}", file=sys.stderr)
+        print(clean(f"robustpo: error: {error}"), file=sys.stderr)
         return 2
     except RobustpoError as error:
-        print(f"robustpo: failed: {error}", file=sys.stderr)
+        print(clean(f"robustpo: failed: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt as signalled:
         from robustpo.studies.interruption import Terminated

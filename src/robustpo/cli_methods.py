@@ -29,8 +29,9 @@ class Methods:
         if self.json:
             print(json_module.dumps([asdict(method) for method in METHODS.values()], indent=2))
             return 0
-        from rich.console import Console
         from rich.table import Table
+
+        from robustpo.console import make_console
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("method", no_wrap=True)
@@ -39,7 +40,7 @@ class Methods:
         for method in METHODS.values():
             sets = " ".join(f"{_flag(k)} {_word(v)}" for k, v in method.overrides.items())
             table.add_row(method.name, method.summary, method.source, sets or "the defaults")
-        console = Console(highlight=False)
+        console = make_console()
         console.print(table)
         console.print(f"\nSections and equations are the paper's (arXiv 2212.07536). {HINT}")
         return 0

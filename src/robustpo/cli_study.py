@@ -122,13 +122,12 @@ class Run:
 
         asked = self.select.of(get_study(self.name))
         out = self.run.out
-        study = extend(load_manifest(out, asked.name), asked, out)
+        extend(load_manifest(out, asked.name), asked, out)
         configs = asked.configs()
         execution = Execution(**dataclasses.asdict(self.run))
         print(f"{asked.name}: {len(configs)} runs", file=sys.stderr)
-        save_manifest(out, study)
         with prints_on_stderr():
-            execute(configs, execution)
+            execute(configs, execution, accepted=lambda: save_manifest(out, asked))
         return Report(self.name, out)() if self.report else 0
 
 

@@ -32,9 +32,8 @@ class Theory:
 
     def __call__(self) -> int:
         """Train, check, and print what was found and the files."""
-        from rich.console import Console
-
         from robustpo.analysis.theory import check_theory
+        from robustpo.console import make_console
 
         with prints_on_stderr():
             report = check_theory(
@@ -45,7 +44,7 @@ class Theory:
                 init_policy=self.init_policy,
                 out=self.out,
             )
-        Console(highlight=False).print(report.terminal)
+        make_console().print(report.terminal)
         print("\nwritten:")
         for file in report.files:
             print(f"  {file}")

@@ -93,10 +93,10 @@ def examine(name: str, check: Check) -> Finding:
 def _terminal() -> Any:
     """Return rich's console, or None where there is no terminal or no rich."""
     try:
-        from rich.console import Console
+        from robustpo.console import make_console
     except ImportError:
         return None
-    console = Console(highlight=False)
+    console = make_console()
     return console if console.is_terminal else None
 
 

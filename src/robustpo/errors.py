@@ -1,5 +1,7 @@
 """The errors that a person who uses robustpo can cause and mend."""
 
+import errno
+
 
 class RobustpoError(Exception):
     """Base of every error that robustpo raises on purpose; its text is one clear line."""
@@ -18,7 +20,9 @@ class TrainingError(RobustpoError, RuntimeError):
 
 
 class StorageError(RobustpoError):
-    """A file of a record could not be written; what was there before is untouched.
+    """A file could not be written; what was there before is untouched.
+
+    The message says what to do about it, by the system's number of the error.
 
     Args:
         path: the file.
@@ -26,10 +30,28 @@ class StorageError(RobustpoError):
     """
 
     def __init__(self, path: object, error: OSError) -> None:
+        advice = _ADVICE.get(error.errno or 0, "mend that")
         super().__init__(
             f"{path} could not be written ({error.strerror or error}); nothing recorded before is "
-            "lost: make room, then give the same command again to go on from the last checkpoint"
+            f"lost: {advice}, then give the same command again to go on from the last checkpoint"
         )
+
+
+_ROOM, _RIGHTS = "make room", "get the right to write there or choose another --out"
+_ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    # A limit on the size of files.
+    errno.EFBIG: _ROOM,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: "choose an --out that can be written",
+    errno.ENAMETOOLONG: "choose a shorter name or --out",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "let other programs close files",
+    errno.ENOTDIR: "move the file away that stands where a directory is needed",
+    errno.EISDIR: "move the directory away that stands where a file is needed",
+}
 
 
 class SimulatorError(TrainingError):

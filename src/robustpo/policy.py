@@ -178,14 +178,20 @@ class Policy:
         return x
 
 
-def save_policy(path: Path, policy: Policy) -> None:
+def save_policy(path: Path, policy: Policy, root: Path | None = None) -> None:
     """Write a policy file atomically.
 
+    Args:
+        path: the file.
+        policy: what it holds.
+        root: the directories from it to the file must be no links; by default none is looked at.
+
     Raises:
+        ConfigError: if one of them is.
         StorageError: if it could not be written.
     """
     tensors = {name: np.asarray(tensor, np.float32) for name, tensor in policy.tensors.items()}
-    write_tensors(path, tensors, {"format": FORMAT, **policy.metadata})
+    write_tensors(path, tensors, {"format": FORMAT, **policy.metadata}, root or path.parent)
 
 
 def load_policy(path: str | os.PathLike[str]) -> Policy:

@@ -257,7 +257,7 @@ def test_nothing_is_left_of_a_film_that_is_stopped(tmp_path, number):
         command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    while not (tmp_path / ".film.partial.mp4").exists():
+    while not list(tmp_path.glob(".film.*.partial.mp4")):
         assert time.monotonic() < deadline and recording.poll() is None
         time.sleep(0.1)
     recording.send_signal(number)

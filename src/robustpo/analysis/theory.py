@@ -27,11 +27,11 @@ from robustpo.analysis.sentences import sentences
 from robustpo.analysis.sharpness import measure_all
 from robustpo.analysis.smoothing import measure_smoothing
 from robustpo.environments.make import resolve
-from robustpo.errors import ConfigError, StorageError, TrainingError
-from robustpo.files import write_atomically
+from robustpo.errors import ConfigError, TrainingError
 from robustpo.studies.grid import parse_seeds
 from robustpo.training.compilation import use_cache
 from robustpo.training.provenance import machine, versions
+from robustpo.writing import write_atomically
 
 # Keys of the checks: all draws follow from these and from the arguments.
 BIAS_KEY, PENALTY_KEY, SMOOTHING_KEY, SHARPNESS_KEY, DIRECTIONS_KEY = range(5)
@@ -212,13 +212,9 @@ def _returns(agents: Agents) -> dict[str, dict[str, float]]:
 
 
 def _write(findings: Findings, directory: Path) -> list[Path]:
-    files = []
-    try:
-        files += draw_figures(findings, directory)
-    except OSError as error:
-        raise StorageError(directory, error) from error
+    files = draw_figures(findings, directory)
     for name, text in (("theory.md", markdown(findings)), ("theory.json", findings.to_json())):
-        write_atomically(directory / name, text.encode())
+        write_atomically(directory / name, text.encode(), directory)
         files.append(directory / name)
     return files
 

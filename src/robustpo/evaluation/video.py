@@ -17,6 +17,7 @@ from robustpo.environments.rendering import Rendering, make_rendering
 from robustpo.errors import ConfigError, StorageError
 from robustpo.evaluation.evaluate import step_limit
 from robustpo.policy import Policy
+from robustpo.writing import new_partial
 
 MAX_FPS = 60.0
 VIDEO_STREAM = 0x71DE0
@@ -150,11 +151,12 @@ def _thin_out(frames: Iterator[np.ndarray], rate: float, fps: float) -> Iterator
 
 def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
     """Hand pictures to FFmpeg one by one; return how many there were."""
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    partial: Path | None = None
     encoder: subprocess.Popen[bytes] | None = None
     count = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial = new_partial(path)
         for frame in frames:
             # The encoder takes even sizes only.
             height, width = (side // 2 * 2 for side in frame.shape[:2])
@@ -175,7 +177,8 @@ def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
         if encoder is not None:
             encoder.kill()
             encoder.communicate()
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
     return count
 
 

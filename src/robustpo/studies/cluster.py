@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from robustpo.errors import StorageError
 from robustpo.files import one_line
 from robustpo.studies.cluster_connection import connected, require_room
 from robustpo.studies.cluster_mailbox import Mailbox
 from robustpo.studies.cluster_worker import Job, WorkerDied, train
 from robustpo.studies.local import OnEvent, Shard, pass_on, report_lost
+from robustpo.writing import make_directory, write_atomically
 
 # How often a shard is tried again after its worker or node has died.
 RETRIES = 5
@@ -77,12 +77,9 @@ def _marker(shards: Sequence[Shard]) -> Iterator[tuple[Path, str]]:
     """Write a file beside the runs by which a node knows that it sees the same storage."""
     token = secrets.token_hex(8)
     marker = shards[0].directories[0].absolute().parent / f".ray-{token}"
+    make_directory(marker.parent, marker.parent)
     try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(token, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(marker, error) from error
-    try:
+        write_atomically(marker, token.encode())
         yield marker, token
     finally:
         with contextlib.suppress(OSError):

@@ -7,7 +7,6 @@ when its node or its process has died, wherever Ray finds room, and goes on from
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import socket
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.errors import ConfigError
+from robustpo.files import parse_json, read_bytes
 from robustpo.studies.local import (
     Event,
     Shard,
@@ -29,7 +29,7 @@ from robustpo.studies.local import (
     worker_environment,
 )
 from robustpo.studies.standing import examine
-from robustpo.training.record import RESULT_FILE
+from robustpo.training.record import MAX_CONFIG_BYTES, RESULT_FILE
 
 # Of the part of a GPU that a shard is given, how much JAX takes; the rest is for its libraries.
 GPU_SHARE = 0.9
@@ -164,7 +164,7 @@ def _unfinished(shard: Shard, say: Callable[[list[Event]], None]) -> Shard:
             left.configs.append(config)
             left.directories.append(directory)
             continue
-        result = json.loads((directory / RESULT_FILE).read_text(encoding="utf-8"))
+        result = parse_json(read_bytes(directory / RESULT_FILE, MAX_CONFIG_BYTES))
         failed = result["status"] == "failed"
         content = {"text": result["error"]} if failed else {}
         event = {

@@ -13,13 +13,16 @@ from robustpo.studies.grid import parse_method
 from robustpo.studies.paper import find_study
 from robustpo.studies.study import Part, Study
 
+# What `compare` always passes on.
+_DEFAULTS = (("eval_every", 0), ("eval_episodes", 10))
 
-def train_command(study: Study, config: RunConfig, seeds: Sequence[int]) -> str:
+
+def train_command(study: Study, config: RunConfig, seeds: Sequence[int], out: Path) -> str:
     """Return the command that trains a run of a study, and others that differ in the seed."""
     part, method = _origin(study, config)
     words = ["robustpo", "train", config.task, "--method", method]
     words += ["--seeds", _seeds(seeds or [config.settings.seed]), "--steps", str(part.steps)]
-    return shlex.join([*words, *_options(part)])
+    return shlex.join([*words, *_options(part), "--out", str(out)])
 
 
 def compare_command(part: Part, out: Path) -> str:
@@ -81,6 +84,8 @@ def _seeds(seeds: Sequence[int]) -> str:
 def _options(part: Part) -> list[str]:
     words = []
     for name, value in part.options.items():
+        if (name, value) in _DEFAULTS:
+            continue
         words += [f"--{name.replace('_', '-')}", *_as_words(value)]
     return words
 

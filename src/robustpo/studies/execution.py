@@ -87,6 +87,7 @@ def execute(
     *,
     constructor: Callable[[], Any] | None = None,
     callback: Callable[[Event], None] | None = None,
+    accepted: Callable[[], object] = lambda: None,
 ) -> list[Path]:
     """Train what is not yet recorded; runs that were stopped go on from their checkpoints.
 
@@ -96,6 +97,7 @@ def execute(
         constructor: makes the environment when the task, then the only one, is not a name; trains
             in this process.
         callback: called with the event of every iteration of every agent.
+        accepted: called once nothing of it is refused any more, before anything is trained.
 
     Returns:
         The directory of each run.
@@ -125,10 +127,11 @@ def execute(
     ):
         pending = [config for config in configs if not states[config].finished]
         allow_open_files(len(pending))
-        locks.acquire(directories[config] for config in pending)
+        locks.acquire((directories[config] for config in pending), execution.out)
         # Again: whoever held a lock may have finished the run meanwhile.
         states = examine(directories, fresh=execution.fresh)
         pending = [config for config in configs if not states[config].finished]
+        accepted()
         shards = [
             Shard(group, places, locks.descriptors(places))
             for group in pack(pending, 1 if constructor else workers)

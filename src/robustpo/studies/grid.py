@@ -6,6 +6,7 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
 from robustpo.config import RunConfig, make_config
@@ -41,16 +42,26 @@ def make_grid(
     Raises:
         ConfigError: if a name is unknown or a value not valid.
     """
+    return list(grid_by_variant(task, methods, seeds, **options).values())
+
+
+def grid_by_variant(
+    task: str, methods: Sequence[str], seeds: Iterable[int], **options: Any
+) -> dict[tuple[str, int], RunConfig]:
+    """Return what `make_grid` does, by variant and seed."""
     if not methods:
         raise ConfigError(f"methods={methods!r} is not valid; name one of {', '.join(METHODS)}")
     configs: dict[tuple[str, int], RunConfig] = {}
     seeds = list(seeds)
-    for text in methods:
+    for text in methods if seeds else ():
         method, own = parse_method(text)
+        first = make_config(task, method, **(options | own), seed=seeds[0])
+        # A name is dear to make, and does not depend on the seed.
+        variant = first.variant
         for seed in seeds:
-            config = make_config(task, method, **(options | own), seed=seed)
-            configs.setdefault((config.variant, seed), config)
-    return list(configs.values())
+            settings = replace(first.settings, seed=seed)
+            configs.setdefault((variant, seed), replace(first, settings=settings))
+    return configs
 
 
 def sweep_methods(methods: Sequence[str], sweeps: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
@@ -123,6 +134,10 @@ def _perturbs(method: str) -> bool:
     return overrides.get("alpha", Settings().alpha) > 0
 
 
+# No seed is longer, and Python refuses to read numbers of thousands of digits.
+_SEED = r"\d{1,18}"
+
+
 def parse_seeds(text: str | int | list[int] | range) -> tuple[int, ...]:
     """Read seeds: `3`, `0,4,7`, or the half-open range `0:10`; lists and ranges pass through.
 
@@ -133,11 +148,11 @@ def parse_seeds(text: str | int | list[int] | range) -> tuple[int, ...]:
         seeds = [text]
     elif not isinstance(text, str):
         seeds = list(text)
-    elif match := re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text):
+    elif match := re.fullmatch(rf"\s*({_SEED})\s*:\s*({_SEED})\s*", text):
         first, last = int(match[1]), int(match[2])
         require(last - first <= 10_000, "seeds", text, "at most 10000 seeds")
         seeds = list(range(first, last))
-    elif re.fullmatch(r"\s*\d+(\s*,\s*\d+)*\s*", text):
+    elif re.fullmatch(rf"\s*{_SEED}(\s*,\s*{_SEED})*\s*", text):
         seeds = [int(part) for part in text.split(",")]
     else:
         seeds = []

@@ -11,7 +11,8 @@ from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.training.checkpoint import CHECKPOINT_DIRECTORY, remove_checkpoints
 from robustpo.training.provenance import inexact
-from robustpo.training.record import METRICS_LINES, existing_state, find_checkpoint
+from robustpo.training.record import METRICS_LINES, existing_state, find_checkpoint, run_root
+from robustpo.writing import require_real
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,12 @@ def examine(directories: Mapping[RunConfig, Path], *, fresh: bool) -> dict[RunCo
 
 def _examine(config: RunConfig, directory: Path, fresh: bool) -> State:
     if fresh:
+        require_real(directory, run_root(directory, config))
         return State(stale=directory.exists())
     kind = existing_state(directory, config)
     if kind == "finished":
         # A process that was killed as soon as it had written the result left them.
-        remove_checkpoints(directory)
+        remove_checkpoints(directory, run_root(directory, config))
         return State(finished=True)
     if kind == "absent":
         return State()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
+from robustpo.files import one_line
 from robustpo.studies.metrics_tables import read_tables
 from robustpo.studies.run_files import (
     METRICS_SCHEMA,
@@ -102,14 +104,54 @@ def load_results(directory: str | os.PathLike[str]) -> pl.DataFrame:
     return _results(find_runs(directory))
 
 
-def load_runs(directories: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Read the metrics and the ends of some runs, as `load_results` and `load_summary` do.
+@dataclass(frozen=True)
+class Loaded:
+    """What has been read of the runs that were asked for.
+
+    Attributes:
+        results: their metrics, as `load_results` returns them.
+        summary: their ends, as `load_summary` returns them.
+        refused: for each directory that is there and cannot be used, why.
+    """
+
+    results: pl.DataFrame
+    summary: pl.DataFrame
+    refused: dict[Path, str]
+
+
+def load_runs(directories: Mapping[RunConfig, Path]) -> Loaded:
+    """Read the runs that belong in some directories; a record of any other run is refused there.
 
     Args:
-        directories: of the runs; those that do not exist or cannot be read are left out.
+        directories: where each run is recorded; those that do not exist are left out.
     """
-    found = [run for path in directories if path.is_dir() if (run := _read_run(path))]
-    return _results(found), _summary(found)
+    found, refused = [], {}
+    for config, path in directories.items():
+        if not os.path.lexists(path):
+            continue
+        run = _read_run(path) if path.is_dir() else None
+        reason = f"its {CONFIG_FILE} cannot be read" if run is None else _misplaced(run, config)
+        if run is None or reason:
+            refused[path] = reason
+        else:
+            found.append(run)
+    return Loaded(_results(found), _summary(found), refused)
+
+
+def _misplaced(run: Run, config: RunConfig) -> str:
+    """Say what in a run's record contradicts the place it was found in; nothing if all agrees."""
+    expected = {
+        "task": config.task,
+        "variant": config.variant,
+        "method": config.method,
+        "seed": config.settings.seed,
+    }
+    wrong = [
+        f"{name} {one_line(found, 60)}, expected {expected[name]}"
+        for name, found in run.labels().items()
+        if found != expected[name]
+    ]
+    return f"its {CONFIG_FILE} is of another run ({'; '.join(wrong)})" if wrong else ""
 
 
 def _results(runs: Iterable[Run]) -> pl.DataFrame:
@@ -240,5 +282,12 @@ def _summarize(run: Run) -> dict[str, Any]:
         "path": str(run.path),
         "total_steps": run.total_steps,
         "time_limit": run.time_limit,
-        "error": as_text(result.get("error")),
+        "error": as_text(result.get("error")) or _odd_return(result.get("final_return")),
     }
+
+
+def _odd_return(value: Any) -> str | None:
+    """Say what is wrong with a final return that is there and is no measurement."""
+    if value is None or as_float(value) is not None:
+        return None
+    return f"its final return is {one_line(value, 40)}"

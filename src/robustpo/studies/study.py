@@ -12,9 +12,9 @@ from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
 from robustpo.naming import slug
-from robustpo.studies.grid import make_grid, parse_method
+from robustpo.studies.grid import grid_by_variant, parse_method
 
-MAX_RUNS = 1_000_000
+MAX_RUNS = 100_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Study:
         shows: `return` or `entropy`: what its figure shows.
         note: what the source leaves open and how it is filled in, in one sentence.
         aliases: other names of the same study.
+        notes: what a reader of its report must know of how its runs were made, a sentence each,
+            such as an option that some of its methods leave alone.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Study:
     shows: str = "return"
     note: str = ""
     aliases: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -72,20 +75,38 @@ class Study:
         """Return the configuration of every run, task by task, each once.
 
         Raises:
-            ConfigError: if a method or an option is unknown, or a value is not valid.
+            ConfigError: if a method or an option is unknown, a value is not valid, or there are
+                more than `MAX_RUNS`.
         """
+        self._require_bounded()
         found: dict[tuple[str, str, int], RunConfig] = {}
         for task in self.tasks:
             for part in self.parts:
                 if task not in part.tasks:
                     continue
-                for config in make_grid(
+                grid = grid_by_variant(
                     task, part.methods, part.seeds, steps=part.steps, **part.options
-                ):
-                    found.setdefault((task, config.variant, config.settings.seed), config)
-        if len(found) > MAX_RUNS:
-            raise ConfigError(f"study {self.name!r} has {len(found):,} runs; at most {MAX_RUNS:,}")
+                )
+                for (variant, seed), config in grid.items():
+                    found.setdefault((task, variant, seed), config)
         return list(found.values())
+
+    def check(self) -> None:
+        """Raise `ConfigError` where `configs` does, without making a run of every seed."""
+        self._require_bounded()
+        ends = [
+            replace(part, seeds=tuple(dict.fromkeys((min(part.seeds), max(part.seeds)))))
+            for part in self.parts
+        ]
+        replace(self, parts=tuple(ends)).configs()
+
+    def _require_bounded(self) -> None:
+        count = sum(len(p.tasks) * len(p.methods) * len(p.seeds) for p in self.parts)
+        if count > MAX_RUNS:
+            raise ConfigError(
+                f"study {self.name!r} has {count:,} runs; at most {MAX_RUNS:,} are possible: "
+                "choose fewer tasks, methods or seeds"
+            )
 
     def select(
         self,
