@@ -78,7 +78,8 @@ def train(
             `init_policy`.
 
     Returns:
-        The directory of each run, in the order of the seeds; all of them are done.
+        The directory of each run, in the order of the seeds; all of them are done. They are
+        absolute if `task` is a function.
 
     Raises:
         ConfigError: if the request cannot be carried out as written; nothing has been done then.
@@ -96,7 +97,7 @@ def train(
     """
     part = Part((_name(task),), (method,), parse_seeds(seeds), plain(steps), _run_options(options))
     execution = _execution(
-        out,
+        _place(out, task),
         workers,
         pin,
         fresh,
@@ -183,7 +184,7 @@ def compare(
     title = f"{' and '.join(names)} on {short_task(part.tasks[0])}"
     study = Study("comparison", title, (part,), notes=tuple(left_by_sweeps(names, sweeps)))
     execution = _execution(
-        out,
+        _place(out, task),
         workers,
         pin,
         fresh,
@@ -210,6 +211,8 @@ def evaluate(
     run: str | os.PathLike[str],
     *,
     episodes: SupportsIndex = 100,
+    max_steps: SupportsIndex | None = None,
+    envs: SupportsIndex | None = None,
     stochastic: bool = False,
     best: bool = False,
     seed: SupportsIndex = 0,
@@ -220,6 +223,10 @@ def evaluate(
     Args:
         run: directory of a run, or a policy file.
         episodes: whole episodes to run.
+        max_steps: steps after which an episode is cut that goes on; by default 10,000, or the
+            task's own time limit if that is longer. The result says how many were (`cut`).
+        envs: environments side by side; by default one per episode, but no more than 20. A
+            simulator that exists once takes 1.
         stochastic: samples instead of the deterministic mode.
         best: the best policy of the evaluations made during training, instead of the last.
         seed: seed of simulators and samples; never a training run's.
@@ -240,6 +247,8 @@ def evaluate(
         episodes=_count("episodes", episodes),
         deterministic=not stochastic,
         seed=_count("seed", seed),
+        max_steps=None if max_steps is None else _count("max_steps", max_steps),
+        envs=None if envs is None else _count("envs", envs),
     )
 
 
@@ -260,7 +269,7 @@ def record(
         run: directory of a run, or a policy file.
         out: the film, `.mp4` or `.mkv`; it runs as fast as the simulated world.
         episodes: whole episodes, one after the other.
-        max_steps: steps after which an episode is cut, or None.
+        max_steps: as in `evaluate`.
         stochastic: samples instead of the deterministic mode.
         best: as in `evaluate`.
         seed: seed of the simulator and of the samples.
@@ -284,6 +293,12 @@ def record(
         seed=_count("seed", seed),
         max_steps=None if max_steps is None else _count("max_steps", max_steps),
     )
+
+
+def _place(out: str | os.PathLike[str], task: Task) -> Path:
+    """Return where records go, whatever directory an environment in this process changes to."""
+    place = user_path(out)
+    return place.absolute() if callable(task) else place
 
 
 def _load(run: str | os.PathLike[str], best: bool) -> Policy:

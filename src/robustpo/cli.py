@@ -26,6 +26,7 @@ from robustpo.cli_envs import Envs
 from robustpo.cli_methods import Methods
 from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
 from robustpo.cli_record import Record
+from robustpo.cli_streams import cut_line, end_soon, know_interrupts, prints_on_stderr
 from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
 from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
@@ -57,9 +58,10 @@ class Train:
         """Train and name the directories of the runs that are done."""
         unfinished = None
         try:
-            directories = robustpo.train(
-                self.task, method=self.method, seeds=self.seeds, **_keywords(self)
-            )
+            with prints_on_stderr():
+                directories = robustpo.train(
+                    self.task, method=self.method, seeds=self.seeds, **_keywords(self)
+                )
         except UnfinishedError as error:
             unfinished, directories = error, error.directories
         for directory in directories:
@@ -98,15 +100,16 @@ class Compare:
 
         unfinished = None
         try:
-            report = robustpo.compare(
-                self.task,
-                methods=self.methods,
-                seeds=self.seeds,
-                alphas=self.alphas,
-                learning_rates=self.learning_rates,
-                entropy_coefs=self.entropy_coefs,
-                **_keywords(self),
-            )
+            with prints_on_stderr():
+                report = robustpo.compare(
+                    self.task,
+                    methods=self.methods,
+                    seeds=self.seeds,
+                    alphas=self.alphas,
+                    learning_rates=self.learning_rates,
+                    entropy_coefs=self.entropy_coefs,
+                    **_keywords(self),
+                )
         except UnfinishedError as error:
             if error.report is None:
                 raise
@@ -130,6 +133,12 @@ class Evaluate:
     """Directory of a run, or a policy file."""
     episodes: int = 100
     """Whole episodes to run."""
+    max_steps: Annotated[
+        int | None, arg(metavar="INT", help_behavior_hint="(default: 10000, or its time limit)")
+    ] = None
+    """Steps after which an episode is cut that goes on."""
+    envs: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: up to 20)")] = None
+    """Environments side by side; 1 for a simulator that exists once."""
     stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Samples instead of the deterministic mode."""
     best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -143,14 +152,17 @@ class Evaluate:
 
     def __call__(self) -> int:
         """Evaluate and print."""
-        result = robustpo.evaluate(
-            self.run,
-            episodes=self.episodes,
-            stochastic=self.stochastic,
-            best=self.best,
-            seed=self.seed,
-            task=self.task,
-        ).as_dict()
+        with prints_on_stderr():
+            result = robustpo.evaluate(
+                self.run,
+                episodes=self.episodes,
+                max_steps=self.max_steps,
+                envs=self.envs,
+                stochastic=self.stochastic,
+                best=self.best,
+                seed=self.seed,
+                task=self.task,
+            ).as_dict()
         if self.json:
             print(json.dumps(_without_nan(result)))
             return 0
@@ -163,6 +175,8 @@ class Evaluate:
             f"range {result['min']:.2f} to {result['max']:.2f}; "
             f"mean length {result['length_mean']:.0f}"
         )
+        if result["cut"]:
+            print(cut_line(result["cut"], result["episodes"]))
         return 0
 
 
@@ -195,9 +209,22 @@ def _keywords(command: Train | Compare) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit code, as the help of `robustpo` says."""
+    """Run the command line; return its exit code, as the help of `robustpo` says.
+
+    Args:
+        arguments: what follows the command's name. None are those of this process, which then ends
+            with the code that is returned, even if a simulator has left threads behind.
+    """
     _write_what_the_terminal_can()
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        know_interrupts()
+        code = _run(sys.argv[1:])
+        end_soon(code)
+        return code
+    return _run(list(arguments))
+
+
+def _run(arguments: list[str]) -> int:
     try:
         if arguments in (["--version"], ["-V"]):
             print(f"robustpo {robustpo.__version__}")

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional
 
+from robustpo.cli_streams import prints_on_stderr
 from robustpo.environments.availability import missing_extra
 from robustpo.environments.catalog import CATALOG
 from robustpo.environments.entry import Entry
@@ -95,7 +96,8 @@ def _check_own(task: str, *, as_json: bool) -> int:
     """Say what is wrong with an environment of the user's."""
     from robustpo.environments.check import check_environment
 
-    findings = check_environment(task)
+    with prints_on_stderr():
+        findings = check_environment(task)
     if as_json:
         print(json_module.dumps([asdict(finding) for finding in findings], indent=2))
     for finding in () if as_json else findings:

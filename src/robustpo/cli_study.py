@@ -13,6 +13,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robustpo.cli_options import ExecutionOptions
+from robustpo.cli_streams import prints_on_stderr
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
@@ -130,12 +131,13 @@ class Run:
         print(f"{asked.name}: {len(configs)} runs", file=sys.stderr)
         unfinished = None
         try:
-            execute(
-                configs,
-                execution,
-                accepted=lambda: save_manifest(out, asked),
-                notes=request_notes(asked),
-            )
+            with prints_on_stderr():
+                execute(
+                    configs,
+                    execution,
+                    accepted=lambda: save_manifest(out, asked),
+                    notes=request_notes(asked),
+                )
         except UnfinishedError as error:
             unfinished = error
         if self.report and (unfinished is None or unfinished.directories):
@@ -245,7 +247,8 @@ def _recorded(name: str, out: Path) -> Study:
 def _expectation(configs: list, workers: int) -> str:
     from robustpo.studies.forecast import forecast
 
-    found = forecast(configs, workers, lambda task: print(f"measuring {task}", file=sys.stderr))
+    with prints_on_stderr():
+        found = forecast(configs, workers, lambda task: print(f"measuring {task}", file=sys.stderr))
     count = "1 worker" if workers == 1 else f"{workers} workers"
     text = f"about {format_duration(found.seconds)} of training with {count} here"
     if found.unknown:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from robustpo.cli_streams import prints_on_stderr
+
 
 @dataclass(frozen=True)
 class Theory:
@@ -33,14 +35,15 @@ class Theory:
         from robustpo.analysis.theory import check_theory
         from robustpo.console import make_console
 
-        report = check_theory(
-            self.task,
-            seeds=self.seeds,
-            steps=self.steps,
-            alpha=self.alpha,
-            init_policy=self.init_policy,
-            out=self.out,
-        )
+        with prints_on_stderr():
+            report = check_theory(
+                self.task,
+                seeds=self.seeds,
+                steps=self.steps,
+                alpha=self.alpha,
+                init_policy=self.init_policy,
+                out=self.out,
+            )
         make_console().print(report.terminal)
         print("\nwritten:")
         for file in report.files:

@@ -179,10 +179,14 @@ def test_time_goes_on_where_it_stood(tmp_path, configs):
     assert seconds == sorted(seconds) and seconds[4] > before["seconds"]
 
 
-def test_evaluations_and_the_best_policy_are_the_same(tmp_path):
+# Two rollouts, an evaluation of a thousand steps, and so on, four times: it stops inside the first
+# evaluation, and inside the last one, which is all that is left then.
+@pytest.mark.parametrize("asked", [5, 3508])
+def test_evaluations_and_the_best_policy_are_the_same(tmp_path, asked):
     configs = configs_of(TASK, AGENTS[:1], eval_every=2 * ROLLOUT, eval_episodes=2)
     run(tmp_path / "whole", configs)
-    run(tmp_path / "parts", configs, iterations=5)
+    run(tmp_path / "parts", configs, iterations=asked)
+    assert not (place_of(tmp_path / "parts", configs[0]) / "result.json").exists()
     run(tmp_path / "parts", configs)
     one, other = (place_of(tmp_path / name, configs[0]) for name in ("whole", "parts"))
     assert_same_run(one, other)

@@ -21,6 +21,9 @@ import numpy as np
 
 Autoreset = Literal["next_step", "same_step"]
 
+# float32, whose largest number is 3.4e38, does not hold sums of squares of such rewards.
+OVERFLOWING_REWARD = 1e17
+
 
 class Step(NamedTuple):
     """What one step of `N` environments returns. Arrays of NumPy on the host, of JAX when traced.

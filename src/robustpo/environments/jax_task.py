@@ -18,6 +18,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxtyping import Array, Bool, Float32, Int32, PyTree, UInt32
 
 from robustpo.environments.base import HostEnvironment, Step, TaskSpec, TracedEnvironment
+from robustpo.environments.fence import Fence, is_stop
+from robustpo.environments.fence import describe as describe_error
 from robustpo.errors import ConfigError
 from robustpo.loops import map_one_by_one
 
@@ -131,6 +133,7 @@ class JaxEnvironment(TracedEnvironment):
         per_agent: int = 1,
     ) -> None:
         self.spec = describe(task, name, suite)
+        self._fence = Fence(self.spec.id)
         self.task = task
         self.num_envs = len(env_seeds)
         self.autoreset = "same_step"
@@ -147,6 +150,12 @@ class JaxEnvironment(TracedEnvironment):
     def init(self) -> tuple[JaxEnvironmentState, Float32[Array, "N O"]]:
         """Reset every environment; each call begins the first episodes anew."""
         return jax.jit(self._init)(jnp.asarray(self._keys))
+
+    def begin(
+        self, state: JaxEnvironmentState
+    ) -> tuple[JaxEnvironmentState, Float32[Array, "N O"]]:
+        """Leave the running episodes and begin the next ones; traceable."""
+        return self._by_group(self._next_episode, state, state.key)
 
     def step(
         self, state: JaxEnvironmentState, action: Float32[Array, "N A"]
@@ -175,15 +184,23 @@ class JaxEnvironment(TracedEnvironment):
         task, obs = self._reset(words, zeros)
         return JaxEnvironmentState(task, words, zeros, zeros), obs
 
+    def _next_episode(self, state: JaxEnvironmentState) -> tuple[JaxEnvironmentState, Array]:
+        episode = state.episode + 1
+        task, obs = self._reset(state.key, episode)
+        return replace(state, task=task, episode=episode, steps=jnp.zeros_like(state.steps)), obs
+
     def _reset(self, words: Array, episode: Array) -> tuple[PyTree, Array]:
         keys = _fold(words, episode, jnp.zeros_like(episode))
-        task, obs = jax.vmap(lambda key: self.task.reset(key=key))(keys)
+        with self._fence.call("reset"):
+            task, obs = jax.vmap(lambda key: self.task.reset(key=key))(keys)
         return task, obs.astype(jnp.float32)
 
     def _step(self, state: JaxEnvironmentState, action: Array) -> tuple[JaxEnvironmentState, Step]:
         steps = state.steps + 1
         keys = _fold(state.key, state.episode, steps)
-        result = jax.vmap(lambda s, a, key: self.task.step(s, a, key=key))(state.task, action, keys)
+        with self._fence.call("step"):
+            step = jax.vmap(lambda s, a, key: self.task.step(s, a, key=key))
+            result = step(state.task, action, keys)
         obs, terminated = result.obs.astype(jnp.float32), result.terminated.astype(bool)
         limit = self.spec.episode_limit
         late = jnp.zeros_like(terminated) if limit is None else steps >= limit
@@ -214,12 +231,14 @@ class HostJaxEnvironment(HostEnvironment):
         self.num_envs = environment.num_envs
         self.autoreset = environment.autoreset
         self._init = environment.init
+        self._begin = jax.jit(environment.begin)
         self._step = jax.jit(environment.step)
         self._state: Any = None
 
     def reset(self) -> np.ndarray:
-        """Reset all environments; return observations `[N, O]` float32."""
-        self._state, obs = self._init()
+        """Reset all environments; a second call begins their next episodes."""
+        first = self._state is None
+        self._state, obs = self._init() if first else self._begin(self._state)
         return np.asarray(obs)
 
     def step(self, action: np.ndarray) -> Step:
@@ -235,20 +254,25 @@ def describe(task: JaxTask, name: str = "", suite: str = "Custom") -> TaskSpec:
         ConfigError: if they are not valid, or the task returns what they do not allow.
     """
     name = name or type(task).__qualname__
-    low, high = (tuple(float(x) for x in bounds) for bounds in (task.action_low, task.action_high))
+    with Fence(name).reading():
+        low, high = (tuple(map(float, bounds)) for bounds in (task.action_low, task.action_high))
+        size, limit = task.observation_size, task.episode_limit
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise ConfigError(
+            f"task {name!r} has observation_size={size!r}; expected a whole number of at least 1"
+        )
     if not low or len(low) != len(high) or not all(x < y for x, y in zip(low, high, strict=True)):
         raise ConfigError(
             f"task {name!r} has action_low={low} and action_high={high}; expected two tuples of "
             "one length, each low below its high"
         )
-    limit = task.episode_limit
     if limit is not None and (type(limit) is not int or not 1 <= limit <= MAX_LIMIT):
         raise ConfigError(
             f"task {name!r} has episode_limit={limit!r}; expected a whole number of at least 1 and "
             f"at most {MAX_LIMIT}, or None"
         )
     _require_shapes(task, name, len(low))
-    return TaskSpec(name, suite, task.observation_size, low, high, limit, "jax")
+    return TaskSpec(name, suite, int(size), low, high, limit, "jax")
 
 
 def operations(task: JaxTask) -> int:
@@ -285,11 +309,13 @@ def _require_shapes(task: JaxTask, name: str, action_size: int) -> None:
 
     try:
         state, obs, step = jax.eval_shape(trace, key, action)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        _ = step.obs.shape, obs.shape
+    except BaseException as error:
+        if is_stop(error):
+            raise
         raise ConfigError(
-            f"task {name!r} cannot be traced by JAX ({type(error).__name__}: {reason}); reset and "
-            "step have to be pure functions of arrays"
+            f"task {name!r} cannot be traced by JAX (it {describe_error(error)}); reset and step "
+            "have to be pure functions of arrays"
         ) from error
     expected = {
         "the observation of reset": (obs.shape, (task.observation_size,)),

@@ -121,13 +121,15 @@ def _make(task: Task, env_seeds: Sequence[int], processes: int, per_agent: int =
         load_source,
         task_name,
     )
+    from robustpo.environments.fence import Fence
 
     entry = _catalogued(task)
     if entry is not None and entry.simulator == "mujoco":
         return load_source(entry)(env_seeds)
     if entry is None or entry.simulator == "jax":
         name = task_name(task)
-        made = construct(name, find_constructor(task))
+        fence = Fence(name, env_seeds[0], 0)
+        made = construct(name, find_constructor(task), fence)
         if is_jax_task(made):
             from robustpo.environments.jax_task import JaxEnvironment
 
@@ -136,9 +138,9 @@ def _make(task: Task, env_seeds: Sequence[int], processes: int, per_agent: int =
         if not processes:
             from robustpo.environments.gymnasium import GymnasiumEnvironment
 
-            return GymnasiumEnvironment(task, env_seeds, name=name, first=made)
-        if callable(close := getattr(made, "close", None)):
-            close()
+            return GymnasiumEnvironment(task, env_seeds, name=name, first=(fence, made))
+        if callable(getattr(made, "close", None)):
+            fence.close(made)
     if processes:
         from robustpo.environments.processes import ProcessEnvironment
 

@@ -13,7 +13,7 @@ import numpy as np
 from robustpo.algorithm.experience import FAULTS
 from robustpo.algorithm.learner import LearnerState
 from robustpo.config import RunConfig
-from robustpo.environments.base import TaskSpec
+from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.policy import POLICY_FILE, Policy
 from robustpo.training.alarm import EntropyLimits, entropy_limits
@@ -94,19 +94,23 @@ class Agent:
         }
 
     def find_fault(
-        self, faults: np.ndarray, metrics: Mapping[str, float]
+        self, faults: np.ndarray, metrics: Mapping[str, float], returns: np.ndarray
     ) -> tuple[int, str] | None:
         """Return the step and the name of the first quantity that was not finite.
 
         Args:
             faults: index in `FAULTS` of every row of the rollout, `[T, E]`.
             metrics: what the update reports.
+            returns: raw return of every row's episode up to it, `[T, E]`.
         """
         if faults.any():
             row = int(np.flatnonzero(faults.reshape(-1))[0])
             return self.log.step + row + 1, FAULTS[int(faults.reshape(-1)[row])]
         if metrics["finite"] < 1:
-            return self.log.step + self.config.shape.batch_size, "gradient"
+            largest = float(np.nanmax(np.abs(returns), initial=0.0))
+            why = f"rewards too large for float32 (returns of {largest:.3g}), "
+            quantity = "gradient" if largest < OVERFLOWING_REWARD else f"{why}gradient"
+            return self.log.step + self.config.shape.batch_size, quantity
         return None
 
     def alarm(self, entropy: float) -> str | None:

@@ -147,6 +147,11 @@ class RunRecord:
         self._evaluations.append(clean)
         append_line(self.directory / EVALUATIONS_FILE, json.dumps(clean), self._root)
 
+    @property
+    def evaluated_at(self) -> int:
+        """The step of the last evaluation made during training; 0 if there is none."""
+        return int(self._evaluations[-1]["step"]) if self._evaluations else 0
+
     def save_checkpoint(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
         """Save the whole state of the agent, with all rows so far, and rewrite the table."""
         content = {

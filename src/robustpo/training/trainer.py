@@ -16,8 +16,9 @@ from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.config import RunConfig
 from robustpo.environments.base import HostEnvironment, Replayed, TracedEnvironment
 from robustpo.environments.make import make_environment
-from robustpo.errors import SimulatorError
-from robustpo.evaluation.evaluate import evaluate_policy
+from robustpo.environments.watchdog import watching
+from robustpo.errors import ConfigError, EnvironmentMismatch, SimulatorError
+from robustpo.evaluation.evaluate import Stopped, evaluate_policy, make_evaluation
 from robustpo.policy import BEST_POLICY_FILE, Policy
 from robustpo.training.agent import Agent, Event
 from robustpo.training.checkpoint import Schedule
@@ -53,6 +54,32 @@ def make_simulators(
     return make_environment(task, seeds, processes=env_processes, per_agent=per_agent)
 
 
+def try_evaluation(
+    configs: Sequence[RunConfig], task: Any, environment: TracedEnvironment | HostEnvironment
+) -> None:
+    """Make the environments of an evaluation once: what fails then would fail while training.
+
+    Args:
+        configs: what is to be trained.
+        task: the task, or its constructor.
+        environment: the simulators that train, beside which they are made.
+
+    Raises:
+        EnvironmentMismatch: if they cannot be made.
+    """
+    evaluated = [config for config in configs if config.eval_every]
+    if not evaluated or environment.spec.simulator == "envpool":
+        return
+    episodes = max(config.eval_episodes for config in evaluated)
+    try:
+        make_evaluation(task, episodes, seed=0).close()
+    except ConfigError as error:
+        raise EnvironmentMismatch(
+            "no environments to evaluate in (--eval-every) can be made beside those that "
+            f"train, evaluate afterwards instead: {error}"
+        ) from error
+
+
 class Trainer:
     """Trains the agents of one population to their ends.
 
@@ -60,7 +87,8 @@ class Trainer:
         configs: one configuration per agent, all of one task and shape.
         records: where each agent is recorded; None keeps nothing on disk.
         emit: receives events as plain dictionaries.
-        should_stop: asked once per iteration; True ends training and keeps what is there.
+        should_stop: asked before every iteration and every step of an evaluation; True ends
+            training and keeps what is there.
         constructor: makes the environment when the task is not a name.
         checkpoint_every: steps between checkpoints; 0 for one every two minutes.
         inspect: called after every collection, before the update, with each agent's iteration, the
@@ -128,6 +156,7 @@ class Trainer:
         """Train until every agent is done, has failed, or `should_stop` says so."""
         self.compile()
         self._emit({"kind": "started", "agents": len(self.agents)})
+        self._catch_up()
         clock = time.perf_counter()
         paused = seconds = 0.0
         while any(agent.running for agent in self.agents) and not self._should_stop():
@@ -138,10 +167,9 @@ class Trainer:
                 own = {name: float(values[index]) for name, values in metrics.items()}
                 self._take_in(index, own, rollout, moments, seconds)
             before = time.perf_counter()
-            for index in trained:
-                self._evaluate(index)
+            evaluated = [index for index in trained if self._evaluate(index)]
             paused += time.perf_counter() - before
-            for index in trained:
+            for index in evaluated:
                 if self.agents[index].done:
                     self._finish(index, "completed", seconds)
             if self._schedule.due(self.shape.batch_size):
@@ -150,6 +178,13 @@ class Trainer:
         for index, agent in enumerate(self.agents):
             if agent.running:
                 self._finish(index, "interrupted", seconds)
+        self._note_endless()
+
+    def close(self) -> None:
+        """Release the simulators."""
+        if isinstance(self.environment, HostEnvironment):
+            with watching():
+                self.environment.close()
 
     def _restore(self) -> None:
         """Put agents that have a checkpoint back to where they stood."""
@@ -251,7 +286,8 @@ class Trainer:
         """Record one agent's iteration; end it if it has failed or is done."""
         agent = self.agents[index]
         rows = rollout.transitions
-        fault = agent.find_fault(np.asarray(rows.fault)[index], metrics)
+        returns = np.asarray(rows.episode_return)[index]
+        fault = agent.find_fault(np.asarray(rows.fault)[index], metrics, returns)
         if fault:
             self._fail(index, fault, moments, seconds)
             return
@@ -260,7 +296,7 @@ class Trainer:
         ended = valid & (np.asarray(rows.terminated)[index] | np.asarray(rows.truncated)[index])
         agent.log.add(
             int(valid.sum()),
-            np.asarray(rows.episode_return)[index][ended].tolist(),
+            returns[ended].tolist(),
             np.asarray(rows.episode_length)[index][ended].tolist(),
             metrics,
         )
@@ -297,6 +333,24 @@ class Trainer:
             final_return = agent.log.final_return
             self._emit(agent.event("finished", status=status, final_return=final_return))
 
+    def _note_endless(self) -> None:
+        """Say, once, of which agents not one episode has ended."""
+        endless = [
+            agent
+            for agent in self.agents
+            if agent.log.step >= agent.config.total_steps and not agent.log.episodes
+        ]
+        if not endless:
+            return
+        config = endless[0].config
+        others = f" and {len(endless) - 1} beside it" if endless[1:] else ""
+        text = (
+            f"{config.task}, {config.variant}, seed {config.settings.seed}{others}: no episode "
+            f"ended within {endless[0].log.step:,} steps, so there is no return to report; give "
+            "the task a time limit, or train for longer"
+        )
+        self._emit(endless[0].event("note", text=text))
+
     def _policy(self, index: int, moments: Any = None) -> Policy:
         population = self.population
         return make_policy(
@@ -308,17 +362,35 @@ class Trainer:
             ),
         )
 
-    def _evaluate(self, index: int) -> None:
-        """Evaluate an agent that has just passed a multiple of `eval_every`; keep the best."""
+    def _catch_up(self) -> None:
+        """Evaluate agents whose last evaluation was stopped before it had ended."""
+        for index, agent in enumerate(self.agents):
+            if agent.record is None or agent.log.step in (0, agent.record.evaluated_at):
+                continue
+            if self._evaluate(index) and agent.done:
+                self._finish(index, "completed", 0.0)
+
+    def _evaluate(self, index: int) -> bool:
+        """Evaluate an agent that has just passed a multiple of `eval_every`; keep the best.
+
+        False if it was stopped before it had ended.
+        """
         agent = self.agents[index]
         batch, every = self.shape.batch_size, agent.config.eval_every
         step = agent.log.step
         if not agent.running or not every or step // every == (step - batch) // every:
-            return
+            return True
         policy = self._policy(index)
-        result = evaluate_policy(
-            policy, self.task, episodes=agent.config.eval_episodes, seed=agent.iteration - 1
-        )
+        try:
+            result = evaluate_policy(
+                policy,
+                self.task,
+                episodes=agent.config.eval_episodes,
+                seed=agent.iteration - 1,
+                should_stop=self._should_stop,
+            )
+        except Stopped:
+            return False
         best = result.mean > agent.best_evaluation
         agent.best_evaluation = max(agent.best_evaluation, result.mean)
         if agent.record:
@@ -326,3 +398,4 @@ class Trainer:
             if best:
                 agent.record.save_policy(BEST_POLICY_FILE, policy)
         self._emit(agent.event("evaluation", mean=result.mean, std=result.std, best=best))
+        return True

@@ -57,7 +57,7 @@ def train_shard(
         configs: the agents.
         directories: where each is recorded.
         emit: receives events.
-        should_stop: asked once per iteration.
+        should_stop: asked before every iteration and every step of an evaluation.
         constructor: makes the environment when the task is not a name.
         checkpoint_every: steps between checkpoints; 0 for one every two minutes.
         step_timeout: seconds after which a host simulator that does not return ends the process;
@@ -71,21 +71,24 @@ def train_shard(
     """
     from robustpo.training.compilation import own_settings
     from robustpo.training.estimate import seconds_per_step
-    from robustpo.training.trainer import Trainer, make_simulators
+    from robustpo.training.trainer import Trainer, make_simulators, try_evaluation
 
     watchdog.limit(step_timeout)
+    # Before a simulator may change the directory.
+    directories = [directory.absolute() for directory in directories]
     task = constructor or configs[0].task
     with own_settings():
         estimated = seconds_per_step(configs[0], len(configs), task, env_processes)
         if estimated is not None:
             emit({"kind": "estimate", "seconds_per_step": estimated})
         environment = make_simulators(configs, task, env_processes)
+        try_evaluation(configs, task, environment)
         found = {**_look(environment, task), "command": errand.get("command", "")}
         notes = _require_known(configs[0].task, found, directories, errand)
         about = {"task": configs[0].task, "where": str(directories[0])}
         emit({"kind": "environment", "environment": found, "notes": notes, **about})
         records = [RunRecord(d, c, found) for d, c in zip(directories, configs, strict=True)]
-        Trainer(
+        trainer = Trainer(
             configs,
             records=records,
             emit=emit,
@@ -94,7 +97,11 @@ def train_shard(
             checkpoint_every=checkpoint_every,
             env_processes=env_processes,
             environment=environment,
-        ).run()
+        )
+        try:
+            trainer.run()
+        finally:
+            trainer.close()
 
 
 def _look(environment: Environment, task: Any) -> dict[str, Any]:
