@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_module
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import tyro
 
+from robustpo.json_text import to_json
 from robustpo.methods import METHODS
 from robustpo.naming import slug
 
@@ -27,7 +27,7 @@ class Methods:
     def __call__(self) -> int:
         """Print the methods."""
         if self.json:
-            print(json_module.dumps([asdict(method) for method in METHODS.values()], indent=2))
+            print(to_json([asdict(method) for method in METHODS.values()], indent=2))
             return 0
         from rich.table import Table
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_module
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robustpo.cli_options import ExecutionOptions
 from robustpo.errors import ConfigError
+from robustpo.json_text import to_json
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
 from robustpo.studies.paper import STUDIES, find_study
@@ -60,7 +60,7 @@ class List:
     def __call__(self) -> int:
         """Print name, size and title of each."""
         if self.json:
-            print(json_module.dumps([_as_data(study) for study in STUDIES], indent=2))
+            print(to_json([_as_data(study) for study in STUDIES], indent=2))
             return 0
         for study in STUDIES:
             names = ", ".join((study.name, *study.aliases))
@@ -146,7 +146,7 @@ class Status:
         counts = count_states(statuses)
         if self.json:
             runs = [_status_data(status) for status in statuses]
-            print(json_module.dumps({"study": study.name, "counts": counts, "runs": runs}))
+            print(to_json({"study": study.name, "counts": counts, "runs": runs}))
             return 0
         total = sum(status.config.total_steps for status in statuses)
         made = sum(min(status.step, status.config.total_steps) for status in statuses)

@@ -1,7 +1,8 @@
 """Running moments of observations and returns, updated step by step.
 
 Increments to a mean over millions of samples are smaller than the last bit of a float32, so both
-moments carry the part that rounding would lose (Kahan summation).
+moments carry the part that rounding would lose (Kahan summation). They start at the first sample: a
+prior mean of 0 would add to the variance of what lies far from zero for as long as it is trained.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ CLIP = 10.0
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class RunningMoments:
-    """Mean and variance of all samples so far, with a prior N(0, 1) of weight `PRIOR_COUNT`.
+    """Mean and variance of all samples so far, with a prior N(m, 1) of weight `PRIOR_COUNT`.
+
+    The prior's mean m is that of the first samples, so that it adds `PRIOR_COUNT/n` to the variance
+    and nothing to the mean, however far from zero they lie.
 
     Attributes:
-        mean: `[O]`, or a scalar for returns.
+        mean: `[O]`, or a scalar for returns; 0 before the first sample.
         variance: population variance (ddof 0), same shape.
         mean_lost: what rounding has taken from `mean` so far.
         variance_lost: what rounding has taken from `variance` so far.
@@ -40,7 +44,7 @@ class RunningMoments:
 
     @classmethod
     def create(cls, shape: tuple[int, ...] = ()) -> Self:
-        """Return the prior: mean 0, variance 1, no samples."""
+        """Return what there is before any sample: mean 0, variance 1."""
         zero, one = np.zeros(shape, np.float32), np.ones(shape, np.float32)
         arrays: Any = (zero, one, zero, zero, np.zeros((), np.int32))
         return cls(*map(jnp.asarray, arrays))
@@ -64,9 +68,10 @@ class RunningMoments:
         before = self.count.astype(jnp.float32) + PRIOR_COUNT
         after = (self.count + added).astype(jnp.float32) + PRIOR_COUNT
         weight = added.astype(jnp.float32) / after
-        delta = mean - self.mean
+        start = jnp.where(self.count == 0, mean, self.mean)
+        delta = mean - start
         grown = variance - self.variance + delta**2 * (before / after)
-        new_mean, mean_lost = _add(self.mean, delta * weight, self.mean_lost)
+        new_mean, mean_lost = _add(start, delta * weight, self.mean_lost)
         new_variance, variance_lost = _add(self.variance, grown * weight, self.variance_lost)
         return RunningMoments(new_mean, new_variance, mean_lost, variance_lost, self.count + added)
 

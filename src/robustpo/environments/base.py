@@ -13,6 +13,7 @@ first, then agent 1's. An environment resets itself when an episode has ended, i
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -20,6 +21,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 Autoreset = Literal["next_step", "same_step"]
+
+# No actuator reaches as far: who writes such a bound (the largest float, 1e300) means none.
+NO_BOUND = 1e10
 
 
 class Step(NamedTuple):
@@ -51,8 +55,9 @@ class TaskSpec:
         id: the name people use for it.
         suite: the benchmark it belongs to, such as `DeepMind Control`.
         observation_size: length `O` of the flat observation.
-        action_low: lower bounds of the action, `A` numbers, -inf where unbounded.
-        action_high: upper bounds of the action.
+        action_low: lower bounds of the action, `A` numbers, -inf where unbounded; a bound of
+            `NO_BOUND` or more is none and becomes infinite.
+        action_high: upper bounds of the action, likewise.
         episode_limit: steps after which an episode is truncated, or None.
         simulator: the adapter that steps it: `envpool`, `gymnasium` or `jax`.
     """
@@ -64,6 +69,14 @@ class TaskSpec:
     action_high: tuple[float, ...]
     episode_limit: int | None
     simulator: str
+
+    def __post_init__(self) -> None:
+        for name in ("action_low", "action_high"):
+            bounds = tuple(
+                math.copysign(math.inf, bound) if abs(bound) >= NO_BOUND else bound
+                for bound in getattr(self, name)
+            )
+            object.__setattr__(self, name, bounds)
 
     @property
     def action_size(self) -> int:
