@@ -52,7 +52,7 @@ def make_agent(activation="tanh", normalize=True, seed=0, **options):
         hidden_sizes=(8, 7),
         activation=activation,
         normalize_observations=normalize,
-        **options,
+        **{"preset": "paper"} | options,
     )
     return params, moments, make_policy(config, SPEC, params, moments)
 

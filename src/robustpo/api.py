@@ -13,6 +13,7 @@ from robustpo.errors import ConfigError
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 from robustpo.studies.execution import Execution, execute
 from robustpo.studies.grid import make_grid, parse_seeds, short_task, sweep_methods
+from robustpo.studies.preset_choice import settle_preset
 from robustpo.studies.study import Part, Study
 
 if TYPE_CHECKING:
@@ -85,8 +86,10 @@ def train(
         ... )
         >>> policy = robustpo.load_policy(runs[0])  # doctest: +SKIP
     """
+    name = _name(task)
+    preset, notes = _preset(name, Path(out), options.pop("preset", None))
     return _train(
-        make_grid(_name(task), [method], _seeds(seeds), steps=steps, **options),
+        make_grid(name, [method], _seeds(seeds), steps=steps, preset=preset, **options),
         task,
         Execution(
             Path(out),
@@ -100,6 +103,7 @@ def train(
             env_processes,
             ray,
             gpus,
+            notes,
         ),
         callback,
     )
@@ -160,9 +164,11 @@ def compare(
     """
     from robustpo.reports.study_report import write_comparison_report
 
+    name = _name(task)
+    options["preset"], notes = _preset(name, Path(out), options.pop("preset", None))
     sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
     part = Part(
-        (_name(task),),
+        (name,),
         sweep_methods(methods, sweeps),
         _seeds(seeds),
         steps,
@@ -182,6 +188,7 @@ def compare(
         env_processes,
         ray,
         gpus,
+        notes,
     )
     _train(configs, task, execution, callback)
     return write_comparison_report(study, Path(out))
@@ -285,6 +292,14 @@ def _name(task: Task) -> str:
     if not isinstance(task, str) and not callable(task):
         raise ConfigError(f"task={task!r} is not valid; give an id or a function that makes one")
     return task if isinstance(task, str) else resolve(task).id
+
+
+def _preset(task: str, out: Path, asked: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """Return the preset to name, None for the task's own, and what is to be said of it."""
+    if asked is not None:
+        return asked, ()
+    preset, note = settle_preset(task, out)
+    return (preset, (note,)) if note else (None, ())
 
 
 def _seeds(seeds: Seeds) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from robustpo.json_text import to_json
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
 from robustpo.studies.paper import STUDIES, find_study
+from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.status import STATES, RunStatus, count_states, run_statuses
 from robustpo.studies.study import Study
 from robustpo.studies.study_file import read_study
@@ -119,11 +120,11 @@ class Run:
         """Train and report."""
         from robustpo.studies.execution import Execution, execute
 
-        asked = self.select.of(get_study(self.name))
         out = self.run.out
+        asked, notes = settle_study(self.select.of(get_study(self.name)), out)
         extend(load_manifest(out, asked.name), asked, out)
         configs = asked.configs()
-        execution = Execution(**dataclasses.asdict(self.run))
+        execution = Execution(**dataclasses.asdict(self.run), notes=notes)
         print(f"{asked.name}: {len(configs)} runs", file=sys.stderr)
         execute(configs, execution, accepted=lambda: save_manifest(out, asked))
         return Report(self.name, out)() if self.report else 0

@@ -92,7 +92,7 @@ class RunConfig:
 
     def _slugs(self) -> list[str]:
         default = make_config(self.task, self.method, preset=self.preset)
-        slugs = [] if self.preset == default_preset(self.task) else [self.preset]
+        slugs = [] if self.preset == published_preset(self.task) else [self.preset]
         for part in ("settings", "shape"):
             mine, theirs = getattr(self, part), getattr(default, part)
             for option in dataclasses.fields(mine):
@@ -153,13 +153,21 @@ def make_config(
 
 
 def default_preset(task: str) -> str:
-    """Return the name of the preset that a task is trained with unless another is named."""
-    entry = catalog.find(task)
+    """Return the name of the preset that a task is trained with unless another is named.
+
+    It is the one that a catalogued task was published with, and `own` for all others.
+    """
+    return published_preset(task) if catalog.published(task) else "own"
+
+
+def published_preset(task: str) -> str:
+    """Return the preset that a run's name leaves out; that of the paper for unknown tasks."""
+    entry = catalog.published(task)
     return entry.preset if entry else "paper"
 
 
 def _preset_options(task: str, preset: str) -> dict[str, Any]:
     """Return a preset's options, with those of its own that a task was published with."""
-    entry = catalog.find(task)
+    entry = catalog.published(task)
     own = entry.preset_options if entry and entry.preset == preset else {}
     return PRESETS[preset].options | own

@@ -12,10 +12,12 @@ from gymnasium import spaces
 
 from robustpo.diagnosis.finding import Finding
 from robustpo.environments.base import TaskSpec
+from robustpo.environments.bounds import bounds_to_try, far_bounds
 from robustpo.environments.constructors import construct, find_constructor, one_line, task_name
 from robustpo.environments.gymnasium import Task, inspect
 from robustpo.environments.make import is_jax_task
 from robustpo.errors import ConfigError
+from robustpo.settings import Settings
 
 STEPS = 200
 SEED = 1
@@ -59,6 +61,7 @@ def _check_jax(task: Any, name: str) -> list[Finding]:
 
     environment = HostJaxEnvironment(JaxEnvironment(task, [SEED, SEED], name=name))
     found = [Finding("ok", "sizes, shapes and types agree", name="spaces")]
+    found += _judge_bounds(environment.spec)
     environment.reset()
     actions = _actions(environment.spec.action_low, environment.spec.action_high)
     ends = 0
@@ -85,6 +88,7 @@ def _check_gymnasium(env: Any, constructor: Callable[[], Any], name: str) -> Ite
             "give the action space finite bounds, which squashed policies need",
             name="spaces",
         )
+    yield from _judge_bounds(spec)
     start = time.perf_counter()
     walk = _walk(env, spec)
     rate = STEPS / (time.perf_counter() - start)
@@ -194,9 +198,21 @@ def _wrong_observation(space: spaces.Space, obs: Any) -> tuple[str, str] | None:
 
 def _actions(low: Sequence[float], high: Sequence[float]) -> np.ndarray:
     """Return the bounds, where there are any, and then random actions, `[STEPS, A]` float32."""
-    bounds = np.clip(np.array([low, high]), -10.0, 10.0)
+    bounds = bounds_to_try(low, high)
     random = np.random.default_rng(0).uniform(bounds[0], bounds[1], (STEPS - 2, len(low)))
     return np.concatenate([bounds, random]).astype(np.float32)
+
+
+def _judge_bounds(spec: TaskSpec) -> list[Finding]:
+    """Warn of bounds that the published protocol, which acts in raw units, does not suit."""
+    text = far_bounds(spec.action_low, spec.action_high, Settings().alpha)
+    if text is None:
+        return []
+    advice = (
+        "a task of your own is trained with the preset own, which scales actions to their bounds; "
+        "with --preset paper choose --action-scale bounds"
+    )
+    return [Finding("warn", text, advice, name="actions")]
 
 
 def _judge_ends(ends: int, limit: int | None) -> Finding:

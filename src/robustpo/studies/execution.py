@@ -45,6 +45,7 @@ class Execution:
         ray: address of the Ray cluster that trains, `auto`, or None for this machine alone.
             `workers` then only says into how many shards the runs are packed.
         gpus: GPUs, or the fraction of one, that each worker asks Ray for.
+        notes: what else is to be said before it starts.
     """
 
     out: Path
@@ -58,6 +59,7 @@ class Execution:
     env_processes: int = 0
     ray: str | None = None
     gpus: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
@@ -148,7 +150,8 @@ def execute(
         # How many fit on a cluster is Ray's business.
         here = 0 if execution.ray else workers
         with watch:
-            for text in starting_notes(configs, specs, states, fresh=execution.fresh, workers=here):
+            notes = starting_notes(configs, specs, states, fresh=execution.fresh, workers=here)
+            for text in (*execution.notes, *notes):
                 watch.note(text)
             for config in pending:
                 if states[config].stale:

@@ -63,7 +63,9 @@ class Agent:
             self.config.shape.num_envs, self.spec.action_low, self.spec.action_high
         )
         # Entropies of a squashed Gaussian are of (−1, 1), those of a Beta of (0, 1).
-        width = {"tanh-gaussian": 2.0, "beta": 1.0}.get(self.config.shape.distribution)
+        shape = self.config.shape
+        scaled = 2.0 if shape.action_scale == "bounds" else None
+        width = {"tanh-gaussian": 2.0, "beta": 1.0}.get(shape.distribution, scaled)
         self.limits = entropy_limits(self.spec.action_low, self.spec.action_high, width=width)
 
     @property

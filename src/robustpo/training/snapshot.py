@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from robustpo.action_units import action_units
 from robustpo.algorithm.learner import init_learner
 from robustpo.algorithm.networks import AgentParams, Dense
 from robustpo.algorithm.normalization import RunningMoments
@@ -33,6 +34,8 @@ def make_policy(
     tensors["log_std"] = np.asarray(params.log_std)
     tensors["action.low"] = np.asarray(spec.action_low, np.float32)
     tensors["action.high"] = np.asarray(spec.action_high, np.float32)
+    if (units := action_units(spec, config.shape)) is not None:
+        tensors["action.centre"], tensors["action.half"] = units
     if config.shape.normalize_observations:
         tensors["observation.mean"] = np.asarray(moments.mean)
         tensors["observation.variance"] = np.asarray(moments.variance)

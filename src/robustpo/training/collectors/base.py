@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from robustpo.action_units import action_units
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
@@ -56,6 +57,7 @@ class Collector(abc.ABC):
         self._low = np.asarray(self.spec.action_low, np.float32)
         self._high = np.asarray(self.spec.action_high, np.float32)
         self._family = DISTRIBUTIONS[shape.distribution]
+        self._units = action_units(self.spec, shape)
         # Measured: with one environment per agent the third level only takes longer to compile.
         options = compiler_options(loops=shape.num_envs >= LANES)
         self._draw = jax.jit(draw_rollout, static_argnums=(2, 3, 4), compiler_options=options)
@@ -123,6 +125,9 @@ class Collector(abc.ABC):
         """Turn `[Q, E, A]` into `[P·E, A]` inside the bounds; a broken agent's actions become 0."""
         # While it is padded: what is computed here is rounded alike in every population.
         real = jnp.where(jnp.isfinite(action), action, 0.0)
+        if self._units is not None:
+            centre, half = map(jnp.asarray, self._units)
+            real = centre + half * real
         given = self._family.execute(real, self._low, self._high)
         return given[: self.num_agents].reshape(-1, action.shape[-1])
 
@@ -159,6 +164,7 @@ class Collector(abc.ABC):
                 final_obs = jax.vmap(normalize_observation)(final_obs, moments)
             final_obs = augment(final_obs, moments, scale, coefficients, self.shape)
         flags = Flags(step.reward, step.terminated, step.truncated, step.valid)
-        executed = None if self._family.clipped else self.from_environment(given)
+        clipped_only = self._family.clipped and self._units is None
+        executed = None if clipped_only else self.from_environment(given)
         row = RawRow(entered, action, executed, flags, final_obs)
         return replace(state, obs=obs, obs_moments=moments), row
