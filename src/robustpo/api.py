@@ -103,9 +103,9 @@ def train(
             env_processes,
             ray,
             gpus,
-            notes,
         ),
         callback,
+        notes,
     )
 
 
@@ -188,9 +188,8 @@ def compare(
         env_processes,
         ray,
         gpus,
-        notes,
     )
-    _train(configs, task, execution, callback)
+    _train(configs, task, execution, callback, notes)
     return write_comparison_report(study, Path(out))
 
 
@@ -282,10 +281,14 @@ def _load(run: str | os.PathLike[str], best: bool) -> Policy:
 
 
 def _train(
-    configs: Sequence[RunConfig], task: Task, execution: Execution, callback: Callback | None
+    configs: Sequence[RunConfig],
+    task: Task,
+    execution: Execution,
+    callback: Callback | None,
+    notes: Sequence[str],
 ) -> list[Path]:
     constructor = None if isinstance(task, str) else task
-    return execute(configs, execution, constructor=constructor, callback=callback)
+    return execute(configs, execution, constructor=constructor, callback=callback, notes=notes)
 
 
 def _name(task: Task) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,9 +125,10 @@ class Run:
         asked, notes = settle_study(self.select.of(get_study(self.name)), out)
         extend(load_manifest(out, asked.name), asked, out)
         configs = asked.configs()
-        execution = Execution(**dataclasses.asdict(self.run), notes=notes)
+        execution = Execution(**dataclasses.asdict(self.run))
         print(f"{asked.name}: {len(configs)} runs", file=sys.stderr)
-        execute(configs, execution, accepted=lambda: save_manifest(out, asked))
+        accepted = functools.partial(save_manifest, out, asked)
+        execute(configs, execution, accepted=accepted, notes=notes)
         return Report(self.name, out)() if self.report else 0
 
 

@@ -113,6 +113,22 @@ class HostEnvironment(Environment):
         return None
 
 
+class ExactEnvironment(HostEnvironment):
+    """Host environments whose simulators speak float64, of which float32 may keep too little.
+
+    5,500,000.2 and 5,500,000.4 are one float32: what is observed far from zero is taken relative to
+    an origin before it is rounded.
+    """
+
+    @abc.abstractmethod
+    def reset_exact(self) -> np.ndarray:
+        """Reset all environments; return observations `[N, O]` float64, no origin subtracted."""
+
+    @abc.abstractmethod
+    def set_origin(self, origin: np.ndarray) -> None:
+        """Subtract `[N, O]` from all observations that follow, in float64."""
+
+
 class SavedEnvironment(HostEnvironment):
     """Host environments that are brought back by what they themselves save."""
 

@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from robustpo.environments.base import HostEnvironment, Replayed, Step, TaskSpec
+from robustpo.environments.base import ExactEnvironment, Replayed, Step, TaskSpec
 from robustpo.environments.constructors import (
     construct,
     find_constructor,
@@ -30,7 +30,7 @@ from robustpo.errors import ConfigError, SimulatorError
 Task = str | Callable[[], Any]
 
 
-class GymnasiumEnvironment(HostEnvironment, Replayed):
+class GymnasiumEnvironment(ExactEnvironment, Replayed):
     """`N` copies of a Gymnasium environment, stepped one after another.
 
     An episode's end is followed by a step that only resets, as in EnvPool; that row is not `valid`.
@@ -60,6 +60,7 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         self._action_space = _action_space(self._envs[0])
         self._seeded = np.zeros(self.num_envs, dtype=bool)
         self._ended = np.zeros(self.num_envs, dtype=bool)
+        self._origin = np.zeros((self.num_envs, self.spec.observation_size))
 
     def reset(self) -> np.ndarray:
         """Reset all environments; a second call begins the next episodes of the same streams.
@@ -68,6 +69,18 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
             SimulatorError: if an environment raises, or returns what its spaces do not allow.
         """
         return self._reset_some(np.arange(self.num_envs))
+
+    def reset_exact(self) -> np.ndarray:
+        """Reset all environments; return observations `[N, O]` float64, no origin subtracted.
+
+        Raises:
+            SimulatorError: as `reset`.
+        """
+        return np.stack([self._reset_one(i) for i in range(self.num_envs)]) + self._origin
+
+    def set_origin(self, origin: np.ndarray) -> None:
+        """Subtract `[N, O]` from all observations that follow, in float64."""
+        self._origin = np.array(origin, np.float64)
 
     def step(self, action: np.ndarray) -> Step:
         """Step all environments with actions `[N, A]` float32 inside the bounds.
@@ -89,24 +102,24 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
 
     def _reset_some(self, which: np.ndarray) -> np.ndarray:
         self._ended[which] = False
-        return np.stack([self._reset_one(i) for i in which])
+        return np.stack([self._reset_one(i) for i in which]).astype(np.float32)
 
     def _step_some(self, which: np.ndarray, action: np.ndarray) -> np.ndarray:
         results = [self._step_one(i, a) for i, a in zip(which, self._native(action), strict=True)]
         self._ended[which] = [terminated or truncated for _, _, terminated, truncated in results]
-        return np.stack([obs for obs, *_ in results])
+        return np.stack([obs for obs, *_ in results]).astype(np.float32)
 
     def _reset_one(self, index: int) -> np.ndarray:
         seed = None if self._seeded[index] else self._seeds[index]
         self._seeded[index] = True
         with self._named(index, "reset"):
             obs, _ = self._envs[index].reset(seed=seed)
-            return self._flat(obs)
+            return self._flat(index, obs)
 
     def _step_one(self, index: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         with self._named(index, "step"):
             obs, reward, terminated, truncated, _ = self._envs[index].step(action)
-            return self._flat(obs), float(reward), bool(terminated), bool(truncated)
+            return self._flat(index, obs), float(reward), bool(terminated), bool(truncated)
 
     @contextlib.contextmanager
     def _named(self, index: int, call: str) -> Iterator[None]:
@@ -165,8 +178,10 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         for env in self._envs:
             env.close()
 
-    def _flat(self, obs: np.ndarray) -> np.ndarray:
-        return np.asarray(obs, dtype=np.float32).reshape(self.spec.observation_size)
+    def _flat(self, index: int, obs: np.ndarray) -> np.ndarray:
+        """Return an observation `[O]` in float64, relative to the origin."""
+        flat = np.asarray(obs, dtype=np.float64).reshape(self.spec.observation_size)
+        return flat - self._origin[index]
 
     def _native(self, action: np.ndarray) -> np.ndarray:
         """Give actions `[n, A]` the space's shape and type.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from robustpo.environments.base import ExactEnvironment, HostEnvironment
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError
@@ -123,11 +124,24 @@ def evaluate_policy(
             f"{spec.action_size}; evaluate it on the task it was trained on"
         )
     quota = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
+    policy = use_origin(policy, environment)
     try:
         with watching():
             return _run_episodes(policy, environment, quota, deterministic, seed)
     finally:
         environment.close()
+
+
+def use_origin(policy: Policy, environment: HostEnvironment) -> Policy:
+    """Let an environment subtract a policy's origin, if it can, before it rounds to float32.
+
+    Returns:
+        The policy that acts on what the environment then observes.
+    """
+    if policy.origin is None or not isinstance(environment, ExactEnvironment):
+        return policy
+    environment.set_origin(np.tile(policy.origin, (environment.num_envs, 1)))
+    return policy.without_origin()
 
 
 def _run_episodes(

@@ -14,6 +14,7 @@ from robustpo.environments.availability import require_extra
 from robustpo.environments.gymnasium import Task
 from robustpo.environments.rendering import Rendering, make_rendering
 from robustpo.errors import ConfigError, StorageError
+from robustpo.evaluation.evaluate import use_origin
 from robustpo.policy import Policy
 from robustpo.writing import new_partial
 
@@ -81,6 +82,7 @@ def record_video(
     rendering = make_rendering(task, seed)
     try:
         _require_fit(policy, rendering)
+        policy = use_origin(policy, rendering.environment)
         returns: list[float] = []
         frames = _episodes(policy, rendering, episodes, deterministic, seed, max_steps, returns)
         fps = min(rendering.fps, MAX_FPS)

@@ -45,7 +45,6 @@ class Execution:
         ray: address of the Ray cluster that trains, `auto`, or None for this machine alone.
             `workers` then only says into how many shards the runs are packed.
         gpus: GPUs, or the fraction of one, that each worker asks Ray for.
-        notes: what else is to be said before it starts.
     """
 
     out: Path
@@ -59,7 +58,6 @@ class Execution:
     env_processes: int = 0
     ray: str | None = None
     gpus: float = 0.0
-    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
@@ -90,6 +88,7 @@ def execute(
     constructor: Callable[[], Any] | None = None,
     callback: Callable[[Event], None] | None = None,
     accepted: Callable[[], object] = lambda: None,
+    notes: Sequence[str] = (),
 ) -> list[Path]:
     """Train what is not yet recorded; runs that were stopped go on from their checkpoints.
 
@@ -100,6 +99,7 @@ def execute(
             in this process.
         callback: called with the event of every iteration of every agent.
         accepted: called once nothing of it is refused any more, before anything is trained.
+        notes: what is to be said of the request before it starts.
 
     Returns:
         The directory of each run.
@@ -150,8 +150,9 @@ def execute(
         # How many fit on a cluster is Ray's business.
         here = 0 if execution.ray else workers
         with watch:
-            notes = starting_notes(configs, specs, states, fresh=execution.fresh, workers=here)
-            for text in (*execution.notes, *notes):
+            for text in notes:
+                watch.note(text)
+            for text in starting_notes(configs, specs, states, fresh=execution.fresh, workers=here):
                 watch.note(text)
             for config in pending:
                 if states[config].stale:

@@ -43,6 +43,11 @@ def check_policies(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) 
                 f"actions, task {spec.id!r} has {spec.observation_size} and {spec.action_size}"
             )
         _check_units(path, policy, spec, shape)
+        if policy.origin is not None and spec.simulator != "gymnasium":
+            raise ConfigError(
+                f"init_policy={path!r} observes far from zero, and task {spec.id!r} is stepped in "
+                "single precision; train it in a Gymnasium environment"
+            )
 
 
 def _check_network(path: str, policy: Policy, shape: Shape) -> None:

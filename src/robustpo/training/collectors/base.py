@@ -19,6 +19,7 @@ from robustpo.algorithm.networks import AgentParams
 from robustpo.algorithm.normalization import normalize_observation
 from robustpo.environments.base import (
     Environment,
+    ExactEnvironment,
     Step,
 )
 from robustpo.shape import Shape
@@ -54,6 +55,8 @@ class Collector(abc.ABC):
         self.spec = environment.spec
         self.shape = shape
         self.num_agents = num_agents
+        # What is subtracted from each agent's observations before they become float32.
+        self.origins = np.zeros((num_agents, self.spec.observation_size), np.float32)
         self._low = np.asarray(self.spec.action_low, np.float32)
         self._high = np.asarray(self.spec.action_high, np.float32)
         self._family = DISTRIBUTIONS[shape.distribution]
@@ -63,8 +66,23 @@ class Collector(abc.ABC):
         self._draw = jax.jit(draw_rollout, static_argnums=(2, 3, 4), compiler_options=options)
 
     @abc.abstractmethod
-    def start(self, state: CollectorState) -> CollectorState:
-        """Reset the simulators and take in their first observations."""
+    def start(
+        self, state: CollectorState, origins: Sequence[np.ndarray | None] = ()
+    ) -> CollectorState:
+        """Reset the simulators and take in their first observations.
+
+        Args:
+            state: the state before the first observation.
+            origins: those of agents that start from a policy; None for the agent's own.
+        """
+
+    def set_origins(self, origins: Sequence[np.ndarray | None]) -> None:
+        """Take over the origins of those agents whose one is given."""
+        for index, origin in enumerate(origins):
+            if origin is not None:
+                self.origins[index] = origin
+        if isinstance(self.environment, ExactEnvironment):
+            self.environment.set_origin(np.repeat(self.origins, self.shape.num_envs, axis=0))
 
     @abc.abstractmethod
     def compile(
