@@ -144,6 +144,7 @@ def test_a_study_keeps_the_preset_of_its_records(tmp_path):
     record("my:both", "rpo_own", {"preset": "own"})
     (tmp_path / "my_new" / "odd" / "seed-0").mkdir(parents=True)
     (tmp_path / "my_new" / "comparison").mkdir()
+    record("my:new", "strange", {"preset": ["paper"]})
     settled, notes = settle_study(study, tmp_path)
     assert [(part.tasks, part.options) for part in settled.parts] == [
         (("my:new", "Pendulum-v1", "my:both"), {}),

@@ -1,13 +1,12 @@
 """Running moments of observations and returns, updated step by step.
 
 Increments to a mean over millions of samples are smaller than the last bit of a float32, so both
-moments carry the part that rounding would lose (Kahan summation). They start at the first sample: a
-prior mean of 0 would add to the variance of what lies far from zero for as long as it is trained.
+moments carry the part that rounding would lose (Kahan summation).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import jax
@@ -25,8 +24,9 @@ CLIP = 10.0
 class RunningMoments:
     """Mean and variance of all samples so far, with a prior N(m, 1) of weight `PRIOR_COUNT`.
 
-    The prior's mean m is that of the first samples, so that it adds `PRIOR_COUNT/n` to the variance
-    and nothing to the mean, however far from zero they lie.
+    For observations the prior's mean m is that of the first samples: with 0 it would add
+    `PRIOR_COUNT m²/n` to their variance, which drowns what lies far from zero. For returns it is 0,
+    as in the published experiments, and small beside a variance that grows with m² as well.
 
     Attributes:
         mean: `[O]`, or a scalar for returns; 0 before the first sample.
@@ -50,9 +50,10 @@ class RunningMoments:
         return cls(*map(jnp.asarray, arrays))
 
     def update(self, x: Float32[Array, "E *O"]) -> RunningMoments:
-        """Take in the samples of one step."""
+        """Take in the samples of one step; the first ones are where the mean starts."""
         mean = x.mean(0)
-        return self._merge(mean, ((x - mean) ** 2).mean(0), jnp.int32(len(x)))
+        started = replace(self, mean=jnp.where(self.count == 0, mean, self.mean))
+        return started._merge(mean, ((x - mean) ** 2).mean(0), jnp.int32(len(x)))
 
     def update_valid(self, x: Float32[Array, "E *O"], valid: Bool[Array, " E"]) -> RunningMoments:
         """Take in the samples of one step, leaving out those that are not valid."""
@@ -68,10 +69,9 @@ class RunningMoments:
         before = self.count.astype(jnp.float32) + PRIOR_COUNT
         after = (self.count + added).astype(jnp.float32) + PRIOR_COUNT
         weight = added.astype(jnp.float32) / after
-        start = jnp.where(self.count == 0, mean, self.mean)
-        delta = mean - start
+        delta = mean - self.mean
         grown = variance - self.variance + delta**2 * (before / after)
-        new_mean, mean_lost = _add(start, delta * weight, self.mean_lost)
+        new_mean, mean_lost = _add(self.mean, delta * weight, self.mean_lost)
         new_variance, variance_lost = _add(self.variance, grown * weight, self.variance_lost)
         return RunningMoments(new_mean, new_variance, mean_lost, variance_lost, self.count + added)
 

@@ -103,7 +103,7 @@ def _recorded_presets(directory: Path) -> set[str]:
                 if record is not None:
                     # Before there were presets everything was trained as in the paper.
                     preset = as_dict(record.get("identity")).get("preset", PAPER)
-                    found |= {preset} & {OWN, PAPER}
+                    found |= {name for name in (OWN, PAPER) if name == preset}
                     break
     except OSError:
         return found
