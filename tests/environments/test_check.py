@@ -131,3 +131,14 @@ def test_one_thing_is_wrong_and_is_named(task, status, name, words):
     wrong = [finding for finding in check_environment(task) if finding.status != "ok"]
     assert [(finding.status, finding.name) for finding in wrong] == [(status, name)]
     assert words in wrong[0].detail + wrong[0].advice
+
+
+class Fine5000(Fine):
+    action_space = spaces.Box(np.array([-0.01, 0], np.float32), np.array([0.01, 5000], np.float32))
+
+
+def test_bounds_far_from_one_are_warned_of():
+    (found,) = [finding for finding in check_environment(Fine5000) if finding.status != "ok"]
+    assert (found.status, found.name) == ("warn", "actions")
+    assert "±0.01" in found.detail and "100 times half the range" in found.detail
+    assert "--action-scale bounds" in str(found.advice)

@@ -18,7 +18,9 @@ from robustpo.config import make_config
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.shape import Shape
+from robustpo.studies.preflight import check_bounds
 from robustpo.studies.preset_choice import preset_note
+from robustpo.training.agent import Agent
 from robustpo.training.trainer import Trainer
 
 TINY = {
@@ -119,6 +121,17 @@ def test_entropies_are_judged_in_the_policys_units(scaled):
     limits = trainer.agents[0].limits
     assert limits.low == pytest.approx(2 * math.log(0.02))
     assert limits.high == pytest.approx(2 * math.log(20))
+
+
+def test_a_bound_that_means_none_raises_no_alarm_and_stretches_nothing():
+    largest = 3.4028234663852886e38
+    spec = TaskSpec("t", "s", 1, (-largest,), (largest,), None, "gymnasium")
+    limits = Agent(make_config("t", preset="paper"), None, spec).limits
+    # As for no bounds at all: a new policy's entropy is 1.42.
+    assert limits.low == pytest.approx(math.log(0.02)) and limits.judge(1.42) is None
+    squashed = make_config("t", "ppo-tanh")
+    with pytest.raises(ConfigError, match=r"1e\+10 and more counts as none"):
+        check_bounds([squashed], {"t": spec})
 
 
 @pytest.mark.parametrize("family", ["tanh-gaussian", "beta"])

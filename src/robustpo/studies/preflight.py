@@ -10,7 +10,7 @@ import numpy as np
 
 from robustpo.action_units import action_units
 from robustpo.config import RunConfig
-from robustpo.environments.base import TaskSpec
+from robustpo.environments.base import NO_BOUND, TaskSpec
 from robustpo.environments.bounds import describe_bounds, far_bounds, off_centre
 from robustpo.errors import ConfigError
 from robustpo.policy import FAMILIES, Policy, load_policy
@@ -27,7 +27,8 @@ def check_bounds(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) ->
         if not FAMILIES[family].clipped and not spec.bounded:
             raise ConfigError(
                 f"distribution={family!r} is stretched onto the action's bounds, and those of "
-                f"{spec.id!r} are not finite; choose a distribution such as gaussian"
+                f"{spec.id!r} are not finite ({NO_BOUND:g} and more counts as none); choose a "
+                "distribution such as gaussian"
             )
 
 
