@@ -17,7 +17,7 @@ from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError
 from robustpo.policy import Policy, save_policy
 from robustpo.studies.preflight import check_policies, starting_notes
-from robustpo.studies.preset_choice import settle_study
+from robustpo.studies.preset_choice import preset_notes, settle_study
 from robustpo.studies.study import Part, Study
 from robustpo.training.snapshot import make_policy
 from robustpo.training.trainer import Trainer
@@ -119,6 +119,11 @@ def test_what_a_persons_own_task_gets_is_announced():
         "bootstrapped; --preset paper is the published protocol"
     )
     assert not any("bounds of" in note for note in notes_of(spec, default))
+    # On a page, where the bounds are not known, once for all methods.
+    assert preset_notes([default, make_config("my:make", "ppo"), raw]) == [
+        "Task my:make gets the preset own: actions scaled to the bounds, time limits bootstrapped; "
+        "--preset paper is the published protocol."
+    ]
     (warning,) = [note for note in notes_of(spec, raw) if "bounds of" in note]
     assert "±0.01" in warning and "--action-scale bounds" in warning
     offset = replace(spec, action_low=(0.0,), action_high=(5.0,))

@@ -23,6 +23,7 @@ from robustpo.reports.statistics import reference_variant
 from robustpo.reports.suite import Suite, suites_of_study
 from robustpo.reports.variant_row import VariantRow, variant_row
 from robustpo.reports.verdict import suite_sentence, task_sentence
+from robustpo.studies.preset_choice import preset_notes
 from robustpo.studies.store import load_runs
 from robustpo.studies.study import Study
 from robustpo.training.progress_state import format_count
@@ -232,6 +233,7 @@ def left_out_lines(data: StudyData) -> list[str]:
 def notes(data: StudyData) -> list[str]:
     """Say what a reader must know before trusting the numbers."""
     found = [note for note in (data.study.note, *data.study.notes) if note]
+    found += preset_notes(data.directories)
     if data.left_out:
         words = count_states(data.left_out)
         found.append(f"Left out of the numbers, of {len(data.directories)} runs: {words}.")

@@ -6,6 +6,7 @@ that preset go on under `paper`, so that the same command still means the same e
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def preset_note(config: RunConfig, spec: TaskSpec | None = None) -> str | None:
         f"task {config.task} gets the preset own: {_actions(config, spec)}, time limits "
         f"{ends[config.settings.time_limit]}; --preset paper is the published protocol"
     )
+
+
+def preset_notes(configs: Iterable[RunConfig]) -> list[str]:
+    """Return a sentence for each task of a study that is trained under the preset `own`."""
+    notes: dict[str, str] = {}
+    for config in configs:
+        if note := preset_note(config):
+            notes.setdefault(config.task, f"{note[0].upper()}{note[1:]}.")
+    return list(notes.values())
 
 
 def _actions(config: RunConfig, spec: TaskSpec | None) -> str:
