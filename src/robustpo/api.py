@@ -14,6 +14,7 @@ from robustpo.files import user_path
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 from robustpo.studies.execution import Execution, execute
 from robustpo.studies.grid import parse_seeds, short_task, sweep_methods
+from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.request import left_by_sweeps, request_notes, require_request, with_left_alone
 from robustpo.studies.study import Part, Study
 from robustpo.validation import plain, require
@@ -109,7 +110,8 @@ def train(
         ray,
         gpus,
     )
-    return _train(Study("training", method, (part,)), task, execution, callback)
+    study, kept = settle_study(Study("training", method, (part,)), execution.out)
+    return _train(study, task, execution, callback, kept)
 
 
 def compare(
@@ -196,9 +198,9 @@ def compare(
         ray,
         gpus,
     )
-    study = with_left_alone(study)
+    study, kept = settle_study(with_left_alone(study), execution.out)
     try:
-        _train(study, task, execution, callback)
+        _train(study, task, execution, callback, kept)
     except UnfinishedError as error:
         # There is none where no run of a variant has left anything.
         with contextlib.suppress(ConfigError):
@@ -308,14 +310,20 @@ def _load(run: str | os.PathLike[str], best: bool) -> Policy:
     return load_policy(path)
 
 
-def _train(study: Study, task: Task, execution: Execution, callback: Callback | None) -> list[Path]:
+def _train(
+    study: Study,
+    task: Task,
+    execution: Execution,
+    callback: Callback | None,
+    notes: Iterable[str],
+) -> list[Path]:
     require_request(study)
     return execute(
         study.configs(),
         execution,
         constructor=None if isinstance(task, str) else task,
         callback=callback,
-        notes=list(dict.fromkeys([*study.notes, *request_notes(study)])),
+        notes=list(dict.fromkeys([*notes, *study.notes, *request_notes(study)])),
     )
 
 

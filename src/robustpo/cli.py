@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import os
 import re
 import sys
@@ -31,6 +30,7 @@ from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
 from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
 from robustpo.files import user_path
+from robustpo.json_text import to_json
 from robustpo.methods import METHODS
 from robustpo.terminal import clean, clean_streams
 
@@ -164,7 +164,7 @@ class Evaluate:
                 task=self.task,
             ).as_dict()
         if self.json:
-            print(json.dumps(_without_nan(result)))
+            print(to_json(result))
             return 0
         low, high = result["interval_low"], result["interval_high"]
         kind = "sampled" if self.stochastic else "deterministic"
@@ -192,10 +192,6 @@ class Doctor:
         from robustpo.doctor import diagnose
 
         return diagnose(as_json=self.json)
-
-
-def _without_nan(data: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and v != v else v for k, v in data.items()}
 
 
 def _keywords(command: Train | Compare) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_module
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import tyro
 
+from robustpo.json_text import to_json
 from robustpo.methods import METHODS
 from robustpo.naming import slug
 
@@ -28,7 +28,7 @@ class Methods:
         """Print the methods."""
         if self.json:
             found = [asdict(method) | {"fixed": method.fixed} for method in METHODS.values()]
-            print(json_module.dumps(found, indent=2))
+            print(to_json(found, indent=2))
             return 0
         from rich.table import Table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_module
+import functools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,11 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from robustpo.cli_options import ExecutionOptions
 from robustpo.cli_streams import prints_on_stderr
 from robustpo.errors import ConfigError, UnfinishedError
+from robustpo.json_text import to_json
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
 from robustpo.studies.paper import STUDIES, find_study
+from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.request import request_notes, with_left_alone
 from robustpo.studies.run_state import STATES
 from robustpo.studies.status import RunStatus, count_states, run_statuses
@@ -63,7 +65,7 @@ class List:
     def __call__(self) -> int:
         """Print name, size and title of each."""
         if self.json:
-            print(json_module.dumps([_as_data(study) for study in STUDIES], indent=2))
+            print(to_json([_as_data(study) for study in STUDIES], indent=2))
             return 0
         for study in STUDIES:
             names = ", ".join((study.name, *study.aliases))
@@ -123,8 +125,9 @@ class Run:
         """Train and report."""
         from robustpo.studies.execution import Execution, execute
 
-        asked = with_left_alone(self.select.of(get_study(self.name)))
         out = self.run.out
+        study = with_left_alone(self.select.of(get_study(self.name)))
+        asked, kept = settle_study(study, out)
         extend(load_manifest(out, asked.name), asked, out)
         configs = asked.configs()
         execution = Execution(**dataclasses.asdict(self.run))
@@ -135,8 +138,8 @@ class Run:
                 execute(
                     configs,
                     execution,
-                    accepted=lambda: save_manifest(out, asked),
-                    notes=request_notes(asked),
+                    accepted=functools.partial(save_manifest, out, asked),
+                    notes=[*kept, *request_notes(asked)],
                 )
         except UnfinishedError as error:
             unfinished = error
@@ -164,7 +167,7 @@ class Status:
         counts = count_states(statuses)
         if self.json:
             runs = [_status_data(status) for status in statuses]
-            print(json_module.dumps({"study": study.name, "counts": counts, "runs": runs}))
+            print(to_json({"study": study.name, "counts": counts, "runs": runs}))
             return 0
         total = sum(status.config.total_steps for status in statuses)
         made = sum(min(status.step, status.config.total_steps) for status in statuses)

@@ -113,7 +113,7 @@ class RunConfig:
         return found
 
     def _slugs(self) -> list[str]:
-        slugs = [] if self.preset == default_preset(self.task) else [self.preset]
+        slugs = [] if self.preset == published_preset(self.task) else [self.preset]
         slugs += [f"{name.replace('_', '-')}-{slug(x)}" for name, x in self.changed.items()]
         if self.steps != RunConfig.steps:
             slugs.append(f"steps-{short_count(self.steps)}")
@@ -194,13 +194,21 @@ _OF_RUNS = ("steps", "eval_every", "eval_episodes", "init_policy")
 
 
 def default_preset(task: str) -> str:
-    """Return the name of the preset that a task is trained with unless another is named."""
-    entry = catalog.find(task)
+    """Return the name of the preset that a task is trained with unless another is named.
+
+    It is the one that a catalogued task was published with, and `own` for all others.
+    """
+    return published_preset(task) if catalog.published(task) else "own"
+
+
+def published_preset(task: str) -> str:
+    """Return the preset that a run's name leaves out; that of the paper for unknown tasks."""
+    entry = catalog.published(task)
     return entry.preset if entry else "paper"
 
 
 def _preset_options(task: str, preset: str) -> dict[str, Any]:
     """Return a preset's options, with those of its own that a task was published with."""
-    entry = catalog.find(task)
+    entry = catalog.published(task)
     own = entry.preset_options if entry and entry.preset == preset else {}
     return PRESETS[preset].options | own

@@ -33,8 +33,8 @@ class Settings:
     seed: int = option(0, "Seed of the agent and of its simulators.")
     alpha: float = option(
         0.5,
-        "Magnitude of the perturbation of the policy's location, in the environment's action "
-        "units: half-width of uniform noise (paper, eq. 4), scale of the other families "
+        "Magnitude of the perturbation of the policy's location, in its units of action (see "
+        "action_scale): half-width of uniform noise (paper, eq. 4), scale of the other families "
         "(Table 1); 0 is PPO.",
     )
     alpha_schedule: AlphaSchedule = option(

@@ -20,6 +20,7 @@ Estimator = Literal["sampled", "sampled-k", "marginal", "expected"]
 Augmentation = Literal["none", "rad", "drac"]
 AugmentationPer = Literal["state", "dimension"]
 AugmentationOf = Literal["normalized", "raw"]
+ActionScale = Literal["raw", "bounds"]
 
 MAX_DRAWS = 1024
 
@@ -39,6 +40,11 @@ class Shape:
         False, "Let actor and critic share their hidden layers instead of having their own."
     )
     distribution: Distribution = option("gaussian", "Family of the action distribution.")
+    action_scale: ActionScale = option(
+        "raw",
+        "Units of the policy's actions, and of alpha: the environment's own (raw, as published) or "
+        "±1 of its bounds, in every dimension that has two finite ones (bounds).",
+    )
     noise: Noise = option(
         "uniform", "Family of the perturbation; none compiles the update without any."
     )
@@ -196,6 +202,7 @@ class Shape:
 _CHOICES = {
     "activation": Activation,
     "distribution": Distribution,
+    "action_scale": ActionScale,
     "noise": Noise,
     "noise_on": NoiseOn,
     "noise_in": NoiseIn,

@@ -173,3 +173,14 @@ def test_what_the_check_did_not_expect_is_a_finding(monkeypatch):
     monkeypatch.setattr("robustpo.environments.check.take_walk", broken)
     (last,) = [finding for finding in check_environment(Fine) if finding.status == "fail"]
     assert (last.name, last.detail) == ("check", "the check itself raised ZeroDivisionError")
+
+
+class Fine5000(Fine):
+    action_space = spaces.Box(np.array([-0.01, 0], np.float32), np.array([0.01, 5000], np.float32))
+
+
+def test_bounds_far_from_one_are_warned_of():
+    (found,) = [finding for finding in check_environment(Fine5000) if finding.status != "ok"]
+    assert (found.status, found.name) == ("warn", "actions")
+    assert "±0.01" in found.detail and "100 times half the range" in found.detail
+    assert "--action-scale bounds" in str(found.advice)

@@ -357,3 +357,13 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, configs):
     with pytest.raises(robustpo.ConfigError, match=r"cannot be used: .*actor.*--fresh"):
         run(tmp_path, configs[:1])
     assert Path(newest).exists()
+
+
+@pytest.mark.slow
+def test_actions_in_units_of_the_bounds_are_replayed_as_they_were_executed(tmp_path):
+    # Bounds of ±3: the last bit of what is executed is not that of the policy's own action.
+    configs = configs_of("InvertedPendulum-v4", AGENTS[:2], action_scale="bounds")
+    run(tmp_path / "whole", configs)
+    run(tmp_path / "parts", configs[:1], iterations=3)
+    run(tmp_path / "parts", configs)
+    assert_same_runs(configs, tmp_path / "whole", tmp_path / "parts")

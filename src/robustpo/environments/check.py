@@ -10,6 +10,7 @@ import numpy as np
 
 from robustpo.diagnosis.finding import Finding
 from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
+from robustpo.environments.bounds import far_bounds
 from robustpo.environments.check_walk import SEED, STEPS, Walk, random_actions
 from robustpo.environments.check_walk import walk as take_walk
 from robustpo.environments.constructors import find_constructor, task_name
@@ -17,6 +18,7 @@ from robustpo.environments.fence import Fence, describe, is_stop
 from robustpo.environments.gymnasium import Task, describe_task, prepare
 from robustpo.environments.make import is_jax_task
 from robustpo.errors import ConfigError
+from robustpo.settings import Settings
 
 LARGE_REWARD = 1e4
 SLOW = 500.0
@@ -71,6 +73,7 @@ def _check_jax(task: Any, name: str) -> list[Finding]:
 
     environment = HostJaxEnvironment(JaxEnvironment(task, [SEED, SEED], name=name))
     found = [Finding("ok", "sizes, shapes and types agree", name="spaces")]
+    found += _judge_bounds(environment.spec)
     environment.reset()
     actions = random_actions(environment.spec.action_low, environment.spec.action_high)
     ends, largest = 0, 0.0
@@ -92,7 +95,7 @@ def _check_gymnasium(fence: Fence, made: Any, constructor: Callable[[], Any]) ->
     try:
         with fence.reading():
             spec = describe_task(fence.task, fence.task, env)
-        found = [_judge_spaces(spec)]
+        found = [_judge_spaces(spec), *_judge_bounds(spec)]
         start = time.perf_counter()
         walk = take_walk(fence, made, spec)
         rate = STEPS / (time.perf_counter() - start)
@@ -166,6 +169,18 @@ def _judge_repeated(walk: Walk, again: Walk) -> Finding:
         "a run cannot be repeated, and goes on with a new episode after it was stopped",
         name="repeatable",
     )
+
+
+def _judge_bounds(spec: TaskSpec) -> list[Finding]:
+    """Warn of bounds that the published protocol, which acts in raw units, does not suit."""
+    text = far_bounds(spec.action_low, spec.action_high, Settings().alpha)
+    if text is None:
+        return []
+    advice = (
+        "a task of your own is trained with the preset own, which scales actions to their bounds; "
+        "with --preset paper choose --action-scale bounds"
+    )
+    return [Finding("warn", text, advice, name="actions")]
 
 
 def _judge_ends(ends: int, limit: int | None) -> Finding:

@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from robustpo.diagnosis.finding import Finding
 from robustpo.environments.base import TaskSpec
+from robustpo.environments.bounds import bounds_to_try
 from robustpo.environments.fence import Fence, describe, one_line
 from robustpo.errors import SimulatorError
 
@@ -126,6 +127,6 @@ def _observation(space: spaces.Space, obs: Any) -> np.ndarray:
 
 def random_actions(low: Sequence[float], high: Sequence[float]) -> np.ndarray:
     """Return the bounds, where there are any, and then random actions, `[STEPS, A]` float32."""
-    bounds = np.clip(np.array([low, high]), -10.0, 10.0)
+    bounds = bounds_to_try(low, high)
     random = np.random.default_rng(0).uniform(bounds[0], bounds[1], (STEPS - 2, len(low)))
     return np.concatenate([bounds, random]).astype(np.float32)

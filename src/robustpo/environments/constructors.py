@@ -21,7 +21,7 @@ from robustpo.environments.wrappers import require_new
 from robustpo.errors import ConfigError
 
 # Forces the benchmark's own implementation of a task that the catalog would run in EnvPool.
-GYMNASIUM_PREFIX = "gymnasium/"
+GYMNASIUM_PREFIX = catalog.GYMNASIUM_PREFIX
 # Any of their tasks trains, the catalogued ones and the others.
 BRAX_PREFIX = "brax/"
 PLAYGROUND_PREFIX = "playground/"

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 
 from robustpo.environments import fingerprint
-from robustpo.environments.base import HostEnvironment, Replayed, Step, TaskSpec
+from robustpo.environments.base import ExactEnvironment, Replayed, Step, TaskSpec
 from robustpo.environments.constructors import (
     construct,
     find_constructor,
@@ -37,7 +37,7 @@ Task = str | Callable[[], Any]
 FINAL_OBSERVATION = ("final_obs", "final_observation")
 
 
-class GymnasiumEnvironment(HostEnvironment, Replayed, Probed):
+class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
     """`N` copies of a Gymnasium environment, stepped one after another.
 
     An episode's end is followed by a step that only resets, as in EnvPool; that row is not `valid`.
@@ -88,6 +88,7 @@ class GymnasiumEnvironment(HostEnvironment, Replayed, Probed):
         self._action_space = _action_space(self._envs[0])
         self._seeded = np.zeros(self.num_envs, dtype=bool)
         self._ended = np.zeros(self.num_envs, dtype=bool)
+        self._origin = np.zeros((self.num_envs, self.spec.observation_size))
 
     def _make_next(self, fence: Fence, constructor: Callable[[], Any]) -> gymnasium.Env:
         """Construct one more environment, or say in one line why it will not do."""
@@ -109,6 +110,18 @@ class GymnasiumEnvironment(HostEnvironment, Replayed, Probed):
         """
         return self._reset_some(np.arange(self.num_envs))
 
+    def reset_exact(self) -> np.ndarray:
+        """Reset all environments; return observations `[N, O]` float64, no origin subtracted.
+
+        Raises:
+            SimulatorError: as `reset`.
+        """
+        return np.stack([self._reset_one(i) for i in range(self.num_envs)]) + self._origin
+
+    def set_origin(self, origin: np.ndarray) -> None:
+        """Subtract `[N, O]` from all observations that follow, in float64."""
+        self._origin = np.array(origin, np.float64)
+
     def step(self, action: np.ndarray) -> Step:
         """Step all environments with actions `[N, A]` float32 inside the bounds.
 
@@ -129,12 +142,12 @@ class GymnasiumEnvironment(HostEnvironment, Replayed, Probed):
 
     def _reset_some(self, which: np.ndarray) -> np.ndarray:
         self._ended[which] = False
-        return np.stack([self._reset_one(i) for i in which])
+        return np.stack([self._reset_one(i) for i in which]).astype(np.float32)
 
     def _step_some(self, which: np.ndarray, action: np.ndarray) -> np.ndarray:
         results = [self._step_one(i, a) for i, a in zip(which, self._native(action), strict=True)]
         self._ended[which] = [terminated or truncated for _, _, terminated, truncated in results]
-        return np.stack([obs for obs, *_ in results])
+        return np.stack([obs for obs, *_ in results]).astype(np.float32)
 
     def _reset_one(self, index: int) -> np.ndarray:
         seed = None if self._seeded[index] else self._seeds[index]
@@ -143,7 +156,7 @@ class GymnasiumEnvironment(HostEnvironment, Replayed, Probed):
             answer = self._envs[index].reset(seed=seed)
             if not isinstance(answer, tuple) or len(answer) != 2:
                 raise WrongAnswer(f"returned {_kind(answer)}, expected (observation, information)")
-            return self._flat(answer[0])
+            return self._flat(index, answer[0])
 
     def _step_one(self, index: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         with self._fences[index].step:
@@ -162,7 +175,7 @@ class GymnasiumEnvironment(HostEnvironment, Replayed, Probed):
             terminated, truncated = bool(terminated), bool(truncated)
             if terminated or truncated:
                 obs = self._final(index, obs, info)
-            return self._flat(obs), reward, terminated, truncated
+            return self._flat(index, obs), reward, terminated, truncated
 
     def _final(self, index: int, obs: Any, info: Any) -> Any:
         """Return the observation that an episode ended on.
@@ -254,14 +267,16 @@ class GymnasiumEnvironment(HostEnvironment, Replayed, Probed):
         for fence, env in zip(self._fences, self._envs, strict=False):
             fence.close(env)
 
-    def _flat(self, obs: np.ndarray) -> np.ndarray:
+    def _flat(self, index: int, obs: np.ndarray) -> np.ndarray:
+        """Return an observation `[O]` in float64, relative to the origin."""
         try:
-            return np.asarray(obs, dtype=np.float32).reshape(self.spec.observation_size)
+            flat = np.asarray(obs, dtype=np.float64).reshape(self.spec.observation_size)
         except (TypeError, ValueError) as error:
             raise WrongAnswer(
                 f"returned the observation {one_line(repr(obs), 80)}, expected "
                 f"{self.spec.observation_size} numbers"
             ) from error
+        return flat - self._origin[index]
 
     def _native(self, action: np.ndarray) -> np.ndarray:
         """Give actions `[n, A]` the space's shape and type.

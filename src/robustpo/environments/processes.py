@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from robustpo.environments.base import HostEnvironment, Replayed, Step
+from robustpo.environments.base import ExactEnvironment, Replayed, Step
 from robustpo.environments.constructors import task_name
 from robustpo.environments.gymnasium import Task
 from robustpo.environments.pickling import pickled, registration
@@ -30,7 +30,7 @@ SECONDS_TO_END = 5.0
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-class ProcessEnvironment(HostEnvironment, Replayed, Probed):
+class ProcessEnvironment(ExactEnvironment, Replayed, Probed):
     """`N` copies of a Gymnasium environment, shared out among processes that step at one time.
 
     Args:
@@ -67,6 +67,18 @@ class ProcessEnvironment(HostEnvironment, Replayed, Probed):
             SimulatorError: if an environment raises, or the process that steps it has died.
         """
         return np.concatenate(self._ask("reset", [() for _ in self._shares]))
+
+    def reset_exact(self) -> np.ndarray:
+        """Reset all environments; return observations `[N, O]` float64, no origin subtracted.
+
+        Raises:
+            SimulatorError: as `reset`.
+        """
+        return np.concatenate(self._ask("reset_exact", [() for _ in self._shares]))
+
+    def set_origin(self, origin: np.ndarray) -> None:
+        """Subtract `[N, O]` from all observations that follow, in float64."""
+        self._ask("set_origin", [(origin[share],) for share in self._shares])
 
     def step(self, action: np.ndarray) -> Step:
         """Step all environments with actions `[N, A]` float32 inside the bounds.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from robustpo.environments.base import HostEnvironment, TaskSpec
+from robustpo.environments.base import ExactEnvironment, HostEnvironment, TaskSpec
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError
@@ -171,6 +171,7 @@ def evaluate_policy(
         _require_fit(policy, spec)
         limit = step_limit(spec, max_steps)
         quota = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
+        policy = use_origin(policy, environment)
         with watching():
             return _Episodes(environment, quota, limit).run(
                 policy, deterministic, seed, should_stop
@@ -186,6 +187,18 @@ def _require_fit(policy: Policy, spec: TaskSpec) -> None:
             f"{policy.action_size} actions, task {spec.id!r} has {spec.observation_size} and "
             f"{spec.action_size}; evaluate it on the task it was trained on"
         )
+
+
+def use_origin(policy: Policy, environment: HostEnvironment) -> Policy:
+    """Let an environment subtract a policy's origin, if it can, before it rounds to float32.
+
+    Returns:
+        The policy that acts on what the environment then observes.
+    """
+    if policy.origin is None or not isinstance(environment, ExactEnvironment):
+        return policy
+    environment.set_origin(np.tile(policy.origin, (environment.num_envs, 1)))
+    return policy.without_origin()
 
 
 class _Episodes:

@@ -15,7 +15,7 @@ from robustpo.environments.frames import require_one_size
 from robustpo.environments.gymnasium import Task
 from robustpo.environments.rendering import Rendering, make_rendering
 from robustpo.errors import ConfigError, StorageError
-from robustpo.evaluation.evaluate import step_limit
+from robustpo.evaluation.evaluate import step_limit, use_origin
 from robustpo.policy import Policy
 from robustpo.writing import new_partial
 
@@ -86,6 +86,7 @@ def record_video(
     rendering = make_rendering(task, seed)
     try:
         _require_fit(policy, rendering)
+        policy = use_origin(policy, rendering.environment)
         limit = step_limit(rendering.environment.spec, max_steps)
         played: list[tuple[float, bool]] = []
         frames = _episodes(policy, rendering, episodes, deterministic, seed, limit, played)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -23,6 +23,7 @@ from robustpo.reports.statistics import reference_variant
 from robustpo.reports.suite import Suite, suites_of_study
 from robustpo.reports.variant_row import VariantRow, variant_row
 from robustpo.reports.verdict import suite_sentence, task_sentence
+from robustpo.studies.preset_choice import preset_notes
 from robustpo.studies.store import load_runs
 from robustpo.studies.study import Study
 from robustpo.training.progress_state import format_count
@@ -84,6 +85,8 @@ def read_study_data(study: Study, out: Path) -> StudyData:
         ConfigError: if none of them has left anything that can be read.
     """
     directories = {config: run_directory(out, config) for config in study.configs()}
+    notes = dict.fromkeys([*study.notes, *preset_notes(directories)])
+    study = replace(study, notes=tuple(notes))
     loaded = load_runs(directories)
     left_out = left_out_runs(directories, loaded.summary, loaded.refused)
     if not loaded.summary.height:

@@ -21,7 +21,7 @@ MAX_AGENTS = 5
 MANY_SHARDS_PER_WORKER = 4
 
 # Slugs of a variant's name that the subtitle states anyway when all variants share them.
-_STATED_SLUGS = ("steps-", "time-limit-")
+_STATED_SLUGS = ("steps-", "time-limit-", "own")
 
 
 def make_grid(
@@ -229,7 +229,7 @@ def pack(
 
 
 def short_labels(variants: Sequence[str]) -> dict[str, str]:
-    """Drop the slugs of steps and time limit that all variants share, for titles and legends.
+    """Drop what the subtitle states if all variants share it, for titles and legends.
 
     `ppo_steps-300k` and `rpo_steps-300k` become `ppo` and `rpo`.
     """

@@ -17,6 +17,7 @@ from typing import Any
 from robustpo.errors import ConfigError
 from robustpo.files import one_line, parse_json, read_bytes
 from robustpo.studies.locks import exclusive
+from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.study import Part, Study
 from robustpo.studies.study_file import OPTIONS, SHOWN
 from robustpo.writing import write_atomically
@@ -56,7 +57,7 @@ def load_manifest(out: Path, name: str) -> Study | None:
         if not parts or study.shows not in SHOWN:
             raise ValueError("it asks for nothing")
         study.check()
-        return study
+        return settle_study(study, out)[0]
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -24,6 +24,8 @@ from robustpo.training.record import RunRecord
 from robustpo.training.replay import ReplayLog
 from robustpo.training.restore import SavedCollection, from_tensors, to_tensors
 
+ORIGIN = "origin"
+
 Event = dict[str, Any]
 
 
@@ -63,7 +65,9 @@ class Agent:
             self.config.shape.num_envs, self.spec.action_low, self.spec.action_high
         )
         # Entropies of a squashed Gaussian are of (−1, 1), those of a Beta of (0, 1).
-        width = {"tanh-gaussian": 2.0, "beta": 1.0}.get(self.config.shape.distribution)
+        shape = self.config.shape
+        scaled = 2.0 if shape.action_scale == "bounds" else None
+        width = {"tanh-gaussian": 2.0, "beta": 1.0}.get(shape.distribution, scaled)
         self.limits = entropy_limits(self.spec.action_low, self.spec.action_high, width=width)
 
     @property
@@ -151,7 +155,12 @@ class Agent:
         )
 
     def save(
-        self, learner: LearnerState, state: CollectorState, simulator: Any, seconds: float
+        self,
+        learner: LearnerState,
+        state: CollectorState,
+        simulator: Any,
+        seconds: float,
+        origin: np.ndarray,
     ) -> None:
         """Write a checkpoint of the agent as it stands between two iterations."""
         if self.record is None or self.log.step == self.saved_step:
@@ -161,6 +170,8 @@ class Agent:
             tensors |= self.replay.to_tensors()
         else:
             tensors |= to_tensors("simulator", simulator)
+        if origin.any():
+            tensors[ORIGIN] = origin
         best = self.best_evaluation
         content = {
             "step": self.log.step,
@@ -199,6 +210,9 @@ class Agent:
                 self.best_evaluation = _number(content["best_evaluation"])
             learner = from_tensors("learner", learner, tensors)
             state = from_tensors("collector", state, tensors)
+            origin = np.zeros(self.spec.observation_size, np.float32)
+            if ORIGIN in tensors:
+                origin = from_tensors(ORIGIN, origin, tensors)
         except ConfigError as error:
             raise ConfigError(
                 f"the checkpoint in {self.record.directory} cannot be used: {error}; --fresh "
@@ -207,7 +221,7 @@ class Agent:
         self.saved_step = self.log.step
         replay = self.replay
         return learner, SavedCollection(
-            state, replay.resets, replay.tails(), replay.kept, simulator
+            state, replay.resets, replay.tails(), replay.kept, simulator, origin
         )
 
 

@@ -39,6 +39,7 @@ class SavedCollection:
         tails: actions since the last reset of each, `E` arrays `[L, A]`.
         kept: whether each of the tails is whole, `[E]`.
         simulator: the state of its environments, leaves `[E, ...]`; None if they are replayed.
+        origin: what is subtracted from what they observe, `[O]`.
     """
 
     state: CollectorState
@@ -46,6 +47,7 @@ class SavedCollection:
     tails: list[np.ndarray]
     kept: np.ndarray
     simulator: PyTree
+    origin: np.ndarray
 
 
 def to_tensors(name: str, tree: PyTree) -> dict[str, np.ndarray]:
@@ -95,6 +97,7 @@ def restore_collection(
     if all(agent is None for agent in saved):
         return state, restarted
     state = put_agents(state, [agent and agent.state for agent in saved])
+    collector.set_origins([agent and agent.origin for agent in saved])
     environment = collector.environment
     if not isinstance(environment, Replayed):
         collector.load_simulators([agent and agent.simulator for agent in saved])

@@ -35,7 +35,7 @@ from robustpo.training.population import (
 )
 from robustpo.training.record import RunRecord
 from robustpo.training.restore import restore_collection
-from robustpo.training.snapshot import make_policy, warm_start
+from robustpo.training.snapshot import given_origin, make_policy, warm_start
 
 Emit = Callable[[Event], None]
 Inspect = Callable[[list[int], Population, Rollout, Coefficients], None]
@@ -135,7 +135,9 @@ class Trainer:
 
     def compile(self) -> None:
         """Start the simulators, restore what goes on, compile both halves of an iteration."""
-        state = self._collector.start(self.population.collector)
+        size = self.spec.observation_size
+        origins = [given_origin(config, size) for config in self._configs]
+        state = self._collector.start(self.population.collector, origins)
         self.population = replace(self.population, collector=state)
         self._restore()
         population, coefficients = self.population, self._coefficients()
@@ -227,6 +229,7 @@ class Trainer:
                     take_agent(self.population.collector, index),
                     self._collector.simulator_state(index),
                     agent.seconds_before + seconds,
+                    self._collector.origins[index],
                 )
 
     def _iterations(self) -> Array:
@@ -360,6 +363,7 @@ class Trainer:
             jax.tree.map(
                 lambda x: np.asarray(x[index]), moments or population.collector.obs_moments
             ),
+            self._collector.origins[index],
         )
 
     def _catch_up(self) -> None:

@@ -12,12 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from robustpo.action_units import action_units
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
 from robustpo.environments.base import (
     Autoreset,
     Environment,
+    ExactEnvironment,
     Step,
 )
 from robustpo.shape import Shape
@@ -56,14 +58,18 @@ class Collector(abc.ABC):
         self.spec = environment.spec
         self.shape = shape
         self.num_agents = num_agents
+        # What is subtracted from each agent's observations before they become float32.
+        self.origins = np.zeros((num_agents, self.spec.observation_size), np.float32)
         self._low = np.asarray(self.spec.action_low, np.float32)
         self._high = np.asarray(self.spec.action_high, np.float32)
         self._family = DISTRIBUTIONS[shape.distribution]
+        self._units = action_units(self.spec, shape)
         require_choice("autoreset", environment.autoreset, get_args(Autoreset))
         self.same_step = environment.autoreset == "same_step"
-        # Where the raw action is the sum of more than the policy's own noise, clipping it again
-        # gives what the simulator was given but for its last bit.
-        self._keep_executed = not self._family.clipped or shape.collection_noise != "none"
+        # Clipping the raw action again gives what the simulator was given, but for its last bit
+        # where it is the sum of more than the policy's own noise, and not in other units.
+        clipped_only = self._family.clipped and self._units is None
+        self._keep_executed = not clipped_only or shape.collection_noise != "none"
         # Measured: with one environment per agent the third level only takes longer to compile.
         options = compiler_options(loops=shape.num_envs >= LANES)
         self._scale_shift = jax.jit(
@@ -72,8 +78,23 @@ class Collector(abc.ABC):
         self._draw = jax.jit(draw_rollout, static_argnums=(2, 3, 4), compiler_options=options)
 
     @abc.abstractmethod
-    def start(self, state: CollectorState) -> CollectorState:
-        """Reset the simulators and take in their first observations."""
+    def start(
+        self, state: CollectorState, origins: Sequence[np.ndarray | None] = ()
+    ) -> CollectorState:
+        """Reset the simulators and take in their first observations.
+
+        Args:
+            state: the state before the first observation.
+            origins: those of agents that start from a policy; None for the agent's own.
+        """
+
+    def set_origins(self, origins: Sequence[np.ndarray | None]) -> None:
+        """Take over the origins of those agents whose one is given."""
+        for index, origin in enumerate(origins):
+            if origin is not None:
+                self.origins[index] = origin
+        if isinstance(self.environment, ExactEnvironment):
+            self.environment.set_origin(np.repeat(self.origins, self.shape.num_envs, axis=0))
 
     @abc.abstractmethod
     def compile(
@@ -139,6 +160,9 @@ class Collector(abc.ABC):
         """Turn `[Q, E, A]` into `[P·E, A]` inside the bounds; a broken agent's actions become 0."""
         # While it is padded: what is computed here is rounded alike in every population.
         real = jnp.where(jnp.isfinite(action), action, 0.0)
+        if self._units is not None:
+            centre, half = map(jnp.asarray, self._units)
+            real = centre + half * real
         given = self._family.execute(real, self._low, self._high)
         return given[: self.num_agents].reshape(-1, action.shape[-1])
 

@@ -14,6 +14,7 @@ from jaxtyping import Array
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
 from robustpo.environments.base import (
+    ExactEnvironment,
     HostEnvironment,
     SavedEnvironment,
     Step,
@@ -22,6 +23,7 @@ from robustpo.environments.watchdog import watching
 from robustpo.errors import SimulatorError
 from robustpo.shape import Shape
 from robustpo.training.collectors.base import Collector, compiled
+from robustpo.training.origin import origin_of, takes_origin
 from robustpo.training.population import CollectorState
 from robustpo.training.rollout import (
     Draws,
@@ -39,11 +41,28 @@ class HostCollector(Collector):
         self._between = compiled(self._observe_and_decide, donate_argnums=(1,))
         self._digest = compiled(partial(digest, shape=shape))
 
-    def start(self, state: CollectorState) -> CollectorState:
+    def start(
+        self, state: CollectorState, origins: Sequence[np.ndarray | None] = ()
+    ) -> CollectorState:
         """Reset the simulators on the host and hand their observations to JAX."""
         with watching():
-            obs = self.environment.reset()
+            obs = self._reset(origins or [None] * self.num_agents)
         return compiled(self.observe_first)(state, jnp.asarray(obs))
+
+    def _reset(self, origins: Sequence[np.ndarray | None]) -> np.ndarray:
+        """Reset the simulators; agents without an origin take one from their first observation."""
+        if not (isinstance(self.environment, ExactEnvironment) and takes_origin(self.shape)):
+            return self.environment.reset()
+        exact = self.environment.reset_exact()
+        first = exact[:: self.shape.num_envs]
+        self.set_origins(
+            [
+                origin_of(obs) if given is None else given
+                for obs, given in zip(first, origins, strict=True)
+            ]
+        )
+        own = np.repeat(self.origins, self.shape.num_envs, axis=0)
+        return (exact - own).astype(np.float32)
 
     def compile(
         self, params: AgentParams, state: CollectorState, keys: Array, coefficients: Coefficients

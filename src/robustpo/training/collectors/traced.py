@@ -38,8 +38,11 @@ class TracedCollector(Collector):
         self._run: Any = jax.jit(self._steps, donate_argnums=(1,))
         self._digest: Any = compiled(partial(digest, shape=shape))
 
-    def start(self, state: CollectorState) -> CollectorState:
+    def start(
+        self, state: CollectorState, origins: Sequence[np.ndarray | None] = ()
+    ) -> CollectorState:
         """Reset the simulators inside JAX and keep their state for the first rollout."""
+        del origins  # what is observed is float32 already
         self._simulator, obs = self.environment.init()
         return compiled(self.observe_first)(state, obs)
 
