@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,6 +149,35 @@ def test_compare_returns_what_the_command_prints(comparison, tiny):
     assert all(file.is_file() for file in report.files)
 
 
+def test_numbers_of_numpy_and_a_home_are_taken(tmp_path, tiny, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options: dict[str, Any] = {name: np.int64(value) for name, value in tiny.options.items()}
+    options |= {"alpha": np.float32(0.25), "hidden_sizes": np.array([8, 8]), "progress": False}
+    runs = robustpo.train(
+        "Pendulum-v1", seeds=np.arange(1, 2), out="~/o", workers=np.int64(1), **options
+    )
+    slug = f"rpo_alpha-0.25_hidden-sizes-8x8_{tiny.slug}"
+    assert runs == [tmp_path / "o" / "Pendulum-v1" / slug / "seed-1"]
+    # Plain numbers ask for the same run, and one method may be given as such.
+    before = (runs[0] / "result.json").stat().st_mtime_ns
+    plain = tiny.options | {"hidden_sizes": [8, 8], "progress": False}
+    report = robustpo.compare(
+        "Pendulum-v1",
+        methods="rpo",
+        seeds=np.int64(1),
+        alphas=np.linspace(0.25, 1, 1),
+        out="~/o",
+        **plain,
+    )
+    assert (runs[0] / "result.json").stat().st_mtime_ns == before
+    assert tmp_path / "o" in report.files[0].parents
+    found = robustpo.evaluate("~/o/Pendulum-v1/" + slug + "/seed-1", episodes=np.int64(2))
+    assert len(found.returns) == 2
+    assert robustpo.load_results("~/o")["seed"].unique().to_list() == [1]
+    with pytest.raises(robustpo.ConfigError, match=r"episodes=2\.0"):
+        robustpo.evaluate(runs[0], episodes=2.0)  # pyright: ignore[reportArgumentType]
+
+
 def test_the_names_of_the_package_are_all_there():
     assert {"train", "compare", "evaluate", "load_policy", "load_results"} <= set(robustpo.__all__)
     for name in robustpo.__all__:
@@ -174,6 +204,12 @@ def test_the_names_of_the_package_are_all_there():
         ([PENDULUM], {"init_policy": "lost"}, "no policy at lost"),
         ([PENDULUM], {"workers": 0}, "workers=0"),
         ([PENDULUM], {"workers": 1.5}, "workers=1.5"),
+        ([PENDULUM], {"seeds": 2.0}, "seeds=2.0"),
+        ([PENDULUM], {"seeds": [True]}, "seeds=[True]"),
+        ([PENDULUM], {"seed": 3}, "seeds=..."),
+        ([PENDULUM], {"steps": np.float64(1e6)}, "write 1000000"),
+        ([PENDULUM], {"method": "ppo", "alpha": np.float64(0.3)}, "choose the method rpo"),
+        ([PENDULUM], {"method": 3}, "method=3"),
     ],
 )
 def test_bad_requests_are_refused_before_anything_is_written(
@@ -184,9 +220,27 @@ def test_bad_requests_are_refused_before_anything_is_written(
     assert not (tmp_path / "o").exists()
 
 
-def test_an_empty_list_of_methods_is_refused(tmp_path):
-    with pytest.raises(robustpo.ConfigError, match="methods"):
-        robustpo.compare(PENDULUM, methods=[], out=tmp_path / "o")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"methods": []}, "methods"),
+        ({"methods": [], "gamma": 0.9}, "methods"),
+        ({"methods": ["rpo", "rpo"]}, "rpo twice"),
+        ({"methods": "ppo", "alphas": 0.1}, "alpha=0.1 contradicts method"),
+        (
+            {"methods": ["ppo", "rpo"], "alphas": [0.1], "alpha": 0.2},
+            "alpha=0.2 applies to none",
+        ),
+        ({"alphas": "0.1"}, "alphas='0.1'"),
+        ({"alphas": [True]}, "alphas="),
+        ({"alphas": np.array([0.1, 0.1])}, "alphas="),
+    ],
+    ids=str,
+)
+def test_comparisons_that_make_no_sense_are_refused(tmp_path, options, words):
+    with pytest.raises(robustpo.ConfigError, match=re.escape(words)):
+        robustpo.compare(PENDULUM, out=tmp_path / "o", **options)
+    assert not (tmp_path / "o").exists()
 
 
 def test_a_path_of_a_policy_may_be_long(comparison, tiny, tmp_path):

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 
 import gymnasium
 import numpy as np
@@ -85,6 +86,12 @@ def test_help_names_every_setting(robustpo_command, tmp_path, command, expected)
     assert expected - words == set()
 
 
+def test_exit_codes_are_explained(robustpo_command, tmp_path):
+    words = " ".join(robustpo_command("--help", cwd=tmp_path).stdout.split())
+    assert "0 if all that was asked for is finished, 1 if something failed or is missing" in words
+    assert "2 if the command was refused" in words and "130 or 143" in words
+
+
 def test_version(robustpo_command, tmp_path):
     done = robustpo_command("--version", cwd=tmp_path)
     assert done.returncode == 0
@@ -136,6 +143,19 @@ def test_compare_gives_no_verdict_below_five_seeds(comparison):
     assert "no verdict" in text
     assert "at least 5" in text
     assert "better" not in text
+
+
+def test_a_report_that_cannot_be_written_is_a_failure_and_not_a_refusal(
+    comparison, tiny, robustpo_command, tmp_path
+):
+    shutil.copytree(comparison.out, tmp_path / "runs")
+    (place,) = (tmp_path / "runs" / comparison.task).glob("comparison_*")
+    shutil.rmtree(place)
+    place.write_text("in the way")
+    flags = ["--methods", "ppo", "rpo", "--seeds", "0:2", *tiny.flags, "--out", "runs"]
+    done = robustpo_command("compare", comparison.task, *flags, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "could not be written (File exists)" in done.stderr.splitlines()[-1]
 
 
 def test_training_is_announced_and_followed_in_plain_lines(comparison):
@@ -205,6 +225,48 @@ def test_unbounded_actions_and_spare_workers_are_noted(robustpo_command, tmp_pat
     assert json.loads((directory / "result.json").read_text())["steps"] == 1024
 
 
+def test_what_several_methods_share_leaves_ppo_what_it_is(robustpo_command, tmp_path, tiny):
+    flags = ["--methods", "ppo", "rpo", "--alpha", 0.1, "--seeds", 0, *tiny.flags, "--out", "o"]
+    done = robustpo_command("compare", "Pendulum-v1", *flags, "--workers", 1, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "alpha=0.1 applies to rpo alone: ppo has alpha 0 by definition" in done.stderr
+    alphas = {
+        identity["method"]: identity["settings"]["alpha"]
+        for file in tmp_path.rglob("config.json")
+        for identity in [json.loads(file.read_text())["identity"]]
+    }
+    assert alphas == {"ppo": 0.0, "rpo": 0.1}
+    (page,) = tmp_path.rglob("index.html")
+    assert "alpha=0.1 applies to rpo alone" in page.read_text()
+
+
+def test_signs_that_the_terminal_lacks_end_nothing(robustpo_command, comparison, tiny):
+    ascii = {"PYTHONIOENCODING": "ascii"}
+    run, home = comparison.run("rpo", 0), comparison.home
+    done = robustpo_command("evaluate", run, "--episodes", 2, cwd=home, **ascii)
+    assert done.returncode == 0 and re.match(r"return \S+ \? \S+ \(mean", done.stdout), done.stderr
+    flags = ["--seeds", "0:2", *tiny.flags, "--out", "runs"]
+    done = robustpo_command("compare", tiny.task, *flags, cwd=home, **ascii)
+    assert done.returncode == 0 and "no verdict" in done.stdout, done.stderr
+    # Python's own choice under a locale without letters, where it does not help itself.
+    bare = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = robustpo_command("methods", cwd=home, **bare)
+    assert done.returncode == 0 and "rpo-annealed" in done.stdout, done.stderr
+    assert done.stdout.isascii()
+
+
+def test_home_is_found_where_the_shell_does_not_look(robustpo_command, tmp_path):
+    for arguments in (
+        ["evaluate", "~/runs"],
+        ["study", "status", "table-3", "--out=~/runs"],
+        ["study", "show", "~/runs.toml"],
+        ["theory", "--out=/proc/x", "--init-policy=~/runs"],
+    ):
+        done = robustpo_command(*arguments, cwd=tmp_path, HOME=tmp_path / "home")
+        assert_refused(done, str(tmp_path / "home" / "runs"))
+    assert not (tmp_path / "~").exists()
+
+
 BAD_INPUT = {
     "unknown task": (["train", "walker-wlk"], "dm_control/walker-walk-v0"),
     "empty task": (["train", ""], "expected the name of a task"),
@@ -216,6 +278,20 @@ BAD_INPUT = {
     "alpha negative": (["train", PENDULUM, "--alpha", "-0.1"], "alpha=-0.1"),
     "alpha nan": (["train", PENDULUM, "--alpha", "nan"], "alpha=nan"),
     "alpha infinite": (["train", PENDULUM, "--alpha", "inf"], "alpha=inf"),
+    "alpha for ppo": (["train", PENDULUM, "--method", "ppo", "--alpha", "0.3"], "the method rpo"),
+    "alpha of ppo": (["train", PENDULUM, "--method", "ppo:alpha=0.3"], "the method rpo"),
+    "no alpha for beta": (["train", PENDULUM, "--method", "ppo-beta", "--alpha", "1"], "location"),
+    "alpha for ppo alone": (
+        ["compare", PENDULUM, "--methods", "ppo", "ppo-laplace", "--alpha", "0.1"],
+        "alpha=0.1 applies to none",
+    ),
+    "alphas for ppo alone": (
+        ["compare", PENDULUM, "--methods", "ppo", "--alphas", "0.1"],
+        "alpha=0.1 contradicts method 'ppo', which by definition has alpha 0",
+    ),
+    "method twice": (["compare", PENDULUM, "--methods", "rpo", "rpo"], "rpo twice"),
+    "method twice in a study": (["study", "run", "table-3", "--methods", "rpo", "rpo"], "twice"),
+    "home of nobody": (["train", PENDULUM, "--out=~nobody-of-this-name/runs"], "./~nobody"),
     "swept alpha negative": (["compare", PENDULUM, "--alphas", "0.1", "-1"], "alpha=-1"),
     "minibatches": (["train", PENDULUM, "--num-minibatches", "30"], "such as 32"),
     "seeds in words": (["train", PENDULUM, "--seeds", "three"], "0:10"),

@@ -20,7 +20,8 @@ def ran(robustpo_command, tmp_path_factory):
 
 def test_a_study_runs_and_leaves_a_report(ran):
     place, done = ran
-    assert done.stdout.startswith("No verdict on rpo (4,096 steps, 2 seeds each, time limit:")
+    assert done.stdout.startswith("On Pendulum-v1, no verdict on rpo against ppo: a verdict takes")
+    assert "4.1k steps, 2 seeds each, time limit: terminal." in done.stdout
     report = place / "runs" / "studies" / "figure-7"
     names = {file.name for file in report.iterdir()}
     figures = {f"{what}.{kind}" for what in ("return", "entropy") for kind in ("png", "svg", "pdf")}

@@ -3,19 +3,24 @@
 import dataclasses
 import json
 import math
+import re
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustpo.config import RunConfig, make_config
+from robustpo.config import RunConfig, build_config, make_config
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
-from robustpo.settings import MAX_SEED, Settings
+from robustpo.naming import fit
+from robustpo.settings import MAX_SEED, SETTING_NAMES, Settings
 from robustpo.shape import Shape
-from robustpo.studies.grid import parse_seeds
-from robustpo.training.record import config_from_identity
+from robustpo.studies.grid import parse_method, parse_seeds
+from robustpo.training.record import config_from_identity, run_directory
 from robustpo.validation import suggest
 
 TASK = "dm_control/walker-walk-v0"
@@ -122,7 +127,82 @@ def test_ppo_is_rpo_with_alpha_zero_and_nothing_else():
     assert ppo.settings == dataclasses.replace(rpo.settings, alpha=0.0)
     entropy = make_config(TASK, "ppo-entropy").settings
     assert entropy == dataclasses.replace(ppo.settings, entropy_coef=0.01)
-    assert make_config(TASK, "ppo", alpha=0.3).settings.alpha == 0.3
+
+
+# What would make another method of each, and which to take for it.
+CONTRADICTIONS = [
+    ("ppo", {"alpha": 0.3}, "choose the method rpo"),
+    ("ppo", {"noise_location": 0.3}, "choose the method rpo"),
+    ("ppo-entropy", {"alpha": 0.3}, "choose the method rpo:entropy_coef=0.01"),
+    ("ppo-entropy", {"entropy_coef": 0}, "choose the method ppo"),
+    ("ppo-laplace", {"alpha": 0.3}, "choose the method rpo-laplace"),
+    ("ppo-gumbel", {"alpha": 0.3}, "choose the method rpo-gumbel"),
+    ("ppo-tanh", {"alpha": 0.3}, "choose the method rpo-tanh"),
+    ("ppo-tanh", {"distribution": "gaussian"}, "choose the method ppo"),
+    ("rad-ppo", {"alpha": 0.3}, "choose the method rpo:augmentation=rad"),
+    ("rad-ppo", {"augmentation": "drac"}, "choose the method drac-ppo"),
+    ("drac-ppo", {"augmentation": "none"}, "choose the method ppo"),
+    ("drac-ppo", {"drac_coef": 0.0}, "choose the method ppo"),
+    ("ppo-std-floor", {"alpha": 0.3}, "choose the method rpo:log_std_min=-1"),
+    ("ppo-std-floor", {"log_std_min": None}, "choose the method ppo"),
+    ("ppo-beta", {"alpha": 0.3}, "no location to shift"),
+    ("ppo-beta", {"noise": "uniform"}, "no location to shift"),
+    ("ppo-beta", {"distribution": "laplace"}, "choose the method ppo-laplace"),
+    ("rpo-laplace", {"distribution": "gumbel"}, "choose the method rpo-gumbel"),
+    ("rpo-laplace", {"distribution": "beta"}, "choose the method ppo-beta"),
+    ("rpo-annealed", {"alpha_schedule": "constant"}, "choose the method rpo"),
+    ("rpo-annealed", {"alpha_schedule": "std"}, "choose the method rpo"),
+    ("rpo-sampled-k", {"estimator": "marginal"}, "choose the method rpo-marginal"),
+    ("rpo-marginal", {"estimator": "expected"}, "choose the method rpo-expected"),
+    ("rpo-expected", {"estimator": "sampled"}, "choose the method rpo"),
+    ("rpo-parameters", {"noise_on": "location"}, "choose the method rpo"),
+    ("ppo-noisy-collection", {"noise_in": "update"}, "choose the method rpo"),
+    ("rpo-both", {"noise_in": "collection"}, "choose the method ppo-noisy-collection"),
+]
+
+
+@pytest.mark.parametrize(("method", "option", "words"), CONTRADICTIONS, ids=str)
+def test_an_option_does_not_make_another_method(method, option, words):
+    ((name, value),) = option.items()
+    with pytest.raises(ConfigError) as caught:
+        make_config(TASK, method, **option)
+    assert f"{name}={value!r} contradicts method {method!r}" in str(caught.value)
+    assert str(caught.value).endswith(words) or "so leave it out" in str(caught.value)
+    # Whoever follows the advice and keeps the option gets what was asked for.
+    if advised := re.search(r"choose the method (\S+)", str(caught.value)):
+        chosen, own = parse_method(advised[1])
+        config = make_config(TASK, chosen, **own | option)
+        assert getattr(config.settings if name in SETTING_NAMES else config.shape, name) == value
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("ppo", {"alpha": 0, "noise_location": 0.0}),
+        ("ppo", {"entropy_coef": 0.01}),
+        ("ppo", {"distribution": "laplace"}),
+        ("ppo", {"augmentation": "rad"}),
+        ("ppo", {"noise": "none"}),
+        ("ppo-entropy", {"entropy_coef": 0.5}),
+        ("ppo-std-floor", {"log_std_min": 0.0}),
+        ("rpo", {"alpha": 0.0}),
+        ("rpo", {"noise_in": "collection"}),
+        ("rpo-annealed", {"alpha_schedule": "cosine", "alpha": 1.0}),
+        ("rpo-laplace", {"noise": "laplace"}),
+        ("rpo-parameters", {"alpha": 0.03}),
+    ],
+)
+def test_what_a_method_leaves_open_is_taken(method, options):
+    config = make_config(TASK, method, **options)
+    found = dataclasses.asdict(config.settings) | dataclasses.asdict(config.shape)
+    assert {name: found[name] for name in options} == options
+
+
+def test_what_earlier_versions_recorded_under_a_contradiction_is_read():
+    identity = make_config(TASK, "ppo").identity()
+    identity["settings"] = identity["settings"] | {"alpha": 0.5}
+    config = config_from_identity(identity)
+    assert (config.variant, config.settings.alpha) == ("ppo_alpha-0.5", 0.5)
 
 
 def test_configurations_are_frozen_and_hashable():
@@ -151,7 +231,6 @@ def test_steps_are_floored_to_whole_iterations():
         ("rpo", {"seed": 7}, "rpo"),
         ("rpo", {"alpha": 0.1}, "rpo_alpha-0.1"),
         ("rpo", {"alpha": 0.5}, "rpo"),
-        ("ppo", {"alpha": 0.5}, "ppo_alpha-0.5"),
         (
             "ppo",
             {"time_limit": "bootstrap", "steps": 1_000_000},
@@ -178,7 +257,7 @@ def configs(draw):
         "hidden_sizes": draw(st.sampled_from([(64, 64), (64,), (6, 464), (646, 4)])),
         "steps": draw(st.sampled_from([8_000_000, 8_000_001, 8_000_002, 1_234_567, 1_234_568])),
     }
-    return make_config(TASK, draw(st.sampled_from(sorted(METHODS))), **options)
+    return build_config(TASK, draw(st.sampled_from(sorted(METHODS))), **options)
 
 
 @settings(max_examples=300, deadline=None)
@@ -215,6 +294,85 @@ def test_different_first_policies_have_different_variants():
 def test_variants_are_names_of_one_directory(init_policy):
     config = make_config(TASK, alpha=1e-7, init_policy=init_policy, steps=2_048_000)
     assert "/" not in config.variant and " " not in config.variant
+
+
+def test_numbers_of_numpy_are_those_that_people_write():
+    written = make_config(
+        TASK, seed=3, steps=4096, alpha=0.1, gamma=1, hidden_sizes=(8, 4), clip_value_loss=False
+    )
+    made = make_config(
+        TASK,
+        seed=np.int64(3),
+        steps=np.uint16(4096),
+        alpha=np.float64(0.1),
+        gamma=np.int32(1),
+        hidden_sizes=np.array([8, 4]),
+        clip_value_loss=np.bool_(False),
+    )
+    assert made == written and made.variant == written.variant
+    # Not only equal: JSON writes, and names show, the same signs.
+    assert json.dumps(made.identity()) == json.dumps(written.identity())
+    assert all(type(x) in (int, float, str, bool) for x in vars(made.settings).values() if x)
+    assert Settings(alpha=np.float32(0.1)).alpha == 0.10000000149011612  # pyright: ignore
+    assert Settings(alpha=Fraction(1, 4)).alpha == 0.25  # pyright: ignore
+    assert Shape(num_envs=np.array(2)).num_envs == 2  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("alpha", np.bool_(True)),
+        ("alpha", np.float64("nan")),
+        ("alpha", np.array([0.1, 0.2])),
+        ("alpha", Fraction(10**400)),
+        ("steps", np.float64(4096)),
+        ("seed", np.int64(-1)),
+        ("clip_value_loss", np.int64(1)),
+        ("hidden_sizes", np.array([[8, 4]])),
+        ("hidden_sizes", np.array([8.0, 4.0])),
+    ],
+    ids=str,
+)
+def test_numbers_of_numpy_are_refused_like_others(name, value):
+    with pytest.raises(ConfigError, match=name):
+        make_config(TASK, **{name: value})
+
+
+# As many ordinary options as one command may have.
+MANY = {
+    "alpha": 0.123456,
+    "learning_rate": 0.000123456,
+    "gamma": 0.98765,
+    "gae_lambda": 0.91234,
+    "clip_coef": 0.212345,
+    "value_coef": 0.412345,
+    "max_grad_norm": 0.612345,
+    "entropy_coef": 0.00123456,
+    "hidden_sizes": (128, 128, 64),
+    "activation": "swish",
+    "noise_location": 0.012345,
+    "time_limit": "bootstrap",
+}
+
+
+def test_names_longer_than_a_file_may_be_are_cut_and_stay_apart(tmp_path):
+    one = make_config(TASK, **MANY)
+    other = make_config(TASK, **MANY | {"time_limit": "terminal", "num_envs": 2})
+    assert one.variant != other.variant and one.variant[:150] == other.variant[:150]
+    run_directory(tmp_path, one).mkdir(parents=True)
+    # Signs are counted as a file system counts them: each of these takes three bytes.
+    task = f"{'模' * 200}:{'型' * 200}/{'x' * 300}"
+    run_directory(tmp_path, dataclasses.replace(one, task=task)).mkdir(parents=True)
+    names = [part for path in tmp_path.rglob("*") for part in path.relative_to(tmp_path).parts]
+    assert max(len(name.encode()) for name in names) <= 255
+
+
+def test_names_that_fit_are_whole():
+    # Runs of earlier versions lie under them.
+    assert fit("x" * 255) == "x" * 255
+    assert len(fit("x" * 256)) < 200
+    assert Path("a", fit("b" * 256)) != Path("a", fit("b" * 257))
+    assert fit("é" * 128) != "é" * 128  # 256 bytes
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -317,3 +475,12 @@ def test_where_the_noise_acts():
         assert found == expected
     assert Shape(num_draws=7).draws == 1
     assert Shape(num_draws=7, estimator="sampled-k").draws == 7
+
+
+def test_runs_longer_than_their_counters_are_refused():
+    longest = 10**12 - 1
+    assert make_config("Pendulum-v1", steps=longest).total_steps == longest // 2048 * 2048
+    with pytest.raises(ConfigError, match=r"steps=1000000000000 .*at most 999999999999"):
+        make_config("Pendulum-v1", steps=longest + 1)
+    with pytest.raises(ConfigError, match=r"makes 2500000000 iterations .*at most 2147483647"):
+        make_config("Pendulum-v1", steps=10**10, num_steps=4, num_minibatches=1)

@@ -3,8 +3,10 @@
 import email
 import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from importlib import metadata
@@ -38,6 +40,24 @@ def wheel(tmp_path_factory):
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = out.glob("*.whl")
     return file
+
+
+def test_the_source_archive_has_what_its_pages_and_its_tests_need(tmp_path):
+    code = (
+        "import sys; from hatchling.builders.sdist import SdistBuilder as S; print(*S('.').build("
+    )
+    code += "directory=sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(done.stdout.strip()) as archive:
+        names = {Path(*Path(name).parts[1:]).as_posix() for name in archive.getnames()}
+    own = {file.name for file in ROOT.iterdir() if file.is_file() and file.name[0] != "."}
+    assert {"SECURITY.md", "Makefile", "LICENSE"} <= own <= names
+    for page in ("README.md", "SECURITY.md"):
+        links = re.findall(r"\]\(([\w./-]+)\)", (ROOT / page).read_text())
+        assert set(links) <= names
 
 
 @pytest.fixture(scope="module")

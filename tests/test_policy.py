@@ -52,7 +52,7 @@ def make_agent(activation="tanh", normalize=True, seed=0, **options):
         hidden_sizes=(8, 7),
         activation=activation,
         normalize_observations=normalize,
-        **options,
+        **{"preset": "paper"} | options,
     )
     return params, moments, make_policy(config, SPEC, params, moments)
 
@@ -318,6 +318,44 @@ def test_files_with_missing_or_misfitting_tensors_are_refused(tmp_path, name, te
         tensors[name] = np.asarray(tensor)
     _write(tmp_path / "policy", tensors, metadata)
     with pytest.raises(ConfigError, match="not a policy of robustpo"):
+        load_policy(tmp_path / "policy")
+
+
+@pytest.mark.parametrize("wrong", [NAN, INF, -INF])
+def test_numbers_that_are_not_finite_are_refused_by_the_name_of_their_tensor(tmp_path, wrong):
+    tensors, metadata = _parts()
+    units = {"action.centre": np.zeros(ACTIONS), "action.half": np.ones(ACTIONS)}
+    origin = {"observation.origin": np.zeros(OBS)}
+    tensors |= {name: np.float32(tensor) for name, tensor in (units | origin).items()}
+    _write(tmp_path / "policy", tensors, metadata)
+    load_policy(tmp_path / "policy")
+    # One dimension of the action is unbounded: only there may an infinity stand.
+    for name in sorted(tensors.keys() - {"action.low", "action.high"}):
+        spoilt = np.array(tensors[name])
+        spoilt.flat[-1] = wrong
+        _write(tmp_path / "policy", tensors | {name: spoilt}, metadata)
+        with pytest.raises(ConfigError, match=rf"{re.escape(name)} (holds|is not)"):
+            load_policy(tmp_path / "policy")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("log_std", 81.0, "log_std holds 81"),
+        ("action.half", 0.0, r"action\.half is not above 0"),
+        ("action.centre", None, r"action\.centre has shape None"),
+        ("observation.origin", np.zeros(OBS + 1), r"observation\.origin has shape"),
+    ],
+)
+def test_numbers_that_no_policy_has_are_refused(tmp_path, name, value, words):
+    tensors, metadata = _parts()
+    tensors |= {n: np.ones(ACTIONS, np.float32) for n in ("action.centre", "action.half")}
+    tensors.pop(name, None)
+    if value is not None:
+        shape = np.shape(value) or (ACTIONS,)
+        tensors[name] = np.broadcast_to(np.float32(value), shape)
+    _write(tmp_path / "policy", tensors, metadata)
+    with pytest.raises(ConfigError, match=words):
         load_policy(tmp_path / "policy")
 
 

@@ -25,7 +25,13 @@ SAMPLES = 40_000
 
 def agent(family):
     noise: Any = "none" if family == "beta" else "uniform"
-    config = make_config("probe", distribution=family, noise=noise, normalize_observations=False)
+    config = make_config(
+        "probe",
+        preset="paper",
+        distribution=family,
+        noise=noise,
+        normalize_observations=False,
+    )
     rng = np.random.default_rng(4)
     params = init_params(3, 2, (64, 64), rng=rng, distribution=family)
     # The policy's head as it is initialised says nearly nothing.

@@ -1,8 +1,11 @@
 """Presets: what they set, what they leave to the method, and what runs under them are called."""
 
+from dataclasses import replace
+
 import pytest
 
 from robustpo.config import make_config
+from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 
 CARTPOLE, BALANCE = "isaac/Cartpole-v0", "isaac/BallBalance-v0"
@@ -42,10 +45,52 @@ def test_methods_and_options_are_laid_over_it():
         (CARTPOLE, {"num_envs": 64}, "rpo_num-envs-64"),
         ("Pendulum-v1", {"preset": "isaac"}, "rpo_isaac"),
         ("Pendulum-v1", {"preset": "paper"}, "rpo"),
+        ("gymnasium/Pendulum-v1", {}, "rpo"),
+        ("my_robot:make", {}, "rpo_own"),
+        ("my_robot:make", {"preset": "paper"}, "rpo"),
+        ("my_robot:make", {"preset": "paper", "action_scale": "bounds"}, "rpo_action-scale-bounds"),
+        ("my_robot:make", {"time_limit": "terminal"}, "rpo_own_time-limit-terminal"),
+        ("Pendulum-v1", {"preset": "own"}, "rpo_own"),
     ],
 )
 def test_names_of_runs(task, options, variant):
     assert make_config(task, **options).variant == variant
+
+
+@pytest.mark.parametrize(
+    ("task", "preset"),
+    [
+        ("Pendulum-v1", "paper"),
+        # The benchmark's own implementation of what is catalogued.
+        ("gymnasium/Pendulum-v1", "paper"),
+        ("gymnasium/dm_control/walker-walk-v0", "paper"),
+        ("brax/ant", "paper" if catalog.find("brax/ant") else "own"),
+        (CARTPOLE, "isaac"),
+        ("my_robot:make", "own"),
+        ("package:Thing-v3", "own"),
+        ("InvertedPendulum-v9", "own"),
+        ("gymnasium/Swimmer-v3", "own"),
+        ("playground/NoSuchTask", "own"),
+        ("tests.thing:<lambda>", "own"),
+    ],
+)
+def test_tasks_that_the_catalog_does_not_have_get_the_preset_own(task, preset):
+    config = make_config(task)
+    assert config.preset == preset
+    scaled = preset == "own"
+    assert (config.shape.action_scale == "bounds") == scaled
+    assert (config.settings.time_limit == "terminal") == (preset == "paper")
+
+
+def test_own_is_the_paper_but_for_units_and_time_limits():
+    own, paper = (make_config("my:make", preset=name) for name in ("own", "paper"))
+    assert replace(own.shape, action_scale="raw") == paper.shape
+    assert (own.settings.time_limit, own.settings.reward_return_reset) == (
+        "bootstrap",
+        "time-limit",
+    )
+    published = replace(own.settings, time_limit="terminal", reward_return_reset="episode")
+    assert published == paper.settings
 
 
 def test_an_unknown_preset_is_refused():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from robustpo.environments.check import check_environment
     from robustpo.environments.jax_task import JaxStep, JaxTask
     from robustpo.environments.make import list_tasks
-    from robustpo.errors import ConfigError, RobustpoError
+    from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
     from robustpo.methods import METHODS
     from robustpo.policy import Policy, load_policy
     from robustpo.settings import Settings
@@ -30,6 +30,7 @@ _HOMES = {
     "RobustpoError": "errors",
     "Settings": "settings",
     "Shape": "shape",
+    "UnfinishedError": "errors",
     "check_environment": "environments.check",
     "compare": "api",
     "evaluate": "api",
@@ -51,6 +52,7 @@ __all__ = [
     "RobustpoError",
     "Settings",
     "Shape",
+    "UnfinishedError",
     "check_environment",
     "compare",
     "evaluate",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
-from robustpo.config import RunConfig
 from robustpo.environments.make import resolve
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, UnfinishedError
+from robustpo.files import user_path
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 from robustpo.studies.execution import Execution, execute
-from robustpo.studies.grid import make_grid, parse_seeds, short_task, sweep_methods
+from robustpo.studies.grid import parse_seeds, short_task, sweep_methods
+from robustpo.studies.preset_choice import settle_study
+from robustpo.studies.request import left_by_sweeps, request_notes, require_request, with_left_alone
 from robustpo.studies.study import Part, Study
+from robustpo.validation import plain, require
 
 if TYPE_CHECKING:
     from robustpo.evaluation.evaluate import Evaluation
@@ -21,7 +25,9 @@ if TYPE_CHECKING:
     from robustpo.reports.comparison import ComparisonReport
 
 Task = str | Callable[[], Any]
-Seeds = str | int | Iterable[int]
+# Numbers may be NumPy's, of any width.
+Seeds = str | SupportsIndex | Iterable[SupportsIndex]
+Numbers = SupportsFloat | Iterable[SupportsFloat]
 Callback = Callable[[dict[str, Any]], None]
 
 
@@ -30,19 +36,19 @@ def train(
     *,
     method: str = "rpo",
     seeds: Seeds = 0,
-    steps: int = 8_000_000,
+    steps: SupportsIndex = 8_000_000,
     out: str | os.PathLike[str] = "runs",
-    workers: int | None = None,
+    workers: SupportsIndex | None = None,
     pin: bool = True,
     fresh: bool = False,
     track: str | None = None,
     callback: Callback | None = None,
     progress: bool = True,
-    checkpoint_every: int = 0,
-    step_timeout: float = 60.0,
-    env_processes: int = 0,
+    checkpoint_every: SupportsIndex = 0,
+    step_timeout: SupportsFloat = 60.0,
+    env_processes: SupportsIndex = 0,
     ray: str | None = None,
-    gpus: float = 0.0,
+    gpus: SupportsFloat = 0.0,
     **options: Any,
 ) -> list[Path]:
     """Train one method on a task, all seeds at once, and record every run.
@@ -73,10 +79,15 @@ def train(
             `init_policy`.
 
     Returns:
-        The directory of each run, in the order of the seeds.
+        The directory of each run, in the order of the seeds; all of them are done. They are
+        absolute if `task` is a function.
 
     Raises:
         ConfigError: if the request cannot be carried out as written; nothing has been done then.
+        UnfinishedError: if a run has failed (its agent diverged, now or when it was recorded) or is
+            missing (its worker died); all that could be trained is recorded, and the error has the
+            directories of the runs that are done.
+        TrainingError: if a simulator fails in this process.
 
     Example:
         >>> import robustpo
@@ -85,54 +96,53 @@ def train(
         ... )
         >>> policy = robustpo.load_policy(runs[0])  # doctest: +SKIP
     """
-    return _train(
-        make_grid(_name(task), [method], _seeds(seeds), steps=steps, **options),
-        task,
-        Execution(
-            Path(out),
-            workers,
-            pin,
-            fresh,
-            track,
-            progress,
-            checkpoint_every,
-            step_timeout,
-            env_processes,
-            ray,
-            gpus,
-        ),
-        callback,
+    part = Part((_name(task),), (method,), parse_seeds(seeds), plain(steps), _run_options(options))
+    execution = _execution(
+        _place(out, task),
+        workers,
+        pin,
+        fresh,
+        track,
+        progress,
+        checkpoint_every,
+        step_timeout,
+        env_processes,
+        ray,
+        gpus,
     )
+    study, kept = settle_study(Study("training", method, (part,)), execution.out)
+    return _train(study, task, execution, callback, kept)
 
 
 def compare(
     task: Task,
     *,
-    methods: Sequence[str] = ("ppo", "rpo"),
+    methods: str | Iterable[str] = ("ppo", "rpo"),
     seeds: Seeds = "0:10",
-    steps: int = 8_000_000,
-    alphas: Sequence[float] = (),
-    learning_rates: Sequence[float] = (),
-    entropy_coefs: Sequence[float] = (),
+    steps: SupportsIndex = 8_000_000,
+    alphas: Numbers = (),
+    learning_rates: Numbers = (),
+    entropy_coefs: Numbers = (),
     out: str | os.PathLike[str] = "runs",
-    workers: int | None = None,
+    workers: SupportsIndex | None = None,
     pin: bool = True,
     fresh: bool = False,
     track: str | None = None,
     callback: Callback | None = None,
     progress: bool = True,
-    checkpoint_every: int = 0,
-    step_timeout: float = 60.0,
-    env_processes: int = 0,
+    checkpoint_every: SupportsIndex = 0,
+    step_timeout: SupportsFloat = 60.0,
+    env_processes: SupportsIndex = 0,
     ray: str | None = None,
-    gpus: float = 0.0,
+    gpus: SupportsFloat = 0.0,
     **options: Any,
 ) -> ComparisonReport:
     """Train several methods or values on a task and say which is better, with what certainty.
 
     Args:
         task: as in `train`.
-        methods: names of methods; the first, or `ppo` where it is among them, is the reference.
+        methods: names of methods, none twice; the first, or `ppo` where it is among them, is the
+            reference.
         seeds: as in `train`, for every variant; at least 5 for a verdict.
         steps: simulator steps of each run.
         alphas: values of alpha to sweep, for the methods that perturb.
@@ -150,28 +160,33 @@ def compare(
         env_processes: processes that step host simulators.
         ray: address of a Ray cluster that trains, or `"auto"`.
         gpus: GPUs, or the fraction of one, that each worker asks Ray for.
-        **options: as in `train`, shared by all variants.
+        **options: as in `train`, shared by all methods that remain what they are with them; which
+            do not is said.
 
     Returns:
         The report: `sentence`, `table` (Markdown), and the `files` written.
 
     Raises:
         ConfigError: if the request cannot be carried out as written; nothing has been done then.
+        UnfinishedError: as `train`; it has the report on the runs that are done.
+        TrainingError: as `train`.
     """
     from robustpo.reports.study_report import write_comparison_report
 
-    sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
+    names = (methods,) if isinstance(methods, str) else tuple(methods)
+    given = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
+    sweeps = {name: _numbers(f"{name}s", values) for name, values in given.items()}
     part = Part(
         (_name(task),),
-        sweep_methods(methods, sweeps),
-        _seeds(seeds),
-        steps,
-        {name: value for name, value in options.items() if value is not None},
+        sweep_methods(names, sweeps),
+        parse_seeds(seeds),
+        plain(steps),
+        {name: value for name, value in _run_options(options).items() if value is not None},
     )
-    study = Study("comparison", f"{' and '.join(methods)} on {short_task(part.tasks[0])}", (part,))
-    configs = study.configs()
-    execution = Execution(
-        Path(out),
+    title = f"{' and '.join(names)} on {short_task(part.tasks[0])}"
+    study = Study("comparison", title, (part,), notes=tuple(left_by_sweeps(names, sweeps)))
+    execution = _execution(
+        _place(out, task),
         workers,
         pin,
         fresh,
@@ -183,17 +198,26 @@ def compare(
         ray,
         gpus,
     )
-    _train(configs, task, execution, callback)
-    return write_comparison_report(study, Path(out))
+    study, kept = settle_study(with_left_alone(study), execution.out)
+    try:
+        _train(study, task, execution, callback, kept)
+    except UnfinishedError as error:
+        # There is none where no run of a variant has left anything.
+        with contextlib.suppress(ConfigError):
+            error.report = write_comparison_report(study, execution.out)
+        raise
+    return write_comparison_report(study, execution.out)
 
 
 def evaluate(
     run: str | os.PathLike[str],
     *,
-    episodes: int = 100,
+    episodes: SupportsIndex = 100,
+    max_steps: SupportsIndex | None = None,
+    envs: SupportsIndex | None = None,
     stochastic: bool = False,
     best: bool = False,
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     task: Task | None = None,
 ) -> Evaluation:
     """Evaluate a trained policy with frozen statistics in fresh environments.
@@ -201,6 +225,10 @@ def evaluate(
     Args:
         run: directory of a run, or a policy file.
         episodes: whole episodes to run.
+        max_steps: steps after which an episode is cut that goes on; by default 10,000, or the
+            task's own time limit if that is longer. The result says how many were (`cut`).
+        envs: environments side by side; by default one per episode, but no more than 20. A
+            simulator that exists once takes 1.
         stochastic: samples instead of the deterministic mode.
         best: the best policy of the evaluations made during training, instead of the last.
         seed: seed of simulators and samples; never a training run's.
@@ -218,9 +246,11 @@ def evaluate(
     return evaluate_policy(
         policy,
         task or recorded_task(policy),
-        episodes=episodes,
+        episodes=_count("episodes", episodes),
         deterministic=not stochastic,
-        seed=seed,
+        seed=_count("seed", seed),
+        max_steps=None if max_steps is None else _count("max_steps", max_steps),
+        envs=None if envs is None else _count("envs", envs),
     )
 
 
@@ -228,11 +258,11 @@ def record(
     run: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    episodes: int = 1,
-    max_steps: int | None = None,
+    episodes: SupportsIndex = 1,
+    max_steps: SupportsIndex | None = None,
     stochastic: bool = False,
     best: bool = False,
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     task: Task | None = None,
 ) -> Video:
     """Film a trained policy, without a screen (extra `video`).
@@ -241,7 +271,7 @@ def record(
         run: directory of a run, or a policy file.
         out: the film, `.mp4` or `.mkv`; it runs as fast as the simulated world.
         episodes: whole episodes, one after the other.
-        max_steps: steps after which an episode is cut, or None.
+        max_steps: as in `evaluate`.
         stochastic: samples instead of the deterministic mode.
         best: as in `evaluate`.
         seed: seed of the simulator and of the samples.
@@ -259,33 +289,73 @@ def record(
     return record_video(
         policy,
         task or recorded_task(policy),
-        out,
-        episodes=episodes,
+        user_path(out),
+        episodes=_count("episodes", episodes),
         deterministic=not stochastic,
-        seed=seed,
-        max_steps=max_steps,
+        seed=_count("seed", seed),
+        max_steps=None if max_steps is None else _count("max_steps", max_steps),
     )
 
 
+def _place(out: str | os.PathLike[str], task: Task) -> Path:
+    """Return where records go, whatever directory an environment in this process changes to."""
+    place = user_path(out)
+    return place.absolute() if callable(task) else place
+
+
 def _load(run: str | os.PathLike[str], best: bool) -> Policy:
-    path = Path(run)
+    path = user_path(run)
     if path.is_dir():
         path = path / (BEST_POLICY_FILE if best else POLICY_FILE)
     return load_policy(path)
 
 
 def _train(
-    configs: Sequence[RunConfig], task: Task, execution: Execution, callback: Callback | None
+    study: Study,
+    task: Task,
+    execution: Execution,
+    callback: Callback | None,
+    notes: Iterable[str],
 ) -> list[Path]:
-    constructor = None if isinstance(task, str) else task
-    return execute(configs, execution, constructor=constructor, callback=callback)
+    require_request(study)
+    return execute(
+        study.configs(),
+        execution,
+        constructor=None if isinstance(task, str) else task,
+        callback=callback,
+        notes=list(dict.fromkeys([*notes, *study.notes, *request_notes(study)])),
+    )
+
+
+def _execution(out: str | os.PathLike[str], *given: Any) -> Execution:
+    return Execution(user_path(out), *map(plain, given))
+
+
+def _run_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options as they are stored: numbers as Python's own, the path as the system has it."""
+    require("seed" not in options, "seed", options.get("seed"), "seeds=..., for one as for several")
+    found = {name: plain(value) for name, value in options.items()}
+    if found.get("init_policy") is not None:
+        found["init_policy"] = str(user_path(found["init_policy"]))
+    return found
+
+
+def _numbers(name: str, values: Numbers) -> tuple[float, ...]:
+    """Return swept values, of which one may be given alone."""
+    found = plain(values)
+    if not isinstance(found, tuple):
+        found = plain(list(found)) if isinstance(found, Iterable) else (found,)
+    require(all(type(x) in (int, float) for x in found), name, values, "numbers")
+    return found
+
+
+def _count(name: str, value: Any) -> int:
+    found = plain(value)
+    require(type(found) is int, name, found, "a whole number")
+    return found
 
 
 def _name(task: Task) -> str:
     if not isinstance(task, str) and not callable(task):
         raise ConfigError(f"task={task!r} is not valid; give an id or a function that makes one")
     return task if isinstance(task, str) else resolve(task).id
-
-
-def _seeds(seeds: Seeds) -> tuple[int, ...]:
-    return parse_seeds(seeds if isinstance(seeds, str | int) else list(seeds))

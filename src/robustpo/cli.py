@@ -1,6 +1,7 @@
-"""The command line: train, compare, evaluate, record, study, methods, theory, envs, doctor.
+"""Train, compare and hand over policies for continuous control; the words are the Python API's.
 
-Its words are those of the Python API.
+Exit codes: 0 if all that was asked for is finished, 1 if something failed or is missing, 2 if the
+command was refused before anything was done, 130 or 143 if Ctrl-C or SIGTERM stopped it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import os
 import re
 import sys
@@ -25,12 +25,19 @@ from robustpo.cli_envs import Envs
 from robustpo.cli_methods import Methods
 from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
 from robustpo.cli_record import Record
+from robustpo.cli_streams import cut_line, end_soon, know_interrupts, prints_on_stderr
 from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
-from robustpo.errors import ConfigError, RobustpoError
+from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
+from robustpo.files import user_path
+from robustpo.json_text import to_json
 from robustpo.methods import METHODS
+from robustpo.terminal import clean, clean_streams
 
-METHOD_HELP = "See `robustpo methods`; options of its own may follow: rpo:noise=laplace,alpha=0.1."
+METHOD_HELP = (
+    "See `robustpo methods`; options of its own may follow: rpo:noise=laplace,alpha=0.1. What a "
+    "method is by definition cannot be changed: ppo has no alpha."
+)
 
 
 @dataclass(frozen=True)
@@ -48,12 +55,19 @@ class Train:
     shape: OmitArgPrefixes[ShapeOptions] = field(default_factory=ShapeOptions)
 
     def __call__(self) -> int:
-        """Train and name the directories."""
-        directories = robustpo.train(
-            self.task, method=self.method, seeds=self.seeds, **_keywords(self)
-        )
+        """Train and name the directories of the runs that are done."""
+        unfinished = None
+        try:
+            with prints_on_stderr():
+                directories = robustpo.train(
+                    self.task, method=self.method, seeds=self.seeds, **_keywords(self)
+                )
+        except UnfinishedError as error:
+            unfinished, directories = error, error.directories
         for directory in directories:
             print(directory)
+        if unfinished:
+            raise unfinished
         return 0
 
 
@@ -82,22 +96,32 @@ class Compare:
 
     def __call__(self) -> int:
         """Train, then print the table, the verdict and the files."""
-        from rich.console import Console
+        from robustpo.console import make_console
 
-        report = robustpo.compare(
-            self.task,
-            methods=self.methods,
-            seeds=self.seeds,
-            alphas=self.alphas,
-            learning_rates=self.learning_rates,
-            entropy_coefs=self.entropy_coefs,
-            **_keywords(self),
-        )
-        Console(highlight=False).print(report.terminal)
+        unfinished = None
+        try:
+            with prints_on_stderr():
+                report = robustpo.compare(
+                    self.task,
+                    methods=self.methods,
+                    seeds=self.seeds,
+                    alphas=self.alphas,
+                    learning_rates=self.learning_rates,
+                    entropy_coefs=self.entropy_coefs,
+                    **_keywords(self),
+                )
+        except UnfinishedError as error:
+            if error.report is None:
+                raise
+            unfinished, report = error, error.report
+        make_console().print(report.terminal)
         print("\nwritten:")
         for file in report.files:
             print(f"  {file}")
         print(f"policies: {report.files[0].parents[1]}/<variant>/seed-<k>/policy.safetensors")
+        if unfinished:
+            sys.stdout.flush()
+            raise unfinished
         return 0
 
 
@@ -109,6 +133,12 @@ class Evaluate:
     """Directory of a run, or a policy file."""
     episodes: int = 100
     """Whole episodes to run."""
+    max_steps: Annotated[
+        int | None, arg(metavar="INT", help_behavior_hint="(default: 10000, or its time limit)")
+    ] = None
+    """Steps after which an episode is cut that goes on."""
+    envs: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: up to 20)")] = None
+    """Environments side by side; 1 for a simulator that exists once."""
     stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Samples instead of the deterministic mode."""
     best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -122,16 +152,19 @@ class Evaluate:
 
     def __call__(self) -> int:
         """Evaluate and print."""
-        result = robustpo.evaluate(
-            self.run,
-            episodes=self.episodes,
-            stochastic=self.stochastic,
-            best=self.best,
-            seed=self.seed,
-            task=self.task,
-        ).as_dict()
+        with prints_on_stderr():
+            result = robustpo.evaluate(
+                self.run,
+                episodes=self.episodes,
+                max_steps=self.max_steps,
+                envs=self.envs,
+                stochastic=self.stochastic,
+                best=self.best,
+                seed=self.seed,
+                task=self.task,
+            ).as_dict()
         if self.json:
-            print(json.dumps(_without_nan(result)))
+            print(to_json(result))
             return 0
         low, high = result["interval_low"], result["interval_high"]
         kind = "sampled" if self.stochastic else "deterministic"
@@ -142,6 +175,8 @@ class Evaluate:
             f"range {result['min']:.2f} to {result['max']:.2f}; "
             f"mean length {result['length_mean']:.0f}"
         )
+        if result["cut"]:
+            print(cut_line(result["cut"], result["episodes"]))
         return 0
 
 
@@ -159,10 +194,6 @@ class Doctor:
         return diagnose(as_json=self.json)
 
 
-def _without_nan(data: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and v != v else v for k, v in data.items()}
-
-
 def _keywords(command: Train | Compare) -> dict[str, Any]:
     """Collect everything but what names the runs; unset options are left to the method."""
     values = dataclasses.asdict(command.run)
@@ -174,18 +205,34 @@ def _keywords(command: Train | Compare) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0 if done, 1 if failed, 2 if refused, 128 + n after signal n."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run the command line; return its exit code, as the help of `robustpo` says.
+
+    Args:
+        arguments: what follows the command's name. None are those of this process, which then ends
+            with the code that is returned, even if a simulator has left threads behind.
+    """
+    _write_what_the_terminal_can()
+    if arguments is None:
+        know_interrupts()
+        code = _run(sys.argv[1:])
+        end_soon(code)
+        return code
+    return _run(list(arguments))
+
+
+def _run(arguments: list[str]) -> int:
     try:
         if arguments in (["--version"], ["-V"]):
             print(f"robustpo {robustpo.__version__}")
             return 0
-        return _parse(arguments)()
+        command = _parse([_at_home(text) for text in arguments])
+        with clean_streams():
+            return command()
     except ConfigError as error:
-        print(f"robustpo: error: {error}", file=sys.stderr)
+        print(clean(f"robustpo: error: {error}"), file=sys.stderr)
         return 2
     except RobustpoError as error:
-        print(f"robustpo: failed: {error}", file=sys.stderr)
+        print(clean(f"robustpo: failed: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt as signalled:
         from robustpo.studies.interruption import Terminated
@@ -195,6 +242,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _write_what_the_terminal_can() -> None:
+    """Let `?` stand for a sign that the encoding of standard output lacks, and never fail there."""
+    for stream in (sys.stdout, sys.stderr):
+        # Closed ones are None.
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        # What escapes the bytes of a path fails at letters, but where all letters can be written.
+        escapes = stream.errors == "surrogateescape" and stream.encoding.lower() != "utf-8"
+        if stream.errors == "strict" or escapes:
+            stream.reconfigure(errors="replace")
+
+
+def _at_home(argument: str) -> str:
+    """Expand the `~` of a path that the shell has left as it is, as in `--out=~/runs`."""
+    option, equals, path = argument.partition("=") if argument[:2] == "--" else ("", "", argument)
+    return f"{option}{equals}{user_path(path)}" if path.startswith("~") else argument
 
 
 def _parse(arguments: list[str]) -> Any:

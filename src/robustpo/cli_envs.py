@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,10 +11,12 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional
 
+from robustpo.cli_streams import prints_on_stderr
 from robustpo.environments.availability import missing_extra
 from robustpo.environments.catalog import CATALOG
 from robustpo.environments.entry import Entry
 from robustpo.errors import ConfigError
+from robustpo.json_text import to_json
 
 MORE = (
     "Any other Gymnasium id, gymnasium/<id> for the benchmark's own implementation, brax/<name>, "
@@ -50,7 +51,7 @@ class Envs:
         if self.check:
             return _check(found, as_json=self.json)
         if self.json:
-            print(json_module.dumps([_as_data(entry) for entry in found], indent=2))
+            print(to_json([_as_data(entry) for entry in found], indent=2))
         else:
             _print_tasks(found)
         return 0
@@ -95,9 +96,10 @@ def _check_own(task: str, *, as_json: bool) -> int:
     """Say what is wrong with an environment of the user's."""
     from robustpo.environments.check import check_environment
 
-    findings = check_environment(task)
+    with prints_on_stderr():
+        findings = check_environment(task)
     if as_json:
-        print(json_module.dumps([asdict(finding) for finding in findings], indent=2))
+        print(to_json([asdict(finding) for finding in findings], indent=2))
     for finding in () if as_json else findings:
         print(f"{finding.status:<6}{finding.name:<13}{finding.detail}")
         if finding.advice:
@@ -130,7 +132,7 @@ def _check(entries: Sequence[Entry], *, as_json: bool) -> int:
             print(f"{result.status:<8}{result.id:<44}{result.seconds:>6.1f} s{why}", flush=True)
     failed = [result for result in results if result.status == "failed"]
     if as_json:
-        print(json_module.dumps([asdict(result) for result in results], indent=2))
+        print(to_json([asdict(result) for result in results], indent=2))
     else:
         counts = {s: sum(r.status == s for r in results) for s in ("ok", "failed", "skipped")}
         print("\n" + ", ".join(f"{count} {status}" for status, count in counts.items()))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json as json_module
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import tyro
 
+from robustpo.json_text import to_json
 from robustpo.methods import METHODS
 from robustpo.naming import slug
 
 HINT = (
     "Any option of `robustpo train --help` may be added, for one method alone like this: "
-    "rpo:noise=laplace,alpha=0.1"
+    "rpo:noise=laplace,alpha=0.1; what would make another method of it is refused."
 )
 
 
@@ -27,10 +27,12 @@ class Methods:
     def __call__(self) -> int:
         """Print the methods."""
         if self.json:
-            print(json_module.dumps([asdict(method) for method in METHODS.values()], indent=2))
+            found = [asdict(method) | {"fixed": method.fixed} for method in METHODS.values()]
+            print(to_json(found, indent=2))
             return 0
-        from rich.console import Console
         from rich.table import Table
+
+        from robustpo.console import make_console
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("method", no_wrap=True)
@@ -39,7 +41,7 @@ class Methods:
         for method in METHODS.values():
             sets = " ".join(f"{_flag(k)} {_word(v)}" for k, v in method.overrides.items())
             table.add_row(method.name, method.summary, method.source, sets or "the defaults")
-        console = Console(highlight=False)
+        console = make_console()
         console.print(table)
         console.print(f"\nSections and equations are the paper's (arXiv 2212.07536). {HINT}")
         return 0

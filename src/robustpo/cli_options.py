@@ -102,10 +102,14 @@ class RunOptions(ExecutionOptions):
     steps: int = 8_000_000
     """Simulator steps of each run."""
     preset: Annotated[
-        Literal["paper", "isaac"] | None,
-        arg(metavar="{paper,isaac}", help_behavior_hint="(default: the task's own, mostly paper)"),
+        Literal["paper", "own", "isaac"] | None,
+        arg(
+            metavar="{paper,own,isaac}",
+            help_behavior_hint="(default: own, and what they were published with for named tasks)",
+        ),
     ] = None
-    """Defaults that the method is laid over: the paper's Table 2 or rl_games' of IsaacGym."""
+    """Defaults that the method is laid over: the paper's Table 2 (paper), the same in units of the
+    task's bounds and with bootstrapped time limits (own), or rl_games' of IsaacGym (isaac)."""
     eval_every: int = 0
     """Steps between evaluations during training, which keep the best policy; 0 for none."""
     eval_episodes: int = 10

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
+
+from robustpo.cli_streams import cut_line, prints_on_stderr
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,10 @@ class Record:
     """The film: .mp4 or .mkv."""
     episodes: int = 1
     """Whole episodes, one after the other."""
-    max_steps: int | None = None
-    """Steps after which an episode is cut."""
+    max_steps: Annotated[
+        int | None, arg(metavar="INT", help_behavior_hint="(default: 10000, or its time limit)")
+    ] = None
+    """Steps after which an episode is cut that goes on."""
     stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Samples instead of the deterministic mode."""
     best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -37,7 +41,7 @@ class Record:
         from robustpo.studies.interruption import interruptible
 
         # So that a film that is ended by SIGTERM leaves no half of it either.
-        with interruptible():
+        with interruptible(), prints_on_stderr():
             video = robustpo.record(
                 self.run,
                 self.out,
@@ -53,4 +57,6 @@ class Record:
             f"{video.path}: {video.frames} pictures, {video.frames / video.fps:.1f} s at "
             f"{video.fps:.0f} a second; return {returns}"
         )
+        if video.cut:
+            print(cut_line(video.cut, len(video.returns)))
         return 0

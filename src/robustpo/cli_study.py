@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_module
+import functools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +13,19 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from robustpo.cli_options import ExecutionOptions
-from robustpo.errors import ConfigError
+from robustpo.cli_streams import prints_on_stderr
+from robustpo.errors import ConfigError, UnfinishedError
+from robustpo.json_text import to_json
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
 from robustpo.studies.paper import STUDIES, find_study
-from robustpo.studies.status import STATES, RunStatus, count_states, run_statuses
+from robustpo.studies.preset_choice import settle_study
+from robustpo.studies.request import request_notes, with_left_alone
+from robustpo.studies.run_state import STATES
+from robustpo.studies.status import RunStatus, count_states, run_statuses
 from robustpo.studies.study import Study
 from robustpo.studies.study_file import read_study
-from robustpo.training.cores import available_cores
+from robustpo.training.limits import default_workers
 from robustpo.training.progress_state import format_count, format_duration
 
 NAME_HELP = "Name of a study of the paper (`robustpo study list`), or a .toml file of your own."
@@ -60,7 +65,7 @@ class List:
     def __call__(self) -> int:
         """Print name, size and title of each."""
         if self.json:
-            print(json_module.dumps([_as_data(study) for study in STUDIES], indent=2))
+            print(to_json([_as_data(study) for study in STUDIES], indent=2))
             return 0
         for study in STUDIES:
             names = ", ".join((study.name, *study.aliases))
@@ -85,7 +90,8 @@ class Show:
         study = self.select.of(get_study(self.name))
         configs = study.configs()
         print(f"{study.name}: {study.title}")
-        for label, text in (("source", study.source), ("note", study.note)):
+        notes = [("note", text) for text in (study.note, *request_notes(study))]
+        for label, text in [("source", study.source), *notes]:
             if text:
                 print(f"{label}: {text}")
         for part in study.parts:
@@ -101,7 +107,7 @@ class Show:
         steps = sum(config.total_steps for config in configs)
         print(f"\n{len(configs)} runs, {format_count(steps)} steps")
         if self.measure:
-            print(_expectation(configs, self.workers or available_cores()))
+            print(_expectation(configs, self.workers or default_workers()[0]))
         return 0
 
 
@@ -119,15 +125,29 @@ class Run:
         """Train and report."""
         from robustpo.studies.execution import Execution, execute
 
-        asked = self.select.of(get_study(self.name))
         out = self.run.out
-        study = extend(load_manifest(out, asked.name), asked, out)
+        study = with_left_alone(self.select.of(get_study(self.name)))
+        asked, kept = settle_study(study, out)
+        extend(load_manifest(out, asked.name), asked, out)
         configs = asked.configs()
         execution = Execution(**dataclasses.asdict(self.run))
         print(f"{asked.name}: {len(configs)} runs", file=sys.stderr)
-        save_manifest(out, study)
-        execute(configs, execution)
-        return Report(self.name, out)() if self.report else 0
+        unfinished = None
+        try:
+            with prints_on_stderr():
+                execute(
+                    configs,
+                    execution,
+                    accepted=functools.partial(save_manifest, out, asked),
+                    notes=[*kept, *request_notes(asked)],
+                )
+        except UnfinishedError as error:
+            unfinished = error
+        if self.report and (unfinished is None or unfinished.directories):
+            Report(self.name, out)()
+        if unfinished:
+            raise unfinished
+        return 0
 
 
 @dataclass(frozen=True)
@@ -147,7 +167,7 @@ class Status:
         counts = count_states(statuses)
         if self.json:
             runs = [_status_data(status) for status in statuses]
-            print(json_module.dumps({"study": study.name, "counts": counts, "runs": runs}))
+            print(to_json({"study": study.name, "counts": counts, "runs": runs}))
             return 0
         total = sum(status.config.total_steps for status in statuses)
         made = sum(min(status.step, status.config.total_steps) for status in statuses)
@@ -230,7 +250,8 @@ def _recorded(name: str, out: Path) -> Study:
 def _expectation(configs: list, workers: int) -> str:
     from robustpo.studies.forecast import forecast
 
-    found = forecast(configs, workers, lambda task: print(f"measuring {task}", file=sys.stderr))
+    with prints_on_stderr():
+        found = forecast(configs, workers, lambda task: print(f"measuring {task}", file=sys.stderr))
     count = "1 worker" if workers == 1 else f"{workers} workers"
     text = f"about {format_duration(found.seconds)} of training with {count} here"
     if found.unknown:

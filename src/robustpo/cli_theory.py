@@ -8,6 +8,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from robustpo.cli_streams import prints_on_stderr
+
 
 @dataclass(frozen=True)
 class Theory:
@@ -30,19 +32,19 @@ class Theory:
 
     def __call__(self) -> int:
         """Train, check, and print what was found and the files."""
-        from rich.console import Console
-
         from robustpo.analysis.theory import check_theory
+        from robustpo.console import make_console
 
-        report = check_theory(
-            self.task,
-            seeds=self.seeds,
-            steps=self.steps,
-            alpha=self.alpha,
-            init_policy=self.init_policy,
-            out=self.out,
-        )
-        Console(highlight=False).print(report.terminal)
+        with prints_on_stderr():
+            report = check_theory(
+                self.task,
+                seeds=self.seeds,
+                steps=self.steps,
+                alpha=self.alpha,
+                init_policy=self.init_policy,
+                out=self.out,
+            )
+        make_console().print(report.terminal)
         print("\nwritten:")
         for file in report.files:
             print(f"  {file}")

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
+from robustpo.definitions import require_allowed
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
-from robustpo.naming import short_count, short_hash, slug
+from robustpo.naming import fit, short_count, short_hash, slug
 from robustpo.presets import PRESETS
 from robustpo.settings import SETTING_NAMES, Settings
 from robustpo.shape import SHAPE_NAMES, Shape
-from robustpo.validation import require, require_choice, require_count
+from robustpo.validation import make_plain, plain, require, require_choice, require_count
 
-MAX_STEPS = 2**53
+# Checkpoints are named by twelve digits; iterations are counted in 32 bits.
+MAX_STEPS = 10**12 - 1
+MAX_ITERATIONS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class RunConfig:
     preset: str = "paper"
 
     def __post_init__(self) -> None:
+        make_plain(self)
         is_text = isinstance(self.task, str) and self.task != ""
         require(is_text, "task", self.task, "the name of a task")
         require_choice("method", self.method, tuple(METHODS))
@@ -63,6 +67,12 @@ class RunConfig:
             raise ConfigError(
                 f"steps={self.steps} is smaller than one rollout of "
                 f"num_envs*num_steps={self.shape.batch_size}; train for at least that many"
+            )
+        if self.num_iterations > MAX_ITERATIONS:
+            raise ConfigError(
+                f"steps={self.steps} makes {self.num_iterations} iterations of "
+                f"num_envs*num_steps={self.shape.batch_size}, expected at most {MAX_ITERATIONS}; "
+                "choose longer rollouts or fewer steps"
             )
         if self.settings.alpha_schedule == "std" and self.shape.noise_on == "parameters":
             raise ConfigError(
@@ -88,18 +98,24 @@ class RunConfig:
     @property
     def variant(self) -> str:
         """The method's name with a slug of what differs from its defaults; names the directory."""
-        return "_".join([self.method, *self._slugs()])
+        return fit("_".join([self.method, *self._slugs()]))
 
-    def _slugs(self) -> list[str]:
-        default = make_config(self.task, self.method, preset=self.preset)
-        slugs = [] if self.preset == default_preset(self.task) else [self.preset]
-        for part in ("settings", "shape"):
-            mine, theirs = getattr(self, part), getattr(default, part)
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Settings and shape, but the seed, that are not the method's own under this preset."""
+        default = build_config(self.task, self.method, preset=self.preset)
+        found = {}
+        for mine, theirs in ((self.settings, default.settings), (self.shape, default.shape)):
             for option in dataclasses.fields(mine):
                 value = getattr(mine, option.name)
                 if option.name != "seed" and value != getattr(theirs, option.name):
-                    slugs.append(f"{option.name.replace('_', '-')}-{slug(value)}")
-        if self.steps != default.steps:
+                    found[option.name] = value
+        return found
+
+    def _slugs(self) -> list[str]:
+        slugs = [] if self.preset == published_preset(self.task) else [self.preset]
+        slugs += [f"{name.replace('_', '-')}-{slug(x)}" for name, x in self.changed.items()]
+        if self.steps != RunConfig.steps:
             slugs.append(f"steps-{short_count(self.steps)}")
         if self.init_policy is not None:
             # The whole path could be longer than a file's name may be; a hash stands for it.
@@ -118,9 +134,9 @@ def make_config(
     task: str,
     method: str = "rpo",
     *,
-    steps: int = 8_000_000,
-    eval_every: int = 0,
-    eval_episodes: int = 10,
+    steps: SupportsIndex = 8_000_000,
+    eval_every: SupportsIndex = 0,
+    eval_episodes: SupportsIndex = 10,
     init_policy: str | None = None,
     preset: str | None = None,
     **overrides: Any,
@@ -131,12 +147,37 @@ def make_config(
     is named.
 
     Raises:
-        ConfigError: if the method, the preset or an option is unknown, or a value is not valid.
+        ConfigError: if the method, the preset or an option is unknown, a value is not valid, or an
+            option contradicts what the method is.
+    """
+    require_choice("method", method, tuple(METHODS))
+    for name, value in overrides.items():
+        require_allowed(method, name, plain(value))
+    return build_config(
+        task,
+        method,
+        steps=steps,
+        eval_every=eval_every,
+        eval_episodes=eval_episodes,
+        init_policy=init_policy,
+        preset=preset,
+        **overrides,
+    )
+
+
+def build_config(task: str, method: str, *, preset: str | None = None, **given: Any) -> RunConfig:
+    """Build a configuration as `make_config` does, but of whatever may have been recorded.
+
+    Earlier versions let an option make another method of the one that it was given to.
+
+    Raises:
+        ConfigError: if a name is unknown or a value is not valid.
     """
     preset = default_preset(task) if preset is None else preset
     require_choice("method", method, tuple(METHODS))
     require_choice("preset", preset, tuple(PRESETS))
-    options = _preset_options(task, preset) | METHODS[method].overrides | overrides
+    own = {name: given.pop(name) for name in _OF_RUNS if name in given}
+    options = _preset_options(task, preset) | METHODS[method].overrides | given
     for name in options:
         require_choice("option", name, SETTING_NAMES + SHAPE_NAMES)
     return RunConfig(
@@ -144,22 +185,30 @@ def make_config(
         method=method,
         settings=Settings(**{k: v for k, v in options.items() if k in SETTING_NAMES}),
         shape=Shape(**{k: v for k, v in options.items() if k in SHAPE_NAMES}),
-        steps=steps,
-        eval_every=eval_every,
-        eval_episodes=eval_episodes,
-        init_policy=init_policy,
         preset=preset,
+        **own,
     )
 
 
+_OF_RUNS = ("steps", "eval_every", "eval_episodes", "init_policy")
+
+
 def default_preset(task: str) -> str:
-    """Return the name of the preset that a task is trained with unless another is named."""
-    entry = catalog.find(task)
+    """Return the name of the preset that a task is trained with unless another is named.
+
+    It is the one that a catalogued task was published with, and `own` for all others.
+    """
+    return published_preset(task) if catalog.published(task) else "own"
+
+
+def published_preset(task: str) -> str:
+    """Return the preset that a run's name leaves out; that of the paper for unknown tasks."""
+    entry = catalog.published(task)
     return entry.preset if entry else "paper"
 
 
 def _preset_options(task: str, preset: str) -> dict[str, Any]:
     """Return a preset's options, with those of its own that a task was published with."""
-    entry = catalog.find(task)
+    entry = catalog.published(task)
     own = entry.preset_options if entry and entry.preset == preset else {}
     return PRESETS[preset].options | own

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -25,6 +24,7 @@ from robustpo.diagnosis.machine import (
 )
 from robustpo.diagnosis.packages import check_extras, check_packages, check_python
 from robustpo.diagnosis.trials import check_rendering, check_simulators, check_training
+from robustpo.json_text import to_json
 
 Check = Callable[[], Finding]
 
@@ -71,7 +71,7 @@ def diagnose(*, as_json: bool = False, checks: Mapping[str, Check] = CHECKS) -> 
     if as_json:
         listed = [dataclasses.asdict(finding) for finding in findings]
         summary = {"robustpo": version("robustpo"), "status": worst, "checks": listed}
-        print(json.dumps(summary, indent=2))
+        print(to_json(summary, indent=2))
     else:
         print(f"\n{found.count('fail')} failed, {found.count('warn')} to look at, of {len(found)}")
     return int(worst == "fail")
@@ -93,10 +93,10 @@ def examine(name: str, check: Check) -> Finding:
 def _terminal() -> Any:
     """Return rich's console, or None where there is no terminal or no rich."""
     try:
-        from rich.console import Console
+        from robustpo.console import make_console
     except ImportError:
         return None
-    console = Console(highlight=False)
+    console = make_console()
     return console if console.is_terminal else None
 
 

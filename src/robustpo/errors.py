@@ -1,5 +1,15 @@
 """The errors that a person who uses robustpo can cause and mend."""
 
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from robustpo.reports.comparison import ComparisonReport
+
 
 class RobustpoError(Exception):
     """Base of every error that robustpo raises on purpose; its text is one clear line."""
@@ -13,12 +23,46 @@ class ConfigError(RobustpoError, ValueError):
     """
 
 
+class EnvironmentMismatch(ConfigError):
+    """An environment that the runs asked for cannot be trained on: another one, or a shared one."""
+
+
 class TrainingError(RobustpoError, RuntimeError):
     """Training started and could not go on (a simulator died, every agent diverged)."""
 
 
+class UnfinishedError(TrainingError):
+    """Of the runs that were asked for some have failed or are missing; all others are whole.
+
+    It is raised after everything has been written, a comparison's report included.
+
+    Args:
+        message: which runs, and why.
+        directories: of the runs that are done.
+
+    Attributes:
+        directories: as given.
+        report: of a comparison, on the runs that are done; None if there is none.
+
+    Example:
+        >>> import robustpo
+        >>> try:  # doctest: +SKIP
+        ...     runs = robustpo.train("Pendulum-v1", seeds="0:10")
+        ... except robustpo.UnfinishedError as error:
+        ...     print(error)
+        ...     runs = error.directories
+    """
+
+    def __init__(self, message: str, directories: Sequence[Path]) -> None:
+        super().__init__(message)
+        self.directories = list(directories)
+        self.report: ComparisonReport | None = None
+
+
 class StorageError(RobustpoError):
-    """A file of a record could not be written; what was there before is untouched.
+    """A file could not be written; what was there before is untouched.
+
+    The message says what to do about it, by the system's number of the error.
 
     Args:
         path: the file.
@@ -26,10 +70,28 @@ class StorageError(RobustpoError):
     """
 
     def __init__(self, path: object, error: OSError) -> None:
+        advice = _ADVICE.get(error.errno or 0, "mend that")
         super().__init__(
             f"{path} could not be written ({error.strerror or error}); nothing recorded before is "
-            "lost: make room, then give the same command again to go on from the last checkpoint"
+            f"lost: {advice}, then give the same command again to go on from the last checkpoint"
         )
+
+
+_ROOM, _RIGHTS = "make room", "get the right to write there or choose another --out"
+_ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    # A limit on the size of files.
+    errno.EFBIG: _ROOM,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: "choose an --out that can be written",
+    errno.ENAMETOOLONG: "choose a shorter name or --out",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "let other programs close files",
+    errno.ENOTDIR: "move the file away that stands where a directory is needed",
+    errno.EISDIR: "move the directory away that stands where a file is needed",
+}
 
 
 class SimulatorError(TrainingError):

@@ -1,25 +1,24 @@
-"""Files that outlive a crash and files from strangers: whole, checked, and never code.
+"""Files from strangers: looked at before they are read, checked, and never code.
 
-Everything that is not appended to is written to a partial file, flushed to the disk and renamed, so
-that a reader finds the old file or the new one. Arrays are kept as safetensors, whose metadata hold
-a SHA-256 digest and a JSON object; the digest is of that object and of every array, so that one
-flipped bit is noticed.
+Arrays are kept as safetensors, whose metadata hold a SHA-256 digest and a JSON object; the digest
+is of that object and of every array, so that one flipped bit is noticed. How files are written is
+in `writing.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from robustpo.errors import ConfigError, StorageError
+from robustpo.errors import ConfigError
+from robustpo.writing import write_atomically
 
 # The only key of the metadata: the library writes several in any order, and equal content is to
 # make equal files.
@@ -28,56 +27,39 @@ METADATA_KEY = "robustpo"
 DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint8", "uint32", "bool"})
 # JSON takes up to 25 times its length once it is read; this keeps a file's header below 500 MiB.
 MAX_HEADER_BYTES = 16 * 2**20
+# Not every system has all of them.
+_NO_WAITING = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file by new content, or leave it as it was.
-
-    Raises:
-        StorageError: if the content could not be written, flushed or renamed.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        sync_directory(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise StorageError(path, error) from error
-
-
-def append_line(path: Path, line: str) -> None:
-    """Append one line to a text file; it is not flushed to the disk.
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that a person gave, `~` in it read as a shell reads it.
 
     Raises:
-        StorageError: if it could not be written; a part of the line may have been.
+        ConfigError: if it is no path, or names the home of nobody.
     """
     try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
-    except OSError as error:
-        raise StorageError(path, error) from error
+        return Path(path).expanduser()
+    except TypeError as error:
+        raise ConfigError(f"{path!r} is not a path") from error
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{os.fspath(path)!r} begins with the home of a user that cannot be found; write "
+            f"'./{os.fspath(path)}' for what is called so here"
+        ) from error
 
 
-def sync_directory(directory: Path) -> None:
-    """Flush a directory's entries, so that a rename outlives a power cut."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, np.ndarray],
+    state: Mapping[str, Any],
+    root: Path | None = None,
+) -> None:
     """Write arrays and a JSON object into one safetensors file, atomically.
 
+    The keys of the object keep their order.
+
     Raises:
+        ConfigError: if a directory below `root` is a link, as `write_atomically` has it.
         StorageError: if it could not be written.
     """
     from safetensors.numpy import save
@@ -85,9 +67,9 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], state: Mapping[
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     # ascontiguousarray turns a number into a vector of one.
     arrays = {name: array.reshape(tensors[name].shape) for name, array in arrays.items()}
-    text = json.dumps(state, sort_keys=True)
+    text = json.dumps(state)
     metadata = {METADATA_KEY: f"{digest(arrays, text)} {text}"}
-    write_atomically(path, save(arrays, metadata))
+    write_atomically(path, save(arrays, metadata), root)
 
 
 def read_tensors(path: Path, max_bytes: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -163,24 +145,40 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
-    """Read a regular file of at most `max_bytes`.
+    """Read a regular file of at most `max_bytes`; a larger one is refused unread.
+
+    Links are followed: people keep policies and results behind them, and what is read is only ever
+    shown to whoever may read it.
 
     Raises:
         ConfigError: if it cannot be read, is larger, or is no regular file.
     """
     try:
-        # Opening a pipe would wait for whoever writes to it; a device has no end.
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"{path} cannot be read (it is not a regular file)")
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             # A buffer of the largest size would cost more than most files.
-            content = file.read(min(found.st_size, max_bytes) + 1)
+            content = file.read(size + 1) if size <= max_bytes else b""
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror or error})") from error
-    if len(content) > max_bytes:
-        raise ConfigError(f"{path} is larger than {max_bytes / 2**20:.0f} MiB; it is not ours")
+    if max(size, len(content)) > max_bytes:
+        limit = f"{max_bytes / 2**20:.0f} MiB"
+        raise ConfigError(f"{path} is larger than {limit}; it is not ours")
     return content
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file for reading, without waiting for anything.
+
+    Raises:
+        ConfigError: if it is none.
+        OSError: if it cannot be opened.
+    """
+    # Opening a pipe would wait for whoever writes to it; a device has no end.
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAITING)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConfigError(f"{path} cannot be read (it is not a regular file)")
+    return open(descriptor, "rb")
 
 
 def digest(arrays: Mapping[str, np.ndarray], text: str) -> str:

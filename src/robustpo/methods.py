@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -16,15 +16,30 @@ class Method:
             `control` for what only serves to tell parts of the method apart.
         summary: what it is, in one line.
         overrides: what differs from the defaults of `Settings` and `Shape`.
+        also: what an option that the method sets by its name may be instead, by option.
+        never: what an option may not be, because the method would be another without it.
     """
 
     name: str
     source: str
     summary: str
     overrides: dict[str, Any]
+    also: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    never: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fixed(self) -> dict[str, tuple[Any, ...]]:
+        """What the method is by definition: the values that an option may have, by option.
+
+        That is what it chooses by name (a distribution, an estimator, where the noise acts), and
+        that nothing is perturbed if it sets alpha to 0. Its other numbers are where it starts from.
+        """
+        own = {k: (v, *self.also.get(k, ())) for k, v in self.overrides.items() if type(v) is str}
+        return own | (_UNPERTURBED if self.overrides.get("alpha") == 0 else {})
 
 
 _PLAIN = {"alpha": 0.0}
+_UNPERTURBED = {"alpha": (0.0,), "noise_location": (0.0,)}
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -36,12 +51,14 @@ METHODS: dict[str, Method] = {
             "section 5.3",
             "PPO with an entropy bonus, coefficient 0.01",
             {**_PLAIN, "entropy_coef": 0.01},
+            never={"entropy_coef": 0.0},
         ),
         Method(
             "rpo-annealed",
             "section 6.2",
             "RPO with alpha annealed linearly from 0.5 to 0",
             {"alpha_schedule": "linear"},
+            also={"alpha_schedule": ("cosine",)},
         ),
         Method(
             "rad-ppo",
@@ -54,6 +71,7 @@ METHODS: dict[str, Method] = {
             "appendix E, L",
             "PPO regularised towards its outputs on unscaled observations (DrAC, arXiv 2006.12862)",
             {**_PLAIN, "augmentation": "drac"},
+            never={"drac_coef": 0.0},
         ),
         Method(
             "ppo-laplace",
@@ -126,6 +144,7 @@ METHODS: dict[str, Method] = {
             "control",
             "PPO whose log standard deviation does not fall below −1",
             {**_PLAIN, "log_std_min": -1.0},
+            never={"log_std_min": None},
         ),
         Method(
             "ppo-noisy-collection",

@@ -6,6 +6,9 @@ import hashlib
 import re
 from typing import Any
 
+# What file systems take at most, and what is kept of a longer name: enough to tell runs apart.
+MAX_NAME_BYTES, CUT_NAME_BYTES = 255, 150
+
 
 def slug(value: Any) -> str:
     """Write a value with signs that paths may have; different values stay different."""
@@ -19,6 +22,18 @@ def slug(value: Any) -> str:
         return plain
     # Signs that paths should not have are gone; a hash keeps apart what they told apart.
     return f"{plain[-40:]}-{short_hash(text)}"
+
+
+def fit(name: str) -> str:
+    """Return a name that a directory may have: whole, or cut with a hash of the whole.
+
+    Names are counted in bytes, and what fits keeps its name, since runs lie under it.
+    """
+    content = name.encode("utf-8", "surrogatepass")
+    if len(content) <= MAX_NAME_BYTES:
+        return name
+    kept = content[:CUT_NAME_BYTES].decode("utf-8", "ignore")
+    return f"{kept}-{short_hash(name)}"
 
 
 def short_hash(text: str) -> str:

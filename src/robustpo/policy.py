@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from robustpo.errors import ConfigError
-from robustpo.files import one_line, parse_tensors, read_bytes, write_tensors
+from robustpo.files import one_line, parse_tensors, read_bytes, user_path, write_tensors
 
 POLICY_FILE = "policy.safetensors"
 BEST_POLICY_FILE = "policy_best.safetensors"
@@ -26,6 +26,8 @@ MAX_HEADER_BYTES = 2**20
 MAX_TEXT = 1000
 OBSERVATION_CLIP = 10.0
 EPSILON = 1e-8
+# The exponential of a larger log scale is beyond float32.
+MAX_LOG_SCALE = 80.0
 
 Array = np.ndarray
 
@@ -46,7 +48,8 @@ class _Family:
         outputs_per_action: numbers the actor puts out per dimension of the action.
         has_scale: whether there is a log scale per dimension.
         act: takes outputs, log scale and a source of samples, or None for the mode; returns actions
-            in the environment's units if `clipped`, else in (0, 1) of the way between its bounds.
+            that are only clipped to the bounds if `clipped`, in the environment's units or in those
+            that the file scales to them, else in (0, 1) of the way between the bounds.
         clipped: see `act`.
     """
 
@@ -148,7 +151,7 @@ class Policy:
         Raises:
             ValueError: if the observation's last axis is not `O`.
         """
-        obs = np.asarray(obs, np.float32)
+        obs = np.asarray(obs)
         if obs.ndim not in (1, 2) or obs.shape[-1] != self.observation_size:
             raise ValueError(
                 f"obs.shape={obs.shape} is not valid; expected [{self.observation_size}] or "
@@ -159,10 +162,39 @@ class Policy:
         family = FAMILIES[self.metadata["distribution"]]
         low, high = self.tensors["action.low"], self.tensors["action.high"]
         action = family.act(outputs, self.tensors["log_std"], source).astype(np.float32)
-        return np.clip(action if family.clipped else low + (high - low) * action, low, high)
+        if not family.clipped:
+            action = low + (high - low) * action
+        elif (units := self.action_units) is not None:
+            action = units[0] + units[1] * action
+        return np.clip(action, low, high)
 
-    def normalize(self, obs: Float32[Array, "*B O"]) -> Float32[Array, "*B O"]:
-        """Normalise by the frozen moments, clipped to ±10; untouched if trained without."""
+    @property
+    def action_units(self) -> tuple[Array, Array] | None:
+        """What lies at 0 and how long 1 is in the policy's units of action, `[A]` each.
+
+        None where these are the environment's own, or the distribution is stretched onto the bounds
+        whatever they are.
+        """
+        if "action.half" not in self.tensors:
+            return None
+        return self.tensors["action.centre"], self.tensors["action.half"]
+
+    @property
+    def origin(self) -> Array | None:
+        """What is subtracted from observations in double precision, `[O]`; None for nothing."""
+        return self.tensors.get("observation.origin")
+
+    def without_origin(self) -> Policy:
+        """Return the policy that acts on observations from which the origin is subtracted."""
+        tensors = {k: v for k, v in self.tensors.items() if k != "observation.origin"}
+        return Policy(tensors, self.metadata)
+
+    def normalize(self, obs: Array) -> Float32[Array, "*B O"]:
+        """Normalise by the frozen moments, clipped to ±10; only made float32 if trained without."""
+        if self.origin is not None:
+            # Far from zero, float32 would round away what tells one observation from the other.
+            obs = np.asarray(obs, np.float64) - self.origin
+        obs = np.asarray(obs, np.float32)
         if "observation.mean" not in self.tensors:
             return obs
         scale = np.sqrt(self.tensors["observation.variance"] + np.float32(EPSILON))
@@ -178,14 +210,20 @@ class Policy:
         return x
 
 
-def save_policy(path: Path, policy: Policy) -> None:
+def save_policy(path: Path, policy: Policy, root: Path | None = None) -> None:
     """Write a policy file atomically.
 
+    Args:
+        path: the file.
+        policy: what it holds.
+        root: the directories from it to the file must be no links; by default none is looked at.
+
     Raises:
+        ConfigError: if one of them is.
         StorageError: if it could not be written.
     """
     tensors = {name: np.asarray(tensor, np.float32) for name, tensor in policy.tensors.items()}
-    write_tensors(path, tensors, {"format": FORMAT, **policy.metadata})
+    write_tensors(path, tensors, {"format": FORMAT, **policy.metadata}, root or path.parent)
 
 
 def load_policy(path: str | os.PathLike[str]) -> Policy:
@@ -194,7 +232,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     Raises:
         ConfigError: if there is no such file, or it is not a whole policy of this format.
     """
-    file = Path(path)
+    file = user_path(path)
     file = file / POLICY_FILE if os.path.isdir(file) else file
     if not os.path.isfile(file):
         raise ConfigError(f"no policy at {file}; give a run directory or a .safetensors file")
@@ -246,6 +284,8 @@ def _require_shapes(tensors: dict[str, Array], family: _Family, *, shared: bool)
         raise ConfigError(f"its actor has {outputs} outputs, expected an even number")
     action = outputs // family.outputs_per_action
     wanted |= dict.fromkeys(("action.low", "action.high"), (action,))
+    if family.clipped and ("action.centre" in shapes or "action.half" in shapes):
+        wanted |= dict.fromkeys(("action.centre", "action.half"), (action,))
     wanted["log_std"] = (action if family.has_scale else 0,)
     if any(name.startswith("critic.") for name in shapes):
         last = max(int(name.split(".")[1]) for name in wanted if name.startswith("actor."))
@@ -256,7 +296,8 @@ def _require_shapes(tensors: dict[str, Array], family: _Family, *, shared: bool)
             raise ConfigError(f"its critic has {outputs} outputs, expected 1")
     if any(name.startswith("observation.") for name in shapes):
         wanted |= dict.fromkeys(("observation.mean", "observation.variance"), (observation,))
-        wanted |= {"observation.count": ()} if "observation.count" in shapes else {}
+        more = {"observation.count": (), "observation.origin": (observation,)}
+        wanted |= {name: shape for name, shape in more.items() if name in shapes}
     for name, shape in wanted.items():
         if shapes.get(name) != shape:
             raise ConfigError(f"{name} has shape {shapes.get(name)}, expected {shape}")
@@ -281,14 +322,24 @@ def _network_shapes(
 
 
 def _require_values(tensors: dict[str, Array], family: _Family) -> None:
-    if other := [name for name, tensor in tensors.items() if tensor.dtype != np.float32]:
-        raise ConfigError(f"{other[0]} is {tensors[other[0]].dtype}, expected float32")
-    # Comparisons with NaN are false, so these refuse it as well.
-    if not (tensors["action.low"] <= tensors["action.high"]).all():
+    for name, tensor in tensors.items():
+        if tensor.dtype != np.float32:
+            raise ConfigError(f"{name} is {tensor.dtype}, expected float32")
+        if not np.isfinite(tensor).all() and name not in ("action.low", "action.high"):
+            wrong = tensor[~np.isfinite(tensor)].flat[0]
+            raise ConfigError(f"{name} holds {wrong}, expected finite numbers")
+    low, high = tensors["action.low"], tensors["action.high"]
+    # Comparisons with NaN are false, so this refuses it as well.
+    if not (low <= high).all():
         raise ConfigError("action.low is not at most action.high everywhere")
-    bounds = (tensors["action.low"], tensors["action.high"])
-    if not family.clipped and not np.isfinite(bounds).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(high - low).all()
+    if not family.clipped and not finite:
         raise ConfigError("its bounds are not finite, and its distribution is stretched onto them")
+    if not (tensors.get("action.half", np.ones(1)) > 0).all():
+        raise ConfigError("action.half is not above 0 everywhere")
+    if (largest := tensors["log_std"].max(initial=0)) > MAX_LOG_SCALE:
+        raise ConfigError(f"log_std holds {largest:g}, expected at most {MAX_LOG_SCALE:g}")
     if not (tensors.get("observation.variance", np.zeros(1)) >= 0).all():
         raise ConfigError("observation.variance is not at least 0 everywhere")
     if not 0 <= float(tensors.get("observation.count", 0)) < 2**31:

@@ -25,6 +25,17 @@ PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset("paper", "Table 2 of arXiv 2212.07536", {}),
+        # For tasks that nobody has published numbers of: no unit and no time limit of theirs is
+        # known to suit the published settings.
+        Preset(
+            "own",
+            "Table 2 of arXiv 2212.07536, in units of the task's own bounds",
+            {
+                "action_scale": "bounds",
+                "time_limit": "bootstrap",
+                "reward_return_reset": "time-limit",
+            },
+        ),
         # Left out of it: values normalised by running moments, a penalty of 0.0001 on actions out
         # of bounds, PyTorch's default initialisation; the rate adapts per epoch, not per minibatch.
         Preset(

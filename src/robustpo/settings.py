@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from robustpo.options import option
-from robustpo.validation import require, require_choice, require_count, require_number
+from robustpo.validation import make_plain, require, require_choice, require_count, require_number
 
 TimeLimit = Literal["terminal", "bootstrap"]
+RewardReturnReset = Literal["episode", "time-limit"]
 LearningRateSchedule = Literal["linear", "constant"]
 AlphaSchedule = Literal["constant", "linear", "cosine", "std"]
 EntropySchedule = Literal["constant", "linear"]
@@ -32,8 +33,8 @@ class Settings:
     seed: int = option(0, "Seed of the agent and of its simulators.")
     alpha: float = option(
         0.5,
-        "Magnitude of the perturbation of the policy's location, in the environment's action "
-        "units: half-width of uniform noise (paper, eq. 4), scale of the other families "
+        "Magnitude of the perturbation of the policy's location, in its units of action (see "
+        "action_scale): half-width of uniform noise (paper, eq. 4), scale of the other families "
         "(Table 1); 0 is PPO.",
     )
     alpha_schedule: AlphaSchedule = option(
@@ -72,15 +73,24 @@ class Settings:
     value_coef: float = option(0.5, "Weight of the value loss.")
     max_grad_norm: float = option(0.5, "Largest global norm of a gradient.")
     target_kl: float | None = option(
-        None, "Stop the epochs of an update once the approximate KL exceeds this."
+        None,
+        "Stop the epochs of an update once the approximate KL of the plain policy from the one "
+        "that collected exceeds this, in nats.",
     )
     time_limit: TimeLimit = option(
         "terminal",
         "What a truncated episode bootstraps: nothing (terminal, as published) or the value of "
         "its final observation (bootstrap).",
     )
+    reward_return_reset: RewardReturnReset = option(
+        "episode",
+        "Where the discounted return that scales rewards begins anew: at the end of every episode "
+        "(episode, as published), or as time_limit says (time-limit), which goes on with it after "
+        "a truncation that bootstraps.",
+    )
 
     def __post_init__(self) -> None:
+        make_plain(self)
         require_count("seed", self.seed, 0)
         require(self.seed <= MAX_SEED, "seed", self.seed, f"at most {MAX_SEED}")
         require_number("alpha", self.alpha, 0.0, MAX_NOISE)
@@ -107,6 +117,7 @@ class Settings:
         if self.target_kl is not None:
             require_number("target_kl", self.target_kl, 0.0, open_low=True)
         require_choice("time_limit", self.time_limit, get_args(TimeLimit))
+        require_choice("reward_return_reset", self.reward_return_reset, get_args(RewardReturnReset))
 
 
 SETTING_NAMES = tuple(f.name for f in dataclasses.fields(Settings))

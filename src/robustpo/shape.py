@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from robustpo.errors import ConfigError
 from robustpo.options import option
-from robustpo.validation import MAX_COUNT, require, require_choice, require_count
+from robustpo.validation import MAX_COUNT, make_plain, require, require_choice, require_count
 
 Activation = Literal["tanh", "relu", "elu", "swish"]
 Distribution = Literal["gaussian", "laplace", "gumbel", "tanh-gaussian", "beta"]
@@ -20,6 +20,7 @@ Estimator = Literal["sampled", "sampled-k", "marginal", "expected"]
 Augmentation = Literal["none", "rad", "drac"]
 AugmentationPer = Literal["state", "dimension"]
 AugmentationOf = Literal["normalized", "raw"]
+ActionScale = Literal["raw", "bounds"]
 
 MAX_DRAWS = 1024
 
@@ -39,6 +40,11 @@ class Shape:
         False, "Let actor and critic share their hidden layers instead of having their own."
     )
     distribution: Distribution = option("gaussian", "Family of the action distribution.")
+    action_scale: ActionScale = option(
+        "raw",
+        "Units of the policy's actions, and of alpha: the environment's own (raw, as published) or "
+        "±1 of its bounds, in every dimension that has two finite ones (bounds).",
+    )
     noise: Noise = option(
         "uniform", "Family of the perturbation; none compiles the update without any."
     )
@@ -86,9 +92,9 @@ class Shape:
     clip_value_loss: bool = option(True, "Clip the value loss like the ratio.")
 
     def __post_init__(self) -> None:
-        is_list = isinstance(self.hidden_sizes, tuple | list)
+        make_plain(self)
+        is_list = isinstance(self.hidden_sizes, tuple)
         require(is_list, "hidden_sizes", self.hidden_sizes, "widths such as (64, 64)")
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
         for width in self.hidden_sizes:
             require_count("hidden_sizes", width)
         require(len(self.hidden_sizes) > 0, "hidden_sizes", self.hidden_sizes, "one width or more")
@@ -129,6 +135,11 @@ class Shape:
     def parameter_noise(self) -> Noise:
         """Family of the noise that the update moves all parameters by."""
         return self.noise if self.noise_on == "parameters" else "none"
+
+    @property
+    def perturbs_update(self) -> bool:
+        """Whether the update has noise of any kind."""
+        return (self.update_noise, self.parameter_noise) != ("none", "none")
 
     @property
     def draws(self) -> int:
@@ -191,6 +202,7 @@ class Shape:
 _CHOICES = {
     "activation": Activation,
     "distribution": Distribution,
+    "action_scale": ActionScale,
     "noise": Noise,
     "noise_on": NoiseOn,
     "noise_in": NoiseIn,

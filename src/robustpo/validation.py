@@ -4,14 +4,55 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
+import operator
 import reprlib
 import sys
+from dataclasses import fields
 from typing import Any
+
+import numpy as np
 
 from robustpo.errors import ConfigError
 
 # No count of environments, steps or units is larger; what derives from them stays computable.
 MAX_COUNT = 2**31 - 1
+
+
+def plain(value: Any) -> Any:
+    """Return numbers, switches and lists of them, whoever made them, as Python's own.
+
+    What is stored and named by them is then the same whether NumPy or a person wrote them. A switch
+    is no number, 2.0 is no whole one, lists and arrays become tuples, and what is none of these is
+    returned as it is.
+    """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    # One level of them: whatever is nested deeper is no list of numbers, and may be very deep.
+    is_list = isinstance(value, list | tuple | range | np.ndarray)
+    return tuple(map(_plain, value)) if is_list else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if type(value) in (int, float, bool, str):
+        return value
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, numbers.Integral):
+        return operator.index(value)
+    if isinstance(value, numbers.Real):
+        try:
+            return float(value)
+        except OverflowError:
+            # A fraction may be larger than any float; it is refused as it stands.
+            return value
+    return value
+
+
+def make_plain(config: Any) -> None:
+    """Make plain what a frozen dataclass was given, while it is constructed."""
+    for declared in fields(config):
+        object.__setattr__(config, declared.name, plain(getattr(config, declared.name)))
 
 
 def require(condition: bool, name: str, value: Any, expected: str) -> None:
@@ -43,7 +84,10 @@ def require_number(
 def require_count(name: str, value: Any, low: int = 1, high: int = MAX_COUNT) -> None:
     """Raise `ConfigError` unless `value` is a whole number in [low, high]."""
     is_count = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    require(is_count, name, value, f"a whole number of at least {low} and at most {high}")
+    expected = f"a whole number of at least {low} and at most {high}"
+    if isinstance(value, float) and value.is_integer() and low <= value <= high:
+        expected += f"; write {value:.0f}"
+    require(is_count, name, value, expected)
 
 
 def require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

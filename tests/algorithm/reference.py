@@ -16,7 +16,7 @@ from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.networks import AgentParams, Dense
 from robustpo.algorithm.objective import normalize_advantage
 
-FLAGS = ("alpha_relative", "bootstrap")
+FLAGS = ("alpha_relative", "bootstrap", "return_goes_on")
 HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
 
@@ -156,8 +156,10 @@ def loss(leaves, batch, z, numbers, *, clip_value_loss=True, normalize_advantage
     advantage = rows["advantage"]
     if normalize_advantages:
         advantage = normalized(advantage, valid)
+    plain_log_prob = log_density(location, log_std, rows["action"])
     new_log_prob = log_density(location + z, log_std, rows["action"])
-    parts = {"policy_loss": [], "value_loss": [], "approx_kl": [], "clip_fraction": []}
+    names = ("policy_loss", "value_loss", "approx_kl", "perturbed_kl", "clip_fraction")
+    parts = {name: [] for name in names}
     for i in np.flatnonzero(valid):
         ratio = np.exp(new_log_prob[i] - rows["log_prob"][i])
         limited = min(max(ratio, 1 - clip), 1 + clip)
@@ -167,7 +169,9 @@ def loss(leaves, batch, z, numbers, *, clip_value_loss=True, normalize_advantage
             change = min(max(value[i] - rows["value"][i], -clip), clip)
             error = max(error, (rows["value"][i] + change - rows["value_target"][i]) ** 2)
         parts["value_loss"].append(0.5 * error)
-        parts["approx_kl"].append(ratio - 1 - np.log(ratio))
+        parts["perturbed_kl"].append(ratio - 1 - np.log(ratio))
+        plain_ratio = np.exp(plain_log_prob[i] - rows["log_prob"][i])
+        parts["approx_kl"].append(plain_ratio - 1 - np.log(plain_ratio))
         parts["clip_fraction"].append(float(abs(ratio - 1) > clip))
     means = {name: np.mean(part) for name, part in parts.items()}
     means["entropy"] = (log_std + 0.5 + HALF_LOG_2PI).sum()
@@ -234,7 +238,7 @@ class Adam:
 
 
 def update(leaves, batch, orders, noises, numbers):
-    """Take every minibatch step of an update.
+    """Take every minibatch step of an update, up to the epoch whose plain KL passes the target.
 
     Args:
         leaves: parameters before.
@@ -253,6 +257,8 @@ def update(leaves, batch, orders, noises, numbers):
             leaves, norm = adam.step(leaves, loss_gradient(leaves, minibatch, z, numbers))
             reported.append(means | {"grad_norm": norm})
         metrics = {name: np.mean([means[name] for means in reported]) for name in reported[0]}
+        if metrics["approx_kl"] > float(numbers.target_kl):
+            break
     return leaves, metrics
 
 

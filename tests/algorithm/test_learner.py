@@ -28,7 +28,8 @@ compiled_update = jax.jit(update, static_argnums=3, compiler_options=compiler_op
 class Recorder:
     """An update that records, as they are drawn, its shuffled orders and its perturbations."""
 
-    def __init__(self, patch):
+    def __init__(self, patch, shape=SHAPE):
+        self.shape = shape
         self.orders, self.noises = [], []
         permutation, family = learner.permutation, perturbation.NOISES["uniform"]
 
@@ -40,7 +41,7 @@ class Recorder:
         def recorded_draw(size, *, key):
             standard = family.draw(size, key=key)
             # The diagnostics draw for the whole batch.
-            if size[0] == SHAPE.minibatch_size:
+            if size[0] == shape.minibatch_size:
                 jax.debug.callback(
                     lambda x: self.noises.append(np.array(x)), standard, ordered=True
                 )
@@ -50,7 +51,7 @@ class Recorder:
         patch.setitem(perturbation.NOISES, "uniform", replace(family, draw=recorded_draw))
         # A function of its own, as `jax.jit` remembers what it compiled by the function.
         self._update = jax.jit(
-            lambda *arguments, key: update(*arguments, shape=SHAPE, key=key),
+            lambda *arguments, key: update(*arguments, shape=shape, key=key),
             compiler_options=compiler_options(),
         )
 
@@ -59,7 +60,7 @@ class Recorder:
         self.noises.clear()
         result = self._update(init_learner(PARAMS, SHAPE), to_batch(batch), numbers, key=key)
         jax.effects_barrier()
-        size = (-1, SHAPE.num_minibatches, SHAPE.minibatch_size, ACTIONS)
+        size = (-1, self.shape.num_minibatches, self.shape.minibatch_size, ACTIONS)
         noises = float(numbers.alpha) * np.concatenate(self.noises).reshape(size)
         return *result, np.stack(self.orders), noises
 
@@ -129,8 +130,8 @@ def test_alpha_zero_is_a_program_without_noise_bit_for_bit(invalid):
         ]
         # Only what is said of the noise itself differs.
         for _, metrics in results:
-            for name in ("noise_clip_fraction", "noise_kl", "sigma_alpha"):
-                del metrics[name]
+            for name in ("noise_clip_fraction", "noise_kl", "sigma_alpha", "perturbed_kl"):
+                metrics.pop(name, None)
         jax.tree.map(np.testing.assert_array_equal, results[0], results[1])
         assert not np.array_equal(results[0][0].params.log_std, results[2][0].params.log_std)
 
@@ -150,6 +151,30 @@ def test_epochs_stop_once_the_policy_has_moved_too_far():
         start, batch, coefficients(), replace(SHAPE, update_epochs=1), key=key
     )
     jax.tree.map(np.testing.assert_array_equal, state, single)
+
+
+def test_epochs_stop_where_the_plain_kl_passes_the_target(monkeypatch):
+    # The noise alone is far beyond every target, so a KL that saw it would stop after one epoch.
+    recorder = Recorder(monkeypatch, replace(SHAPE, update_epochs=5))
+    numbers = coefficients(alpha=1.0, learning_rate=3e-3)
+    batch = random_batch(PARAMS, ROWS, seed=3, invalid=6)
+    *_, orders, noises = recorder(batch, numbers, key=make_key(0))
+    before = to_leaves(PARAMS)
+    kls = [
+        reference.update(before, batch, orders[:n], noises[:n], numbers)[1]["approx_kl"]
+        for n in range(1, 6)
+    ]
+    assert kls == sorted(kls)
+    for epochs in range(1, 5):
+        target = np.mean([0.0, *kls][epochs - 1 : epochs + 1])
+        numbers = replace(numbers, target_kl=jnp.float32(target))
+        state, metrics, *_ = recorder(batch, numbers, key=make_key(0))
+        expected, wanted = reference.update(before, batch, orders, noises, numbers)
+        assert metrics["epochs"] == epochs and metrics["perturbed_kl"] > 3 * target
+        for name in ("approx_kl", "perturbed_kl"):
+            np.testing.assert_allclose(metrics[name], wanted[name], rtol=1e-3)
+        for found, leaf in zip(to_leaves(state.params), expected, strict=True):
+            np.testing.assert_allclose(found, leaf, rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["obs", "action", "advantage", "value_target", "log_prob"])

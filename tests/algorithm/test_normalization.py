@@ -7,6 +7,7 @@ import pytest
 from gymnasium.wrappers.utils import RunningMeanStd
 
 from robustpo.algorithm.normalization import (
+    MAX_SAMPLES,
     RunningMoments,
     normalize_observation,
     normalize_reward,
@@ -31,12 +32,13 @@ def take_in_all(moments, samples):
     return jax.lax.scan(lambda m, row: (m.update(row), None), moments, samples)[0]
 
 
-def at_once(samples):
-    """Mean and variance of all samples and a prior of mean 0 and variance 1 that weighs 1e-4."""
+def at_once(samples, first=0):
+    """Mean and variance of all samples and a prior N(mean of the first, 1) that weighs 1e-4."""
     samples = np.asarray(samples, np.float64)
+    start = samples[:first].mean(0) if first else 0.0
     count = len(samples) + PRIOR
-    mean = samples.sum(0) / count
-    square = ((samples - mean) ** 2).sum(0) + PRIOR * (1 + mean**2)
+    mean = (samples.sum(0) + PRIOR * start) / count
+    square = ((samples - mean) ** 2).sum(0) + PRIOR * (1 + (start - mean) ** 2)
     return mean, square / count
 
 
@@ -58,7 +60,7 @@ def test_moments_are_those_of_all_valid_samples(num_envs, size):
 def test_moments_of_all_samples_are_those_with_every_sample_valid(num_envs):
     samples = np.random.default_rng(6).normal(3.0, 2.0, (300, num_envs, 4)).astype(np.float32)
     moments = take_in_all(RunningMoments.create((4,)), samples)
-    mean, variance = at_once(samples.reshape(-1, 4))
+    mean, variance = at_once(samples.reshape(-1, 4), num_envs)
     np.testing.assert_allclose(moments.mean, mean, rtol=1e-5)
     np.testing.assert_allclose(moments.variance, variance, rtol=1e-4)
     assert int(moments.count) == 300 * num_envs
@@ -68,6 +70,8 @@ def test_moments_are_gymnasiums():
     rng = np.random.default_rng(1)
     samples = rng.normal([0, 5, -100], [1, 0.1, 30], (500, 4, 3)).astype(np.float32)
     gymnasiums = RunningMeanStd(epsilon=PRIOR, shape=(3,))
+    # Gymnasium's prior has mean 0, which far from zero adds to the variance.
+    gymnasiums.mean = np.float64(samples[0]).mean(0)
     ours = RunningMoments.create((3,))
     for step, row in enumerate(samples):
         gymnasiums.update(np.float64(row))
@@ -120,9 +124,36 @@ def test_moments_stay_exact_over_a_long_stream_far_from_zero():
     rng = np.random.default_rng(4)
     samples = rng.normal([1000, -0.001], [1, 1e-3], (200_000, 1, 2)).astype(np.float32)
     moments = take_in_all(RunningMoments.create((2,)), samples)
-    mean, variance = at_once(samples[:, 0])
+    mean, variance = at_once(samples[:, 0], 1)
     np.testing.assert_allclose(moments.mean, mean, rtol=2e-6, atol=1e-8)
     np.testing.assert_allclose(moments.variance, variance, rtol=1e-3)
+
+
+def test_the_count_stops_where_its_type_ends_and_what_is_written_can_be_read():
+    zero, one = jnp.float32(0), jnp.float32(1)
+    moments = RunningMoments(zero, one, zero, zero, jnp.int32(2**31 - 131))
+    counts = []
+    for _ in range(3):
+        moments = take_in_all(moments, jnp.full((1, 2), 1e6))
+        counts.append(int(moments.count))
+    assert counts == [2**31 - 129, MAX_SAMPLES, MAX_SAMPLES]
+    # Policy files keep it as float32, and read whole numbers below 2³¹.
+    assert int(np.float32(MAX_SAMPLES)) == MAX_SAMPLES < 2**31
+    # Each pair of samples has a weight of 2/2³¹ still.
+    np.testing.assert_allclose(moments.mean, 3 * 2 * 1e6 / 2**31, rtol=1e-5)
+    np.testing.assert_allclose(moments.variance, 1 + 3 * 2 * 1e12 / 2**31, rtol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e5, -1e6])
+def test_how_far_from_zero_samples_lie_adds_nothing_to_their_variance(offset):
+    rng = np.random.default_rng(7)
+    samples = (offset + rng.normal(0, 0.5, (1000, 1, 1))).astype(np.float32)
+    moments = take_in_all(RunningMoments.create((1,)), samples)
+    # A prior mean of 0 would add 1e-4 · offset²/1000: 0.1 to 1e5 where 0.25 is right.
+    np.testing.assert_allclose(moments.variance, samples.var(dtype=np.float64), rtol=1e-2)
+    constant = take_in_all(RunningMoments.create((1,)), np.full((100, 1, 1), offset, np.float32))
+    np.testing.assert_allclose(constant.variance, PRIOR / (100 + PRIOR), rtol=1e-3)
+    assert normalize_observation(jnp.float32([offset]), constant) == 0
 
 
 def some_moments(mean, variance):

@@ -1,5 +1,7 @@
 """The loss of a minibatch and its gradient against NumPy and against finite differences."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,9 @@ from algorithm.reference import (
     to_leaves,
     to_minibatch,
 )
+from robustpo.algorithm.experience import per_row
 from robustpo.algorithm.masking import masked_mean, masked_means
+from robustpo.algorithm.networks import action_distribution
 from robustpo.algorithm.objective import (
     normalize_advantage,
     objective,
@@ -189,6 +193,33 @@ def test_noise_shifts_the_new_policy_and_not_the_old_one():
     (_, means), _ = value_and_gradient(batch)
     log_ratio = shifted - plain
     expected = (np.exp(log_ratio) - 1 - log_ratio).mean()
-    np.testing.assert_allclose(means["approx_kl"], expected, rtol=1e-4)
+    np.testing.assert_allclose(means["perturbed_kl"], expected, rtol=1e-4)
+    assert abs(float(means["approx_kl"])) < 1e-6  # the policy itself has not moved
     (_, unperturbed), _ = value_and_gradient(batch, noise="none")
-    assert abs(float(unperturbed["approx_kl"])) < 1e-6
+    assert abs(float(unperturbed["approx_kl"])) < 1e-6 and "perturbed_kl" not in unperturbed
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"estimator": "sampled-k"},
+        {"estimator": "marginal"},
+        {"estimator": "expected"},
+        {"noise_on": "parameters"},
+        {"augmentation": "drac"},
+        {"noise_in": "both"},
+    ],
+    ids=lambda changed: next(iter(changed.values())),
+)
+def test_whatever_is_perturbed_movement_is_the_plain_policys(changed):
+    batch = to_minibatch(random_batch(PARAMS, ROWS, seed=6, invalid=5))
+    # As if another policy had collected, so that neither measure is zero.
+    collected = action_distribution(random_params(OBS, ACTIONS, HIDDEN, seed=2), batch.obs, shape())
+    batch = replace(batch, policy=per_row(collected, batch.obs))
+    means = {
+        name: differentiate(PARAMS, batch, NUMBERS, shape(**options), key=KEY)[0][1]
+        for name, options in (("plain", {"noise": "none"}), ("perturbed", changed))
+    }
+    for name in ("approx_kl", "policy_kl", "entropy"):
+        np.testing.assert_allclose(means["perturbed"][name], means["plain"][name], rtol=1e-6)
+    assert not np.isclose(means["perturbed"]["perturbed_kl"], means["plain"]["approx_kl"], rtol=0.1)

@@ -16,7 +16,8 @@ from robustpo.algorithm.distributions import DISTRIBUTIONS, Gaussian
 from robustpo.algorithm.perturbation import NOISES, perturb, perturb_parameters
 from robustpo.algorithm.random import make_key
 from robustpo.shape import Shape
-from robustpo.training.rollout import Draws, act, draw_rollout
+from robustpo.training.population import pad_agents
+from robustpo.training.rollout import Draws, act, draw_rollout, scale_shift
 
 SOURCE = Path(robustpo.__file__).parent
 SAMPLES = 100_000
@@ -157,13 +158,12 @@ def test_parameters_are_moved_each_by_noise_of_its_own():
 def _act(shape, alpha, stacked, obs, drawn):
     numbers = coefficients(alpha=alpha)
     several = jax.tree.map(lambda x: jnp.stack([x] * 2), numbers)
-    return act(
-        stacked,
-        jnp.float32(obs),
-        jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), drawn),
-        several,
-        shape,
-    )
+    draws = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), drawn)
+    if draws.shift is not None:
+        padded = pad_agents(draws.shift, 2, shape.num_envs)[None]
+        shift = scale_shift(padded, stacked, several, shape)[0, :2]
+        draws = draws._replace(shift=shift)
+    return act(stacked, jnp.float32(obs), draws, shape)
 
 
 def test_collection_acts_with_the_plain_policy():

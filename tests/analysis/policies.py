@@ -44,7 +44,7 @@ def small_rows(params, seed=0, count=200, phantom=7):
 def coefficients(alpha, noise_location=0.0, clip_coef=0.2):
     """Return coefficients in float64; what the checks do not use is zero."""
     given = {"alpha": alpha, "noise_location": noise_location, "clip_coef": clip_coef}
-    flags = ("alpha_relative", "bootstrap")
+    flags = ("alpha_relative", "bootstrap", "return_goes_on")
     values: dict[str, Any] = {
         f.name: False if f.name in flags else given.get(f.name, 0.0) for f in fields(Coefficients)
     }

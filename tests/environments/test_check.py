@@ -6,7 +6,9 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
+from environments import hostile
 from environments.test_jax_task import Walk
 from robustpo import check_environment
 
@@ -104,6 +106,17 @@ class Discrete(Fine):
     action_space = spaces.Discrete(3)
 
 
+class Overdue(hostile.Endless):
+    """Says that its episodes end after a hundred steps."""
+
+    spec = EnvSpec("Overdue-v0", max_episode_steps=100)
+
+
+def unwrapped():
+    """What registered the task ends it by a wrapper, which is not there."""
+    return gymnasium.make("Pendulum-v1").unwrapped
+
+
 def fails():
     raise OSError("no licence server")
 
@@ -124,6 +137,21 @@ def fails():
         (Images, "fail", "constructor", "observes images"),
         (Discrete, "fail", "constructor", "discrete action space"),
         (fails, "fail", "constructor", "no licence server"),
+        (hostile.Exits, "fail", "steps", "ended the program"),
+        (hostile.ExitsWhenMade, "fail", "constructor", "ended the program"),
+        (hostile.ExitsWhenReset, "fail", "reset", "ended the program"),
+        (hostile.ExitsWhenClosed, "warn", "close", "ended the program"),
+        (hostile.FailsToClose, "warn", "close", "the connection is gone"),
+        (hostile.NoSpace, "fail", "constructor", "has no action_space"),
+        (hostile.OtherPackage, "fail", "constructor", "another package"),
+        (hostile.WrapsNothing, "fail", "constructor", "wraps nothing"),
+        (hostile.UnreadableSpec, "fail", "constructor", "ask me later"),
+        (hostile.NoReward, "fail", "steps", "the reward is None"),
+        (hostile.NoLastObservation, "fail", "steps", "an observation is None"),
+        (hostile.HugeReward, "fail", "rewards", "float32"),
+        (hostile.Unwritable, "fail", "steps", "Odd"),
+        (Overdue, "warn", "episodes", "which is its time limit"),
+        (unwrapped, "warn", "episodes", "there is no time limit"),
         ("walker-wlak", "fail", "constructor", "did you mean dm_control/walker-walk-v0"),
     ],
 )
@@ -131,3 +159,28 @@ def test_one_thing_is_wrong_and_is_named(task, status, name, words):
     wrong = [finding for finding in check_environment(task) if finding.status != "ok"]
     assert [(finding.status, finding.name) for finding in wrong] == [(status, name)]
     assert words in wrong[0].detail + wrong[0].advice
+
+
+def test_the_first_is_closed_before_the_second_is_made():
+    assert {finding.status for finding in check_environment(hostile.Once)} == {"ok"}
+    assert hostile.Once.alive == 0
+
+
+def test_what_the_check_did_not_expect_is_a_finding(monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("robustpo.environments.check.take_walk", broken)
+    (last,) = [finding for finding in check_environment(Fine) if finding.status == "fail"]
+    assert (last.name, last.detail) == ("check", "the check itself raised ZeroDivisionError")
+
+
+class Fine5000(Fine):
+    action_space = spaces.Box(np.array([-0.01, 0], np.float32), np.array([0.01, 5000], np.float32))
+
+
+def test_bounds_far_from_one_are_warned_of():
+    (found,) = [finding for finding in check_environment(Fine5000) if finding.status != "ok"]
+    assert (found.status, found.name) == ("warn", "actions")
+    assert "±0.01" in found.detail and "100 times half the range" in found.detail
+    assert "--action-scale bounds" in str(found.advice)

@@ -102,7 +102,7 @@ def test_without_a_limit_nothing_is_truncated():
         ({"episode_limit": 0}, "at least 1"),
         ({"observation_size": 3}, "the observation of reset has shape"),
         ({"reset": lambda self, *, key: (0, jnp.zeros(2))}, "have to be the same"),
-        ({"reset": lambda self, *, key: 1 / 0}, "cannot be traced by JAX .ZeroDivisionError"),
+        ({"reset": lambda self, *, key: 1 / 0}, "cannot be traced by JAX .*ZeroDivisionError"),
         (
             {"step": lambda self, s, a, *, key: JaxStep(s, jnp.zeros(2), a, s > 3)},
             r"the reward has shape \(1,\), expected \(\)",

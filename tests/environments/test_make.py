@@ -1,7 +1,10 @@
 """How a task's name finds its simulator, and what is said when it does not."""
 
+import gymnasium
+import numpy as np
 import pytest
 
+from robustpo.environments.base import TaskSpec
 from robustpo.environments.envpool import EnvPoolEnvironment, HostEnvPool
 from robustpo.environments.gymnasium import GymnasiumEnvironment
 from robustpo.environments.make import (
@@ -95,3 +98,19 @@ def test_listed_tasks_resolve_to_themselves():
     tasks = list_tasks()
     assert len({spec.id for spec in tasks}) == len(tasks)
     assert all(spec.bounded and resolve(spec.id) == spec for spec in tasks)
+
+
+@pytest.mark.parametrize("bound", [3.4028234663852886e38, 1e300, 1e10])
+def test_a_bound_that_no_actuator_has_is_none(bound):
+    def make():
+        environment = gymnasium.make("Pendulum-v1")
+        space = gymnasium.spaces.Box(-bound, bound, (1,), np.float64)
+        return gymnasium.wrappers.TransformAction(environment, lambda action: action, space)
+
+    spec = resolve(make)
+    assert (spec.action_low, spec.action_high) == ((-np.inf,), (np.inf,))
+    assert not spec.bounded
+    assert TaskSpec("t", "s", 1, (0.0, -5e9), (bound, 5e9), None, "jax").action_high == (
+        np.inf,
+        5e9,
+    )

@@ -10,6 +10,7 @@ from robustpo.environments import catalog
 from robustpo.environments.envpool import EnvPoolEnvironment
 from robustpo.environments.gymnasium import GymnasiumEnvironment
 from robustpo.errors import ConfigError
+from robustpo.training import restore
 from robustpo.training.replay import ReplayLog
 
 TAIL, AFTER = 23, 30
@@ -167,3 +168,17 @@ def test_a_log_that_no_run_could_have_written_is_refused(damage):
     ReplayLog(2, (-1.0,), (1.0,)).restore(dict(tensors), 10)
     with pytest.raises(ConfigError):
         ReplayLog(2, (-1.0,), (1.0,)).restore(tensors | damage, 10)
+
+
+@pytest.mark.parametrize("seconds", [60.0, -1.0])
+def test_resets_are_made_in_parts_while_there_is_time(monkeypatch, seconds):
+    monkeypatch.setattr(restore, "MAX_SECONDS", seconds)
+    monkeypatch.setattr(restore, "RESETS_AT_ONCE", 2)
+    one, other = (GymnasiumEnvironment("gymnasium/Pendulum-v1", [5, 6, 7]) for _ in range(2))
+    further = np.array([0, 1, 6])
+    done = restore._reset_all_but_one(one, further)
+    assert done.tolist() == [True, True, seconds > 0]
+    if seconds > 0:
+        nothing = [np.zeros((0, 1), np.float32)] * 3
+        parts = one.replay(further.clip(max=1), nothing)
+        np.testing.assert_array_equal(parts, other.replay(further, nothing))

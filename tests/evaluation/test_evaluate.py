@@ -1,5 +1,6 @@
 """Evaluation on environments whose every return can be said in advance."""
 
+import dataclasses
 import functools
 from typing import ClassVar
 
@@ -9,8 +10,17 @@ import pytest
 from gymnasium import spaces
 from scipy import stats
 
+from environments import hostile
+from environments.test_jax_task import Walk
+from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment
 from robustpo.errors import ConfigError
-from robustpo.evaluation.evaluate import MAX_ENVS, evaluate_policy
+from robustpo.evaluation.evaluate import (
+    MAX_ENVS,
+    MAX_STEPS,
+    Stopped,
+    evaluate_policy,
+    step_limit,
+)
 from robustpo.policy import Policy
 
 
@@ -202,3 +212,62 @@ def test_envpool_episodes_are_whole():
     # Its cost per step is at most π² + 0.1·8² + 0.001·2².
     assert all(-200 * (np.pi**2 + 6.4 + 0.004) <= value < 0 for value in result.returns)
     assert len(set(result.returns)) == 21
+
+
+def test_episodes_that_go_on_are_cut_and_counted():
+    # Half of them end after 3 steps; the others would after a million.
+    make = functools.partial(Drawn, (3, 10**6))
+    result = evaluate_policy(make_policy(), make, episodes=40, max_steps=50)
+    assert set(result.lengths) == {3, 50} and len(result.lengths) == 40
+    assert result.returns == tuple(float(length) for length in result.lengths)
+    assert result.cut == result.as_dict()["cut"] == result.lengths.count(50)
+    # Two episodes of each of twenty environments, each from a reset of its own.
+    assert all(env.actions for env in Drawn.made[-MAX_ENVS:])
+    # Of 40 fair draws, 5 standard deviations (√10) allowed.
+    assert 20 - 5 * 10**0.5 < result.cut < 20 + 5 * 10**0.5
+
+
+def test_an_episode_that_ends_at_the_cap_has_ended():
+    result = evaluate_policy(make_policy(), functools.partial(Drawn, (5,)), episodes=3, max_steps=5)
+    assert (result.lengths, result.cut) == ((5, 5, 5), 0)
+
+
+def test_the_cap_is_never_below_a_tasks_own_limit():
+    environment = JaxEnvironment(Walk(), [1])
+    assert step_limit(environment.spec) == MAX_STEPS
+    longer = dataclasses.replace(environment.spec, episode_limit=3 * MAX_STEPS)
+    assert step_limit(longer) == 3 * MAX_STEPS
+    assert step_limit(longer, 7) == 7
+
+
+def test_tasks_in_jax_begin_another_episode_after_a_cut():
+    environment = HostJaxEnvironment(JaxEnvironment(Walk(), [1, 2]))
+    environment.reset()
+    cut = environment.reset()
+    # It is the one that begins where the first ends by itself, after five steps.
+    again = HostJaxEnvironment(JaxEnvironment(Walk(), [1, 2]))
+    again.reset()
+    ended = [again.step(np.zeros((2, 1), np.float32)) for _ in range(5)][-1]
+    assert ended.truncated.all()
+    np.testing.assert_array_equal(cut, ended.obs)
+
+
+def test_a_simulator_that_exists_once_is_evaluated_alone():
+    result = evaluate_policy(make_policy(), hostile.Once, episodes=5, envs=1)
+    assert result.lengths == (10,) * 5 and hostile.Once.alive == 0
+    with pytest.raises(ConfigError, match="--envs 1"):
+        evaluate_policy(make_policy(), hostile.Once, episodes=5)
+    assert hostile.Once.alive == 0
+
+
+def test_an_evaluation_stops_when_it_is_asked_to():
+    asked = iter([False] * 30 + [True])
+    with pytest.raises(Stopped):
+        evaluate_policy(make_policy(), hostile.Endless, should_stop=lambda: next(asked))
+
+
+@pytest.mark.parametrize("options", [{"max_steps": 0}, {"envs": 0}])
+def test_caps_and_counts_below_one_are_refused(options):
+    ((name, value),) = options.items()
+    with pytest.raises(ConfigError, match=f"{name}={value} is not valid"):
+        evaluate_policy(make_policy(), Drawn, **options)

@@ -1,6 +1,7 @@
 """Films of policies: decoded again, they show what was played."""
 
 import ctypes.util
+import functools
 import re
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import robustpo
+from environments import hostile
 from robustpo.environments.catalog import CATALOG
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.rendering import make_rendering
@@ -149,6 +151,75 @@ def test_films_are_at_least_one_step_long(tmp_path):
         record_video(idle("Pendulum-v1"), "Pendulum-v1", tmp_path / "film.mp4", max_steps=0)
 
 
+class Shown(hostile.Slide):
+    """Draws a column that moves, in one kind of picture."""
+
+    def __init__(self, kind, render_mode=None):
+        super().__init__(render_mode)
+        self.kind = kind
+
+    def render(self):
+        picture = np.zeros((16, 20, 3), np.uint8)
+        picture[:, self.t : self.t + 4] = (250, 250, 250)
+        return self.kind(picture, self.t)
+
+
+KINDS = {
+    "bytes": lambda picture, t: picture,
+    "floats": lambda picture, t: picture / 255,
+    "single floats": lambda picture, t: (picture / 255).astype(np.float32),
+    "whole numbers": lambda picture, t: picture.astype(np.int64),
+    "alpha": lambda picture, t: np.dstack([picture, np.full((16, 20), 9, np.uint8)]),
+    "grey": lambda picture, t: picture[..., 0],
+    "one channel": lambda picture, t: picture[..., :1],
+    "lists": lambda picture, t: picture.tolist(),
+    "upside down": lambda picture, t: picture[::-1],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_kinds_of_pictures_become_the_same_film(tmp_path, kind):
+    make = functools.partial(Shown, KINDS[kind])
+    film = record_video(hostile.save_idle_policy(None), make, tmp_path / "film.mp4")
+    frames, fps = decode(film.path)
+    assert (len(frames), fps, film.frames, film.returns, film.cut) == (11, 25, 11, (10.0,), 0)
+    # The column stands where the step says; colours are coded in blocks.
+    for t, frame in enumerate(frames):
+        bright = np.flatnonzero(frame.mean((0, 2)) > 128)
+        assert bright.min() == pytest.approx(t, abs=1) and len(bright) == pytest.approx(4, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (lambda picture, t: picture if t < 3 else picture[:-4, :-2], "20x16 and then of 18x12"),
+        (lambda picture, t: picture[:1, :1], "1x1, too small for a film"),
+        (lambda picture, t: picture * 1.0, "float64 from 0.0 to 250.0; expected uint8"),
+        (lambda picture, t: picture.astype(int) - 300, "int64 from -300 to -50"),
+        (lambda picture, t: np.full((16, 20, 3), np.nan), "float64 from nan to nan"),
+        (lambda picture, t: picture > 9, "draws bool"),
+        (lambda picture, t: [picture, picture], r"array of shape \(2, 16, 20, 3\)"),
+        (lambda picture, t: "a picture", "draws"),
+        (lambda picture, t: [[1], [2, 3]], "draws"),
+        (lambda picture, t: None, "draws no picture"),
+        (lambda picture, t: sys.exit(), "render ended the program"),
+    ],
+)
+def test_what_is_no_picture_is_said_in_one_line(tmp_path, kind, words):
+    with pytest.raises(robustpo.RobustpoError, match=words) as caught:
+        record_video(
+            hostile.save_idle_policy(None), functools.partial(Shown, kind), tmp_path / "film.mp4"
+        )
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_film_of_an_episode_that_goes_on_is_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr("robustpo.evaluation.evaluate.MAX_STEPS", 30)
+    film = record_video(hostile.save_idle_policy(None), hostile.Endless, tmp_path / "film.mp4")
+    assert (film.frames, film.returns, film.cut) == (31, (30.0,), 1)
+
+
 def test_an_encoder_that_does_not_work_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
     with pytest.raises(StorageError, match="FFmpeg: exit code 1"):
@@ -171,7 +242,9 @@ def test_envpool_draws_what_gymnasium_no_longer_has(robustpo_command, tmp_path):
     for _ in range(20):
         step = environment.step(idle("Pusher-v4")(obs))
         obs, total = step.obs, total + float(step.reward[0])
-    assert done.stdout.strip().endswith(f"return {total:.1f}")
+    said = done.stdout.splitlines()
+    assert said[0].endswith(f"return {total:.1f}")
+    assert said[1].startswith("1 of 1 episodes had not ended")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -184,7 +257,7 @@ def test_nothing_is_left_of_a_film_that_is_stopped(tmp_path, number):
         command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    while not (tmp_path / ".film.partial.mp4").exists():
+    while not list(tmp_path.glob(".film.*.partial.mp4")):
         assert time.monotonic() < deadline and recording.poll() is None
         time.sleep(0.1)
     recording.send_signal(number)

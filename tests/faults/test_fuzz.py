@@ -1,23 +1,17 @@
 """Files from strangers: whatever a file holds, a reader returns what is clean or says one thing.
 
-`ROBUSTPO_FUZZ_EXAMPLES` sets the number of inputs; with it they are new ones every time. The long
-form is `ROBUSTPO_FUZZ_EXAMPLES=150000 pytest tests/faults/test_fuzz.py`. Only inputs that differ
-are counted.
+The long form is `ROBUSTPO_FUZZ_EXAMPLES=150000 pytest tests/faults/test_fuzz.py`.
 """
 
-import contextlib
 import json
 import logging
 import os
 import random
-import resource
 import shutil
-import signal
 import struct
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,112 +21,29 @@ import numpy as np
 import polars as pl
 import pytest
 import safetensors.numpy
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
+from faults.fuzzing import fuzz, inputs, one_clear_error, refused, say_how_many
 from faults.mutations import mutate_bytes, mutate_data, mutate_safetensors, to_json
 from robustpo.config import RunConfig, make_config
-from robustpo.errors import ConfigError
 from robustpo.evaluation.evaluate import recorded_task
 from robustpo.files import digest, parse_json, parse_tensors, read_tensors, write_tensors
 from robustpo.methods import METHODS
 from robustpo.policy import Policy, load_policy, parse_policy, save_policy
 from robustpo.settings import Settings
 from robustpo.shape import Shape
-from robustpo.studies.manifest import FILE, extend, load_manifest, save_manifest
+from robustpo.studies.manifest import FILE, extend, load_manifest, save_manifest, study_directory
 from robustpo.studies.run_files import METRICS_SCHEMA
 from robustpo.studies.store import RESULTS_SCHEMA, SUMMARY_SCHEMA, load_results, load_summary
 from robustpo.studies.study import Part, Study
 from robustpo.training.agent import Agent
 from robustpo.training.population import take_agent
-from robustpo.training.record import RunRecord, config_from_identity, existing_state
+from robustpo.training.record import RunRecord, config_from_identity, holds_run
 from robustpo.training.trainer import Trainer
-
-INPUTS = int(os.environ.get("ROBUSTPO_FUZZ_EXAMPLES", "30000"))
-# Inputs of one Hypothesis example, which costs more than most inputs.
-BATCH = 20
-# What one input may take at the very most: a hang, on however slow a machine.
-SECONDS = 20
-SHARES = {
-    "tensors": 0.36,
-    "policy": 0.2,
-    "identity": 0.1,
-    "state": 0.1,
-    "runs": 0.16,
-    "checkpoint": 0.04,
-    "study": 0.04,
-}
-
-seen: set[int] = set()
-counts: Counter[str] = Counter()
-refused: Counter[str] = Counter()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def report(pytestconfig: pytest.Config) -> Iterator[None]:
-    """Say how many inputs there were and how many of them were refused."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    each = ", ".join(f"{name} {counts[name]:,} ({refused[name]:,} refused)" for name in counts)
-    capture: Any = pytestconfig.pluginmanager.get_plugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        total = sum(counts.values())
-        print(f"\nfuzzed with {total:,} inputs: {each}; memory grew {grown:.0f} MiB")
-    # JAX and the programs of the one training take some 300 of it.
-    assert grown < 800
-
-
-def fuzz(share: str) -> Callable[[Callable], Callable]:
-    """Give a test one seed after another, `BATCH` inputs each."""
-
-    def decorate(test: Callable) -> Callable:
-        count = max(1, round(INPUTS * SHARES[share] / BATCH))
-        return settings(
-            max_examples=count,
-            deadline=None,
-            database=None,
-            derandomize="ROBUSTPO_FUZZ_EXAMPLES" not in os.environ,
-            phases=[Phase.generate],
-            report_multiple_bugs=False,
-            suppress_health_check=[HealthCheck.too_slow],
-        )(given(seed=st.integers(0, 2**64 - 1))(test))
-
-    return decorate
-
-
-def inputs(target: str, seed: int, make: Callable[[random.Random], Any]) -> Iterator[Any]:
-    """Yield a batch of inputs that were not seen before."""
-    rng = random.Random(seed)
-    for _ in range(BATCH):
-        made = make(rng)
-        key = hash((target, made))
-        if key not in seen:
-            seen.add(key)
-            counts[target] += 1
-            yield made
-
-
-@contextlib.contextmanager
-def one_clear_error(target: str) -> Iterator[SimpleNamespace]:
-    """Let nothing but one short line of `ConfigError` out, and nothing take long."""
-
-    def hang(*_: Any) -> None:
-        raise AssertionError(f"it took more than {SECONDS} seconds")
-
-    outcome = SimpleNamespace(refused=False)
-    previous = signal.signal(signal.SIGALRM, hang)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        yield outcome
-    except ConfigError as error:
-        outcome.refused = True
-        refused[target] += 1
-        text = str(error)
-        assert len(text) < 2000 and "\n" not in text and "\x1b" not in text, text[:3000]
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    yield from say_how_many(pytestconfig)
 
 
 def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
@@ -286,6 +197,7 @@ STUDY = Study(
 @fuzz("study")
 def test_the_definition_of_a_study_is_refused_or_whole(tmp_path_factory, seed):
     out = tmp_path_factory.getbasetemp()
+    (study_directory(out, "mine") / FILE).unlink(missing_ok=True)
     file = save_manifest(out, STUDY) / FILE
     good = json.loads(file.read_bytes())
 
@@ -324,7 +236,7 @@ def test_the_state_of_a_directory_is_said_or_refused(place, seed):
     for content in inputs("state", seed, lambda rng: hostile_json(data, rng)):
         (run / "config.json").write_bytes(content)
         with one_clear_error("state"):
-            assert existing_state(run, CONFIG) == "incomplete"
+            assert holds_run(run, CONFIG)
             # Only the same experiment is gone on from. What its settings do not name is default.
             wanted, found = (
                 json.loads(json.dumps(CONFIG.identity())),

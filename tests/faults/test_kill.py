@@ -5,6 +5,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import time
 
@@ -41,10 +42,14 @@ def live_once(home, rng, longest, victims):
     except subprocess.TimeoutExpired:
         workers = workers_in(home)
         if victims == "worker":
-            hit = bool(workers) and kill(rng.choice(workers))
-            # The others of the command end in order.
-            process.communicate(timeout=120)
-            return "worker" if hit and process.returncode else None
+            number = rng.choice([signal.SIGKILL, signal.SIGTERM])
+            hit = bool(workers) and kill(rng.choice(workers), number)
+            # The others of the command go on to their ends.
+            _, stderr = process.communicate(timeout=120)
+            done = len(list((home / "runs").rglob("seed-?/result.json"))) == 4
+            # It may have been hit when all was recorded.
+            assert process.returncode == (0 if done else 1), stderr
+            return None if done else f"worker by {number.name}" if hit else None
         kill(process.pid)
         if victims == "all":
             for worker in workers_in(home):

@@ -43,10 +43,18 @@ def test_a_worker_killed_from_outside_is_named_once(tmp_path):
         # The other worker is not disturbed.
         time.sleep(1.0)
         assert process.poll() is None and len(workers_in(tmp_path)) == 1
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        # Asked to end by somebody else, it does so in order, and its runs are not done.
+        kill(workers_in(tmp_path)[0], signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=60)
     finally:
         end(process)
+    assert process.returncode == 1 and stdout == "", stderr
+    last = stderr.splitlines()[-1]
+    assert last.startswith("robustpo: failed: of 4 runs 4 are not finished (")
+    assert "stopped by SIGTERM" in last and "killed by signal 9" in last and "and 1 more" in last
+    # Those of the second left a checkpoint.
+    assert len({path.parent for path in tmp_path.rglob("step-*.safetensors")}) == 2
+    stderr = "\n".join(stderr.splitlines()[:-1])
     said = [line for line in stderr.splitlines() if "killed by signal 9" in line]
     assert len(said) == 1
     assert "and 1 runs beside it" in said[0] and "fewer --workers" in said[0]

@@ -158,8 +158,12 @@ def test_going_on_under_other_versions_is_said_not_to_be_exact(tmp_path, stopped
     shutil.copytree(stopped, home)
     for path in checkpoints_in(home):
         tensors, state = read_tensors(path, 2**20)
-        there = state["versions"] | {"jax": "0.1.2"}
-        write_tensors(path, tensors, state | {"versions": there, "instruction_set": ["avx"]})
+        there = {
+            "versions": state["versions"] | {"jax": "0.1.2"},
+            "instruction_set": ["avx"],
+            "xla_flags": ["--xla_cpu_enable_fast_math=true"],
+        }
+        write_tensors(path, tensors, state | there)
     done = train(cwd=home)
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stderr.splitlines() if "no longer exact to the bit" in line]
@@ -167,6 +171,7 @@ def test_going_on_under_other_versions_is_said_not_to_be_exact(tmp_path, stopped
     assert len(said) == 1
     assert f"jax {version('jax')} (was 0.1.2)" in said[0]
     assert "instruction set" in said[0] and "(was ['avx'])" in said[0]
+    assert "XLA_FLAGS [] (was ['--xla_cpu_enable_fast_math=true'])" in said[0]
     (began, resumed) = (
         json.loads((runs_in(home)[0] / "config.json").read_text())[name]
         for name in ("versions", "resumed")

@@ -66,14 +66,6 @@ def wait_for(condition, message):
         time.sleep(0.05)
 
 
-def load_every_chart(browser):
-    """Scroll through the page as a reader does, because charts are drawn when they are near."""
-    height = browser.execute_script("return document.documentElement.scrollHeight")
-    for top in range(0, height, 500):
-        browser.execute_script("scrollTo(0, arguments[0])", top)
-        time.sleep(0.05)
-
-
 def emulate_scheme(browser, scheme):
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})

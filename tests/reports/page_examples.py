@@ -40,18 +40,23 @@ def example_study(
             f"and below on none, by final return with Holm-adjusted Welch tests."
         ),
         "setup": f"8M steps, {seeds} seeds, time limit terminal",
+        "worth": "What a verdict of few seeds is worth.",
         "notes": [],
+        "command": "robustpo study table-3 --out runs/table-3",
         "provenance": {
             "generated": "2026-03-04 12:00 UTC",
             "versions": {"robustpo": "0.1.0", "jax": "0.10.2", "envpool": "1.2.5"},
             "machine": "2 cores, x86_64, Linux",
-            "command": "robustpo study table-3 --out runs/table-3",
         },
         "methods": [
             {"id": name, "label": name, "reference": index == 0}
             for index, name in enumerate(methods)
         ],
-        "tasks": [{"id": task, "suite": suite} for suite, task in tasks],
+        "settings": [
+            {"name": "alpha", "values": [str(0.5 * index) for index in range(len(methods))]},
+            {"name": "learning_rate", "values": ["0.0003"] * len(methods)},
+        ],
+        "tasks": [{"id": task, "suite": suite, "digits": 0} for suite, task in tasks],
         "cells": [
             example_cell(task, name, methods[0], curve)
             for (task, _, name), curve in zip(pairs, curves, strict=True)
@@ -122,6 +127,7 @@ def example_cell(task: str, method: str, reference: str, curve: Curve) -> Cell:
         "method": method,
         "seeds": len(finals),
         "left_out": "",
+        "few": len(finals) < 5,
         "mean": mean,
         "std": std,
         "low": mean - 1.2 * std,
@@ -135,7 +141,8 @@ def example_cell(task: str, method: str, reference: str, curve: Curve) -> Cell:
             "mean": gap,
             "low": gap - 90,
             "high": gap + 90,
-            "p": 0.21 if verdict in ("tie", "none") else 0.004,
+            "p": {"tie": 0.21, "none": None}.get(verdict, 0.004),
+            "permutation": {"tie": 0.22, "none": None}.get(verdict, 0.008),
             "verdict": verdict,
         }
         if compared

@@ -16,6 +16,7 @@ from robustpo.reports.efficiency import (
     sample_efficiency,
     steps_to_reach,
 )
+from robustpo.reports.scores import study_returns
 from robustpo.studies.store import RESULTS_SCHEMA, load_results, load_summary
 
 
@@ -41,14 +42,16 @@ def results_of(curves, episodes_per_row=100):
     return pl.DataFrame(rows, schema=columns, orient="row").with_columns(missing)
 
 
+def efficiency_of(results, summary, variants=("ppo", "rpo")):
+    return sample_efficiency(results, summary, study_returns(summary, variants), variants, "ppo")
+
+
 def measure(curves, *, broken=(), variants=("ppo", "rpo"), **options):
     """Measure curves whose last value is the run's final return."""
     returns = {}
     for (task, variant, _), values in curves.items():
         returns.setdefault((task, variant), []).append(values[-1])
-    measured = sample_efficiency(
-        results_of(curves, **options), summary_of(returns, broken), variants, "ppo"
-    )
+    measured = efficiency_of(results_of(curves, **options), summary_of(returns, broken), variants)
     return {(one.task, one.variant): one for one in measured}
 
 
@@ -174,10 +177,7 @@ def test_broken_runs_and_runs_without_curves_are_counted():
             ("run", "rpo", 0, "incomplete", None),
         ],
     )
-    measured = {
-        (one.task, one.variant): one
-        for one in sample_efficiency(results, summary, ("ppo", "rpo"), "ppo")
-    }
+    measured = {(one.task, one.variant): one for one in efficiency_of(results, summary)}
     rpo = measured["walk", "rpo"]
     assert (rpo.seeds, rpo.left_out, rpo.reached) == ((0,), 2, 20)
     empty = measured["run", "rpo"]
@@ -211,7 +211,7 @@ def test_tasks_are_kept_apart_and_in_order():
     assert measured["a", "rpo"].reached is None
     assert measured["b", "rpo"].reached == 10
     with pytest.raises(ConfigError, match="reference='ppo'"):
-        sample_efficiency(results_of({("b", "rpo", 0): [1.0]}), summary_of({}), ("rpo",), "ppo")
+        efficiency_of(results_of({("b", "rpo", 0): [1.0]}), summary_of({}), ("rpo",))
 
 
 def test_runs_on_disk(tmp_path):
@@ -219,10 +219,7 @@ def test_runs_on_disk(tmp_path):
         write_run(tmp_path, "ppo", seed, final_return=100.0)
         write_run(tmp_path, "rpo", seed, final_return=200.0)
     write_run(tmp_path, "rpo", 2, final_return=None, status="failed")
-    measured = sample_efficiency(
-        load_results(tmp_path), load_summary(tmp_path), ("ppo", "rpo"), "ppo"
-    )
-    ppo, rpo = measured
+    ppo, rpo = efficiency_of(load_results(tmp_path), load_summary(tmp_path))
     assert ppo.reached == 20 * 2048
     # Two episodes a row: the mean of all rows up to i of 10 k, k = 1 … i, is 5 (i + 1) < 100, so
     # only the recorded final return is above.

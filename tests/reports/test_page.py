@@ -51,15 +51,18 @@ def example() -> PageData:
 
 def hostile_study():
     data = example_study([(HOSTILE, HOSTILE)], ["ppo", HOSTILE], seeds=2, points=3)
-    for name in ("title", "sentence", "setup"):
+    for name in ("title", "sentence", "setup", "worth", "command"):
         data[name] = HOSTILE
     data["notes"] = data["rules"] = [HOSTILE]
     data["provenance"] = {
         "generated": HOSTILE,
         "versions": {HOSTILE: HOSTILE},
         "machine": HOSTILE,
-        "command": HOSTILE,
     }
+    data["settings"] = [
+        {"name": HOSTILE, "values": [HOSTILE, "1"]},
+        {"name": HOSTILE, "values": [HOSTILE] * 2},
+    ]
     for cell in data["cells"]:
         cell["command"] = cell["left_out"] = HOSTILE
     return data
@@ -111,7 +114,8 @@ def test_without_javascript_there_are_the_sentence_and_a_table():
     html = render_page(data)
     assert '<p class="sentence" dir="auto">rpo &gt; ppo</p>' in html
     plain = html[html.index("<noscript>") : html.index("</noscript>")]
-    assert plain.count("783 ± 21 (n = 2, no verdict)") == 4
+    assert plain.count("783 ± 21 (n = 2)") == 2
+    assert plain.count("783 ± 21 (n = 2, no verdict)") == 2
     assert '<th scope="row"><bdi>dmc/walker-walk</bdi></th>' in plain
 
 

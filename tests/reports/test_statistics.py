@@ -1,5 +1,6 @@
 """Statistics against numbers derived by hand and against simulation."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from scipy import stats
 
 from robustpo.reports.statistics import (
-    compare_with_reference,
+    coverage_of_two_outcomes,
     holm,
     mean_interval,
+    permutation_p,
     reference_variant,
     welch,
 )
@@ -110,13 +112,37 @@ def test_holm_by_hand():
     assert math.isnan(undefined)
 
 
-def test_comparison_adjusts_the_p_values_over_the_family():
-    returns = {"ppo": [0, 1, 2], "a": [5, 6, 7], "b": [1, 2, 3]}
-    differences = compare_with_reference(returns, "ppo")
-    plain = [welch(returns[name], returns["ppo"]).p_value for name in ("a", "b")]
-    assert list(differences) == ["a", "b"]
-    assert differences["a"].p_adjusted == pytest.approx(2 * min(plain))
-    assert differences["b"].p_adjusted == pytest.approx(max(plain))
+def test_permutation_test_by_hand():
+    # Of 20 divisions of 1…6 into threes, only 1 2 3 | 4 5 6 and its mirror are 9 apart.
+    assert permutation_p([1, 2, 3], [4, 5, 6]) == pytest.approx(2 / 20)
+    assert permutation_p([1, 2], [1, 2]) == 1
+    assert permutation_p(range(5), range(10, 15)) == pytest.approx(2 / 252)
+    assert math.isnan(permutation_p([], [1.0]))
+
+
+def test_permutation_test_of_many_runs_draws_the_same_divisions_again():
+    numbers = np.random.default_rng(5)
+    first, second = numbers.normal(0.5, 1, 10), numbers.normal(0, 1, 10)
+    found = permutation_p(first.tolist(), second.tolist())
+    assert found == permutation_p(first.tolist(), second.tolist())
+    # All 184,756 divisions, as sums.
+    both = np.concatenate([first, second])
+    sums = np.array([sum(c) for c in itertools.combinations(both, 10)])
+    distance = np.abs(sums - both.sum() / 2)
+    exact = float((distance >= abs(first.sum() - both.sum() / 2) - 1e-9).mean())
+    assert found == pytest.approx(exact, abs=5 * math.sqrt(exact * (1 - exact) / 9_999))
+
+
+def test_two_outcomes_are_covered_as_often_as_simulated():
+    # 7 in 10 solve it: all five do in 0.7⁵ = 16.8% and none in 0.2%, where there is no width; the
+    # other intervals hold 0.7, the shortest being 0.2 + 2.776 · 0.2 = 0.755.
+    assert coverage_of_two_outcomes(5, 0.7) == pytest.approx(1 - 0.7**5 - 0.3**5)
+    numbers, trials = np.random.default_rng(1), 20_000
+    solved = numbers.random((trials, 5)) < 0.7
+    returns = np.where(solved, 800.0, 20.0) + numbers.normal(0, 20, solved.shape)
+    half = stats.t.ppf(0.975, 4) * returns.std(axis=1, ddof=1) / math.sqrt(5)
+    hits = np.abs(returns.mean(axis=1) - (0.7 * 800 + 0.3 * 20)) <= half
+    assert hits.mean() == pytest.approx(0.83, abs=0.01)
 
 
 def test_reference_is_ppo_if_there_is_one():

@@ -1,10 +1,14 @@
 """Which runs a command asks for, and how they are packed into populations."""
 
+import numpy as np
 import pytest
 
 from robustpo.config import make_config
 from robustpo.errors import ConfigError
+from robustpo.methods import METHODS
 from robustpo.studies.grid import make_grid, pack, parse_seeds, sweep_methods
+from robustpo.studies.request import left_alone, left_by_sweeps, request_notes, require_request
+from robustpo.studies.study import Part, Study
 
 TASK = "Pendulum-v1"
 
@@ -49,9 +53,155 @@ def test_sweeps_are_crossed():
     assert len(set(labels(configs))) == 6
 
 
-def test_repetitions_are_asked_for_once():
-    configs = swept(["rpo", "rpo"], {"alpha": (0.5, 0.5)}, [0, 1])
-    assert labels(configs) == [("rpo", 0), ("rpo", 1)]
+def test_a_sweep_leaves_out_what_would_make_another_method():
+    sweeps = {"entropy_coef": (0.0, 0.5)}
+    configs = swept(["ppo", "ppo-entropy"], sweeps)
+    assert labels(configs) == [
+        ("ppo", 0),
+        ("ppo_entropy-coef-0.5", 0),
+        ("ppo-entropy_entropy-coef-0.5", 0),
+    ]
+    assert left_by_sweeps(["ppo", "ppo-entropy"], sweeps) == [
+        "entropy_coef=0.0 applies to ppo alone: ppo-entropy has entropy_coef other than 0 by "
+        "definition"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("methods", "sweeps", "words"),
+    [
+        (["ppo"], {"alpha": (0.1,)}, "alpha=0.1 contradicts method 'ppo'.* the method rpo"),
+        (["rpo:alpha=1"], {"alpha": (0.1,)}, "rpo:alpha=1 sets its own"),
+        (["ppo-entropy"], {"entropy_coef": (0.1, 0.0)}, "entropy_coef=0.0 contradicts"),
+        (["rpo"], {"alpha": (0.1, 0.1)}, r"alphas=\(0.1, 0.1\)"),
+    ],
+)
+def test_a_sweep_that_sweeps_nothing_is_refused(methods, sweeps, words):
+    with pytest.raises(ConfigError, match=words):
+        sweep_methods(methods, sweeps)
+
+
+def study_of(methods, **options):
+    return Study("mine", "", (Part((TASK,), tuple(methods), (0, 1), 8_000_000, options),))
+
+
+def test_an_option_that_is_shared_goes_to_the_methods_that_have_it():
+    # One letter from --alphas: the comparison is of PPO with RPO, not of RPO with itself.
+    study = study_of(["ppo", "ppo-beta", "rpo", "rpo:alpha=0.3"], alpha=0.1)
+    require_request(study)
+    assert labels(study.configs())[::2] == [
+        ("ppo", 0),
+        ("ppo-beta", 0),
+        ("rpo_alpha-0.1", 0),
+        ("rpo_alpha-0.3", 0),
+    ]
+    assert left_alone(study.parts[0]) == [
+        "alpha=0.1 applies to rpo alone: ppo has alpha 0 by definition, ppo-beta has alpha 0 by "
+        "definition and rpo:alpha=0.3 sets its own"
+    ]
+    assert request_notes(study) == left_alone(study.parts[0])
+
+
+@pytest.mark.parametrize(
+    ("methods", "options", "words"),
+    [
+        (["ppo"], {"alpha": 0.3}, "alpha=0.3 contradicts method 'ppo'.* the method rpo$"),
+        (["ppo-beta"], {"alpha": 0.3}, "no location to shift"),
+        (["ppo", "ppo-laplace"], {"noise_location": 1.0}, "noise_location=1.0"),
+        (["rpo:alpha=0.3"], {"alpha": 0.1}, "rpo:alpha=0.3 sets its own"),
+        (["rpo-laplace"], {"distribution": "gumbel"}, "the method rpo-gumbel"),
+        (["rpo", "ppo:alpha=0.3"], {}, "alpha=0.3 contradicts method 'ppo'"),
+        (["rpo", "rpo"], {}, "rpo twice, as 'rpo' and as 'rpo'"),
+        (["rpo", "ppo", "rpo:alpha=0.5"], {}, "rpo twice, as 'rpo' and as 'rpo:alpha=0.5'"),
+        (["rpo", "rpo:alpha=0.2"], {"alpha": 0.2}, "rpo_alpha-0.2 twice"),
+        (["rpo", "rpo:alpha=0.2,alpha=0.3"], {}, "alpha once"),
+    ],
+    ids=str,
+)
+def test_requests_that_contradict_a_method_or_themselves_are_refused(methods, options, words):
+    with pytest.raises(ConfigError, match=words):
+        require_request(study_of(methods, **options))
+
+
+@pytest.mark.parametrize(
+    ("methods", "options", "notes"),
+    [
+        (["ppo", "rpo"], {"gamma": 0.9, "eval_episodes": 3}, []),
+        (
+            ["rpo", "rpo-sampled-k"],
+            {"num_draws": 8},
+            ["rpo_num-draws-8: num_draws=8 has no effect, since the estimator is not sampled-k"],
+        ),
+        (
+            ["ppo", "rpo"],
+            {"noise": "laplace"},
+            [
+                "ppo_noise-laplace: noise=laplace has no effect, since alpha is 0 and nothing is "
+                "perturbed"
+            ],
+        ),
+        (
+            ["ppo", "drac-ppo"],
+            {"drac_coef": 0.2, "scale_low": 0.5},
+            [
+                "ppo_drac-coef-0.2_scale-low-0.5: drac_coef=0.2 has no effect, since the "
+                "augmentation is not drac",
+                "ppo_drac-coef-0.2_scale-low-0.5: scale_low=0.5 has no effect, since the "
+                "augmentation is none",
+            ],
+        ),
+        (
+            ["rpo"],
+            {"kl_target": 0.02, "entropy_schedule": "linear"},
+            [
+                "rpo_entropy-schedule-linear_kl-target-0.02: entropy_schedule=linear has no "
+                "effect, since entropy_coef is 0",
+                "rpo_entropy-schedule-linear_kl-target-0.02: kl_target=0.02 has no effect, since "
+                "adaptive_learning_rate is off",
+            ],
+        ),
+        (
+            ["ppo-noisy-collection"],
+            {"estimator": "sampled-k"},
+            [
+                "ppo-noisy-collection_estimator-sampled-k: estimator=sampled-k has no effect, "
+                "since the location is not perturbed in the update"
+            ],
+        ),
+        (
+            ["rpo:noise=none,alpha=0.1"],
+            {},
+            [
+                "rpo_alpha-0.1_noise-none: alpha=0.1 has no effect, since the noise is none",
+                "rpo_alpha-0.1_noise-none: nothing is perturbed, which makes it PPO",
+            ],
+        ),
+        (
+            ["ppo", "rpo"],
+            {"alpha": 0.0},
+            [
+                "rpo_alpha-0.0: nothing is perturbed, which makes it PPO",
+                "ppo and rpo_alpha-0.0 have the same numbers: they are one experiment",
+            ],
+        ),
+        (
+            ["ppo:entropy_coef=0.01", "ppo-entropy"],
+            {},
+            [
+                "ppo_entropy-coef-0.01 and ppo-entropy have the same numbers: they are one "
+                "experiment"
+            ],
+        ),
+    ],
+    ids=str,
+)
+def test_options_without_effect_are_noted(methods, options, notes):
+    require_request(study_of(methods, **options))
+    assert request_notes(study_of(methods, **options)) == notes
+
+
+def test_no_method_has_options_without_effect():
+    assert request_notes(study_of(METHODS)) == []
 
 
 def test_shared_options_reach_every_run():
@@ -81,13 +231,20 @@ def test_names_and_values_are_checked(methods, options, words):
         (3, (3,)),
         (range(2), (0, 1)),
         ([9, 1], (9, 1)),
+        (np.int64(3), (3,)),
+        (np.arange(2), (0, 1)),
+        ((np.uint8(k) for k in (4, 2)), (4, 2)),
     ],
 )
 def test_seeds(text, seeds):
-    assert parse_seeds(text) == seeds
+    found = parse_seeds(text)
+    assert found == seeds and all(type(seed) is int for seed in found)
 
 
-@pytest.mark.parametrize("text", ["", "a", "1.5", "-1", "3:3", "5:2", "1,1", "1,", "0:10:2", []])
+@pytest.mark.parametrize(
+    "text",
+    [2.0, None, [[]], [np.zeros(2)], "", "a", "1.5", "-1", "3:3", "5:2", "1,1", "1,", "0:10:2", []],
+)
 def test_what_is_not_seeds(text):
     with pytest.raises(ConfigError, match="0:10"):
         parse_seeds(text)

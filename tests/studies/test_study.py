@@ -8,6 +8,7 @@ from robustpo.environments.catalog import CATALOG
 from robustpo.errors import ConfigError
 from robustpo.studies.manifest import FILE, extend, load_manifest, save_manifest, study_directory
 from robustpo.studies.paper import NAMES, STUDIES, find_study
+from robustpo.studies.request import request_notes, require_request
 from robustpo.studies.study import Part, Study
 from robustpo.studies.study_file import EXAMPLE, read_study
 
@@ -43,6 +44,11 @@ def test_every_experiment_of_the_paper_has_its_runs():
     assert all(task in CATALOG for study in STUDIES for task in study.tasks)
 
 
+def test_the_paper_asks_for_nothing_that_contradicts_a_method():
+    for study in STUDIES:
+        require_request(study)
+
+
 def test_runs_are_those_of_the_methods_settings():
     configs = find_study("figure-13").select(tasks=["walker-walk"], seeds=[4]).configs()
     found = {(c.settings.alpha, c.settings.entropy_coef) for c in configs}
@@ -65,6 +71,8 @@ def test_a_selection_is_a_part_or_another_length():
         (lambda: find_study("tabel-3"), "did you mean table-3"),
         (lambda: find_study("table-3").select(tasks=["waker-walk"]), "walker-walk"),
         (lambda: find_study("table-3").select(methods=["rpp"]), "did you mean rpo"),
+        (lambda: find_study("table-3").select(methods=["rpo", "rpo:alpha=0.5"]), "rpo twice"),
+        (lambda: find_study("table-3").select(methods=["ppo:alpha=1"]), "contradicts method 'ppo'"),
     ],
 )
 def test_what_does_not_exist_is_said_with_the_nearest(call, words):
@@ -107,6 +115,34 @@ steps = 8192
     assert found == {"Pendulum-v1": (4096, (64, 64)), "Hopper-v4": (8192, (32, 32))}
 
 
+SHARED = """
+tasks = ["Pendulum-v1"]
+seeds = 3
+alpha = 0.1
+[[parts]]
+methods = ["ppo"]
+steps = 4096
+[[parts]]
+methods = ["rpo"]
+steps = 8192
+"""
+
+
+def test_an_option_above_all_tables_goes_to_the_methods_that_have_it(tmp_path):
+    study = read_study(write(tmp_path, SHARED))
+    assert [config.variant for config in study.configs()] == [
+        "ppo_steps-4.096k",
+        "rpo_alpha-0.1_steps-8.192k",
+    ]
+    assert request_notes(study) == [
+        "alpha=0.1 applies to none of the methods: ppo has alpha 0 by definition"
+    ]
+    # A part of a study that is in order is so too.
+    assert study.select(methods=["ppo"]).configs()
+    with pytest.raises(ConfigError, match=r"mine\.toml, line 4: alpha=0\.1 applies to none"):
+        read_study(write(tmp_path, SHARED.replace("rpo", "ppo-laplace")))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -119,6 +155,8 @@ steps = 8192
         (('"terminal"', '"never"'), r"line 6: time_limit='never'"),
         (("title = ", "name = '../x'\ntitle = "), r"line 1: name='\.\./x'"),
         (("tasks = ", "task = "), r"line 2: .*task"),
+        (('"rpo:alpha=0.1"', '"rpo"'), r"line 3: methods=.*'rpo' and as 'rpo'"),
+        (('"rpo:alpha=0.1"', '"ppo:alpha=0.1"'), r"line 3: alpha=0\.1 contradicts method 'ppo'"),
     ],
 )
 def test_mistakes_in_a_file_are_said_with_their_line(tmp_path, change, words):
@@ -163,6 +201,19 @@ def test_other_steps_or_settings_are_not_mixed(tmp_path, changed, words):
         "Pendulum-v1",
         "Hopper-v4",
     )
+
+
+def test_a_definition_of_an_earlier_version_is_read(tmp_path):
+    old = grown(methods=("ppo", "ppo:alpha=0.3", "rpo"), options={"alpha": 0.1})
+    save_manifest(tmp_path, old)
+    recorded = load_manifest(tmp_path, "s")
+    assert recorded is not None and recorded == old
+    # What was written for one method is found where it was recorded.
+    assert [config.variant for config in recorded.configs()][::2] == [
+        "ppo_steps-4.096k",
+        "ppo_alpha-0.3_steps-4.096k",
+        "rpo_alpha-0.1_steps-4.096k",
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 7, "parts": []}'])

@@ -75,6 +75,7 @@ def collect(environment, num_steps):
     """
     config = make_config(
         "probe",
+        preset="paper",
         steps=num_steps * NUM_ENVS,
         num_envs=NUM_ENVS,
         num_steps=num_steps,

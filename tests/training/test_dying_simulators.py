@@ -29,6 +29,11 @@ class Mortal(gymnasium.Wrapper):
         super().__init__(gymnasium.make("Pendulum-v1"))
         self.count = 0
 
+    def reset(self, *, seed=None, options=None):
+        # What an environment is is looked at, with a seed, before it is trained on.
+        self.count = self.count if seed is None else 0
+        return super().reset(seed=seed, options=options)
+
     def step(self, action):
         self.count += 1
         if self.count >= 150 and (way := Path(os.environ["MORTAL"])).exists():

@@ -14,7 +14,7 @@ import pytest
 from gymnasium import spaces
 
 import robustpo
-from robustpo.errors import ConfigError, TrainingError
+from robustpo.errors import ConfigError, TrainingError, UnfinishedError
 
 EPISODE = 100
 
@@ -40,7 +40,9 @@ class Walk(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.first_seed = self.first_seed if self.first_seed is not None else seed
+        if seed is not None:
+            # As at the beginning: what an environment is is looked at before it is trained on.
+            self.calls, self.first_seed = 0, seed
         self.position = self.np_random.normal(size=2).astype(np.float32)
         self.length = 0
         return self.position, {}
@@ -113,6 +115,15 @@ def sound(tmp_path_factory, tiny):
     return robustpo.train(Walk, seeds=[0, 2], out=out, progress=False, **tiny.options)
 
 
+def train_and_fail(make, out, **options):
+    """Train seeds 0 to 2, of which 1 fails; return where all three are recorded."""
+    with pytest.raises(UnfinishedError, match="of 3 runs 1 failed") as caught:
+        robustpo.train(make, seeds=[0, 1, 2], out=out, **options)
+    runs = sorted(out.rglob("seed-?"))
+    assert caught.value.directories == [runs[0], runs[2]]
+    return runs
+
+
 def assert_others_unharmed(runs, sound):
     for run, reference in zip((runs[0], runs[2]), sound, strict=True):
         assert result_of(run)["status"] == "completed"
@@ -141,7 +152,7 @@ def test_one_agent_stops_and_the_others_do_not_notice(
     tmp_path, tiny, sound, capfd, fault, quantity
 ):
     make = functools.partial(Walk, fault)
-    runs = robustpo.train(make, seeds=[0, 1, 2], out=tmp_path, **tiny.options)
+    runs = train_and_fail(make, tmp_path, **tiny.options)
     said = [line for line in capfd.readouterr().err.splitlines() if "not finite" in line]
     assert len(said) == 1
     for words in (":Walk", "seed 1", f"step {FAULTY_STEP}", quantity):
@@ -156,9 +167,7 @@ def test_one_agent_stops_and_the_others_do_not_notice(
 def test_a_gradient_that_overflows_stops_its_agent(tmp_path, tiny, capfd):
     # Finite in float32, but not its square.
     make = functools.partial(Walk, lambda obs, reward: (obs, 1e30))
-    runs = robustpo.train(
-        make, seeds=[0, 1, 2], out=tmp_path, normalize_rewards=False, **tiny.options
-    )
+    runs = train_and_fail(make, tmp_path, normalize_rewards=False, **tiny.options)
     said = [line for line in capfd.readouterr().err.splitlines() if "not finite" in line]
     assert len(said) == 1
     assert "seed 1" in said[0] and "gradient" in said[0]
@@ -167,7 +176,7 @@ def test_a_gradient_that_overflows_stops_its_agent(tmp_path, tiny, capfd):
 
 
 def test_nothing_but_failures_is_an_error(tmp_path, tiny):
-    with pytest.raises(TrainingError, match=r"every run failed.*seed 1: reward"):
+    with pytest.raises(TrainingError, match=r"of 1 runs 1 failed \(.*seed 1: reward"):
         robustpo.train(
             functools.partial(Walk, nan_reward),
             seeds=1,
@@ -206,13 +215,15 @@ def test_a_constructor_that_raises_is_refused_before_anything_is_written(tmp_pat
 def test_faults_on_the_command_line(robustpo_command, tmp_path, tiny):
     flags = ["--seeds", "0:3", "--workers", 2, *tiny.flags, "--out", "o"]
     done = robustpo_command("train", "test_faults:nan_walk", *flags, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     said = [line for line in done.stderr.splitlines() if "not finite" in line]
-    assert len(said) == 1
+    # When it happened, and as the reason of the exit code.
+    assert len(said) == 2 and said[1] == done.stderr.splitlines()[-1]
     for words in ("test_faults:nan_walk", "seed 1", f"step {FAULTY_STEP}", "observation"):
         assert words in said[0]
-    runs = [tmp_path / line for line in done.stdout.splitlines()]
+    runs = sorted((tmp_path / "o").rglob("seed-?"))
+    assert [tmp_path / line for line in done.stdout.splitlines()] == [runs[0], runs[2]]
     assert [result_of(run)["status"] for run in runs] == ["completed", "failed", "completed"]
     assert_kept_and_finite(runs[1], rows=1)
 
@@ -233,7 +244,8 @@ def test_a_worker_that_dies_takes_only_its_own_agents(
     for words in (f"test_faults:{task}", "seed 1", reason):
         assert words in said[0]
     last = done.stderr.splitlines()[-1]
-    assert last == "robustpo: failed: 1 of 2 runs did not finish; the same command goes on"
+    assert last.startswith("robustpo: failed: of 2 runs 1 is not finished (")
+    assert reason in last and last.endswith("); the same command goes on")
     lived, died = sorted(path.parent for path in tmp_path.rglob("config.json"))
     assert result_of(lived)["status"] == "completed"
     assert not (died / "result.json").exists()

@@ -40,6 +40,34 @@ def test_an_agent_does_not_depend_on_the_population_it_is_in(options):
     assert_same_bits(train(configs)[1], train(configs[1:2])[0])
 
 
+class Servo(robustpo.JaxTask):
+    """The example of the documentation, which XLA rounds differently wherever it can."""
+
+    observation_size, episode_limit = 1, 100
+    action_low, action_high = (-1.0,), (1.0,)
+
+    def reset(self, *, key):
+        angle = jax.random.uniform(key, (1,), minval=-1.0)
+        return angle, angle
+
+    def step(self, state, action, *, key):
+        angle = state + 0.1 * action
+        return robustpo.JaxStep(angle, angle, reward=-(angle[0] ** 2), terminated=abs(angle[0]) > 2)
+
+
+def test_an_agent_on_a_task_of_ones_own_does_not_depend_on_its_population():
+    configs = [make_config("Servo", seed=seed, **ONE) for seed in range(5)]
+
+    def policies(count):
+        trainer = Trainer(configs[:count], constructor=Servo)
+        trainer.run()
+        return [agent.policy.tensors for agent in trainer.agents if agent.policy]
+
+    together = policies(5)
+    for count in (1, 2, 3):
+        assert_same_bits(policies(count), together[:count])
+
+
 @pytest.mark.parametrize("options", [MANY, ONE])
 def test_a_run_that_was_stopped_ends_like_one_that_was_not(tmp_path, options):
     configs = [make_config(CARTPOLE, seed=seed, **options) for seed in range(2)]

@@ -27,6 +27,7 @@ OPTIONS = {
     "update_epochs": 4,
     "learning_rate": 3e-3,
     "normalize_observations": False,
+    "preset": "paper",
     "normalize_rewards": False,
     "gamma": 0.7,
 }

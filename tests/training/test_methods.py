@@ -20,6 +20,7 @@ from robustpo.training.population import coefficients_at
 from robustpo.training.trainer import Trainer
 
 OPTIONS = {
+    "preset": "paper",
     "hidden_sizes": (16,),
     "num_envs": 4,
     "num_steps": 32,

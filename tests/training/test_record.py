@@ -1,7 +1,9 @@
 """What a run leaves on disk, column by column."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,13 +12,17 @@ import pytest
 import robustpo
 from robustpo.config import make_config
 from robustpo.errors import ConfigError
-from robustpo.studies.standing import State, examine
+from robustpo.files import read_tensors, write_tensors
+from robustpo.studies.run_state import RunState, run_state
+from robustpo.studies.standing import examine
 from robustpo.training.record import (
     RunRecord,
     config_from_identity,
-    existing_state,
+    find_checkpoint,
+    holds_run,
     run_directory,
     set_aside,
+    task_directory,
 )
 
 INTEGERS = ("step", "transitions", "episodes")
@@ -34,6 +40,7 @@ COLUMNS = [
     "policy_loss",
     "value_loss",
     "approx_kl",
+    "perturbed_kl",
     "clip_fraction",
     "explained_variance",
     "noise_clip_fraction",
@@ -180,15 +187,15 @@ def test_states_of_a_directory(tmp_path):
     config = make_config("Pendulum-v1")
     place = run_directory(tmp_path, config)
     assert place == tmp_path / "Pendulum-v1" / "rpo" / "seed-0"
-    assert existing_state(place, config) == "absent"
+    assert not holds_run(place, config)
     place.mkdir(parents=True)
-    assert existing_state(place, config) == "absent"
+    assert not holds_run(place, config)
     record = RunRecord(place, config)
-    assert existing_state(place, config) == "incomplete"
+    assert holds_run(place, config) and run_state(place) == RunState("stopped")
     with pytest.raises(ConfigError, match="eval_every 0 there, 4096 asked"):
-        existing_state(place, make_config("Pendulum-v1", eval_every=4096))
-    record.finish({"status": "completed"})
-    assert existing_state(place, config) == "finished"
+        holds_run(place, make_config("Pendulum-v1", eval_every=4096))
+    record.finish({"status": "completed", "steps": config.total_steps})
+    assert holds_run(place, config) and run_state(place).done
 
 
 def test_a_kill_during_the_first_write_leaves_nothing_in_the_way(tmp_path):
@@ -196,7 +203,7 @@ def test_a_kill_during_the_first_write_leaves_nothing_in_the_way(tmp_path):
     place = run_directory(tmp_path, config)
     place.mkdir(parents=True)
     (place / ".config.json.partial").write_text('{"ident')
-    assert existing_state(place, config) == "absent"
+    assert not holds_run(place, config)
     RunRecord(place, config)
     assert {path.name for path in place.iterdir()} == {"config.json"}
 
@@ -205,18 +212,18 @@ def test_a_record_without_rows_is_not_worth_moving_aside(tmp_path):
     config = make_config("Pendulum-v1")
     place = run_directory(tmp_path, config)
     record = RunRecord(place, config)
-    assert examine({config: place}, fresh=False)[config] == State()
+    assert examine({config: place}, fresh=False)[config].stale is False
     record.add_row(dict.fromkeys(COLUMNS, 1))
-    assert examine({config: place}, fresh=False)[config] == State(stale=True)
+    assert examine({config: place}, fresh=False)[config].stale is True
 
 
 def test_checkpoints_that_outlived_the_result_go(tmp_path):
     config = make_config("Pendulum-v1")
     place = run_directory(tmp_path, config)
-    RunRecord(place, config).finish({"status": "completed"})
+    RunRecord(place, config).finish({"status": "completed", "steps": config.total_steps})
     (place / "checkpoint").mkdir()
     (place / "checkpoint" / "step-000000002048.safetensors").write_text("")
-    assert examine({config: place}, fresh=False)[config] == State(finished=True)
+    assert examine({config: place}, fresh=False)[config].pending is False
     assert not (place / "checkpoint").exists()
 
 
@@ -245,7 +252,7 @@ def test_fresh_moves_the_old_record_aside(comparison, tiny, tmp_path):
 
 
 def test_a_record_from_before_an_option_existed_is_the_same_experiment(tmp_path):
-    for changed, expected in ((False, "incomplete"), (True, None)):
+    for changed, expected in ((False, True), (True, None)):
         place = tmp_path / str(changed)
         config = make_config("task", alpha_schedule="cosine" if changed else "constant")
         RunRecord(place, make_config("task"))
@@ -254,7 +261,77 @@ def test_a_record_from_before_an_option_existed_is_the_same_experiment(tmp_path)
         del content["identity"]["settings"]["alpha_schedule"]
         file.write_text(json.dumps(content))
         if expected:
-            assert existing_state(place, config) == expected
+            assert holds_run(place, config)
         else:
             with pytest.raises(ConfigError, match="'constant' there, 'cosine' asked"):
-                existing_state(place, config)
+                holds_run(place, config)
+
+
+def test_a_checkpoint_of_another_setting_is_none_of_this_run(tmp_path):
+    config = make_config("task")
+    RunRecord(tmp_path, config).save_checkpoint({}, {"step": 0})
+    assert find_checkpoint(tmp_path, config)[1] == []
+    (file,) = (tmp_path / "checkpoint").iterdir()
+    tensors, state = read_tensors(file, 2**20)
+    for change in ({"gamma": 0.5}, {"setting_of_a_later_version": 1}):
+        identity = state["identity"] | {"settings": state["identity"]["settings"] | change}
+        write_tensors(file, tensors, state | {"identity": identity})
+        found, (problem,) = find_checkpoint(tmp_path, config)
+        assert found is None and "it belongs to another experiment" in problem
+
+
+def test_a_checkpoint_under_another_name_is_not_used_and_not_lost(tmp_path):
+    config = make_config("task")
+    record = RunRecord(tmp_path, config)
+    for step in (0, 2048):
+        record.save_checkpoint({}, {"step": step})
+    place = tmp_path / "checkpoint"
+    (place / "step-000000002048.safetensors").rename(place / "step-000000004096.safetensors")
+    found, (problem,) = find_checkpoint(tmp_path, config)
+    assert found is not None and found.step == 0 and "another step than it holds" in problem
+    RunRecord(tmp_path, config)
+    assert {file.name for file in place.iterdir()} == {
+        "step-000000000000.safetensors",
+        "step-000000004096.unusable",
+    }
+
+
+def test_all_tasks_lie_below_the_root():
+    root = Path("runs")
+    assert task_directory(root, "dm_control/a-v0") == root / "dm_control" / "a-v0"
+    for task in ("/etc/a-v0", "../../etc/a-v0", "./etc//a-v0", "etc/../a-v0"):
+        assert ".." not in task_directory(root, task).relative_to(root).parts
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links as POSIX has them")
+def test_nothing_is_deleted_or_written_through_a_link(tmp_path):
+    config = make_config("Pendulum-v1")
+    place, elsewhere = run_directory(tmp_path / "out", config), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    names = ("step-000000000001.safetensors", "notes", ".x.partial", ".config.json.partial")
+    for name in names:
+        (elsewhere / name).write_text("mine")
+    RunRecord(place, config).finish({"status": "completed"})
+    (place / "checkpoint").symlink_to(elsewhere)
+    assert examine({config: place}, fresh=False)[config].run.done
+    (place / "result.json").unlink()
+    record = RunRecord(place, config)
+    with pytest.raises(ConfigError, match="checkpoint is a link"):
+        record.save_checkpoint({}, {"step": 0})
+    (place / "checkpoint").unlink()
+    # A directory of the run, or the run itself.
+    for moved in (place, place.parent):
+        moved.rename(tmp_path / "moved")
+        moved.symlink_to(tmp_path / "moved")
+        for call in (
+            lambda: holds_run(place, config),
+            lambda: examine({config: place}, fresh=True),
+            lambda: RunRecord(place, config),
+        ):
+            with pytest.raises(ConfigError, match=f"{moved.name} is a link"):
+                call()
+        moved.unlink()
+        (tmp_path / "moved").rename(moved)
+    assert {file.name: file.read_text() for file in elsewhere.iterdir()} == dict.fromkeys(
+        names, "mine"
+    )

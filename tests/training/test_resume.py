@@ -13,7 +13,9 @@ import probes
 import robustpo
 from robustpo.config import make_config
 from robustpo.files import read_tensors, write_tensors
+from robustpo.training import restore
 from robustpo.training import trainer as trainer_module
+from robustpo.training.bookkeeping import COLUMNS
 from robustpo.training.record import RunRecord
 from robustpo.training.trainer import Trainer
 
@@ -177,10 +179,14 @@ def test_time_goes_on_where_it_stood(tmp_path, configs):
     assert seconds == sorted(seconds) and seconds[4] > before["seconds"]
 
 
-def test_evaluations_and_the_best_policy_are_the_same(tmp_path):
+# Two rollouts, an evaluation of a thousand steps, and so on, four times: it stops inside the first
+# evaluation, and inside the last one, which is all that is left then.
+@pytest.mark.parametrize("asked", [5, 3508])
+def test_evaluations_and_the_best_policy_are_the_same(tmp_path, asked):
     configs = configs_of(TASK, AGENTS[:1], eval_every=2 * ROLLOUT, eval_episodes=2)
     run(tmp_path / "whole", configs)
-    run(tmp_path / "parts", configs, iterations=5)
+    run(tmp_path / "parts", configs, iterations=asked)
+    assert not (place_of(tmp_path / "parts", configs[0]) / "result.json").exists()
     run(tmp_path / "parts", configs)
     one, other = (place_of(tmp_path / name, configs[0]) for name in ("whole", "parts"))
     assert_same_run(one, other)
@@ -258,6 +264,89 @@ def test_a_task_flagged_in_the_catalog_begins_an_episode(tmp_path):
     assert (result["status"], result["steps"]) == ("completed", ITERATIONS * ROLLOUT)
 
 
+def change_checkpoints(place, change):
+    """Rewrite every checkpoint with a right digest of what `change` makes of its state."""
+    for path in (place / "checkpoint").iterdir():
+        tensors, state = read_tensors(path, 2**30)
+        write_tensors(path, tensors, change(state))
+
+
+def test_checkpoints_of_an_earlier_version_are_gone_on_from_exactly(tmp_path, configs, untouched):
+    run(tmp_path, configs, iterations=3)
+
+    def without(state):
+        """Return what a version wrote that had neither a setting, nor an option, nor a metric."""
+        state = json.loads(json.dumps(state))
+        assert state["identity"]["settings"].pop("noise_location") == 0.0
+        assert state["identity"]["shape"].pop("noise_on") == "location"
+        del state["identity"]["preset"]
+        for row in state["rows"]:
+            del row["noise_kl"]
+            # A metric that this version does not have.
+            row["surprise"] = 1.5
+        for part in ("sums", "counts"):
+            del state["log"][part]["noise_kl"]
+        return state
+
+    for config in configs:
+        change_checkpoints(place_of(tmp_path, config), without)
+    _, events = run(tmp_path, configs)
+    assert [event for event in events if event["kind"] == "note"] == []
+    for config in configs:
+        one, other = (place_of(out, config) for out in (untouched, tmp_path))
+        for place in (one, other):
+            # Every row has the columns of this version, in its order.
+            lines = (place / "metrics.jsonl").read_text().splitlines()
+            assert {tuple(json.loads(line)) for line in lines} == {COLUMNS}
+        rows, expected = rows_of(other), rows_of(one)
+        assert [row.pop("noise_kl") for row in rows][:3] == [None] * 3
+        assert [row.pop("noise_kl") for row in expected][3:] == [
+            row["noise_kl"] for row in rows_of(other)[3:]
+        ]
+        assert rows == expected
+        first, second = (robustpo.load_policy(place).tensors for place in (one, other))
+        assert all((first[name] == second[name]).all() for name in first)
+
+
+def test_what_cannot_be_used_takes_no_good_checkpoints_place(tmp_path, configs, untouched):
+    config = configs[0]
+    run(tmp_path, [config], iterations=2, every=ROLLOUT)
+    place = place_of(tmp_path, config)
+    for step in (6, 7):
+        (place / "checkpoint" / f"step-{step * ROLLOUT:012d}.safetensors").write_text("nothing")
+    run(tmp_path, [config], iterations=1, every=ROLLOUT)
+    names = sorted(path.name for path in (place / "checkpoint").iterdir())
+    good = [f"step-{n * ROLLOUT:012d}.safetensors" for n in (2, 3)]
+    assert names == [*good, *(f"step-{n * ROLLOUT:012d}.unusable" for n in (6, 7))]
+    # The steps of the bad ones are passed; all of them go in the end.
+    run(tmp_path, [config])
+    assert_same_runs([config], untouched, tmp_path)
+    for name in ("config.json", "result.json"):
+        one, other = (
+            json.loads((place_of(out, config) / name).read_text()) for out in (untouched, tmp_path)
+        )
+        assert keys_of(one) == keys_of(other)
+
+
+def keys_of(data):
+    """Return the keys of nested objects in their order."""
+    if type(data) is not dict:
+        return None
+    return [(key, keys_of(value)) for key, value in data.items()]
+
+
+def test_more_resets_than_can_be_made_begin_a_new_episode(tmp_path, monkeypatch):
+    # Episodes of 200 steps: 3 resets after two rollouts.
+    configs = configs_of("gymnasium/Pendulum-v1", AGENTS[:1])
+    run(tmp_path, configs, iterations=2)
+    monkeypatch.setattr(restore, "MAX_RESETS", 2)
+    _, events = run(tmp_path, configs)
+    (note,) = (event["text"] for event in events if event["kind"] == "note")
+    assert "it goes on with a new episode, no longer exact to the bit" in note
+    result = json.loads((place_of(tmp_path, configs[0]) / "result.json").read_text())
+    assert (result["status"], result["steps"]) == ("completed", ITERATIONS * ROLLOUT)
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, configs):
     run(tmp_path, configs[:1], iterations=1)
     place = place_of(tmp_path, configs[0])
@@ -268,3 +357,13 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, configs):
     with pytest.raises(robustpo.ConfigError, match=r"cannot be used: .*actor.*--fresh"):
         run(tmp_path, configs[:1])
     assert Path(newest).exists()
+
+
+@pytest.mark.slow
+def test_actions_in_units_of_the_bounds_are_replayed_as_they_were_executed(tmp_path):
+    # Bounds of ±3: the last bit of what is executed is not that of the policy's own action.
+    configs = configs_of("InvertedPendulum-v4", AGENTS[:2], action_scale="bounds")
+    run(tmp_path / "whole", configs)
+    run(tmp_path / "parts", configs[:1], iterations=3)
+    run(tmp_path / "parts", configs)
+    assert_same_runs(configs, tmp_path / "whole", tmp_path / "parts")

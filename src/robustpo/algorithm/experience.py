@@ -42,6 +42,7 @@ class Coefficients:
     max_grad_norm: Float32[Array, ""]
     target_kl: Float32[Array, ""]
     bootstrap: Bool[Array, ""]
+    return_goes_on: Bool[Array, ""]
 
 
 @jax.tree_util.register_dataclass

@@ -58,6 +58,7 @@ def metric_names(shape: Shape) -> tuple[str, ...]:
     """Name what a gradient step reports, as one vector: a kernel per number would cost more."""
     names = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
     names += ("drac_loss",) * (shape.augmentation == "drac")
+    names += ("perturbed_kl",) * shape.perturbs_update
     return names + ("policy_kl",) * shape.adaptive_learning_rate
 
 
@@ -88,9 +89,9 @@ def update(
 ) -> tuple[LearnerState, Metrics]:
     """Learn from one rollout: `update_epochs` passes over freshly shuffled minibatches.
 
-    Epochs end early once the mean approximate KL of one exceeds `target_kl`. The metrics are means
-    over the minibatches of the last epoch. If a gradient is not finite, the state returned is the
-    one given, and the metric `finite` is 0.
+    Epochs end early once the mean approximate KL of the plain policy over one exceeds `target_kl`.
+    The metrics are means over the minibatches of the last epoch. If a gradient is not finite, the
+    state returned is the one given, and the metric `finite` is 0.
     """
     vector, unravel = ravel_pytree(state.params)
     floor = parameter_floor(state.params, coefficients)

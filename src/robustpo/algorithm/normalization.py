@@ -6,7 +6,7 @@ moments carry the part that rounding would lose (Kahan summation).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import jax
@@ -17,19 +17,26 @@ from jaxtyping import Array, Bool, Float32, Int32
 PRIOR_COUNT = 1e-4
 EPSILON = 1e-8
 CLIP = 10.0
+# Counts stop here: the last float32, in which policy files keep them, that an int32 can hold. The
+# weight of a sample is 5e-10 by then and hardly shrinks any further.
+MAX_SAMPLES = 2**31 - 128
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class RunningMoments:
-    """Mean and variance of all samples so far, with a prior N(0, 1) of weight `PRIOR_COUNT`.
+    """Mean and variance of all samples so far, with a prior N(m, 1) of weight `PRIOR_COUNT`.
+
+    For observations the prior's mean m is that of the first samples: with 0 it would add
+    `PRIOR_COUNT m²/n` to their variance, which drowns what lies far from zero. For returns it is 0,
+    as in the published experiments, and small beside a variance that grows with m² as well.
 
     Attributes:
-        mean: `[O]`, or a scalar for returns.
+        mean: `[O]`, or a scalar for returns; 0 before the first sample.
         variance: population variance (ddof 0), same shape.
         mean_lost: what rounding has taken from `mean` so far.
         variance_lost: what rounding has taken from `variance` so far.
-        count: number of samples.
+        count: number of samples, at most `MAX_SAMPLES`.
     """
 
     mean: Float32[Array, "*O"]
@@ -40,15 +47,16 @@ class RunningMoments:
 
     @classmethod
     def create(cls, shape: tuple[int, ...] = ()) -> Self:
-        """Return the prior: mean 0, variance 1, no samples."""
+        """Return what there is before any sample: mean 0, variance 1."""
         zero, one = np.zeros(shape, np.float32), np.ones(shape, np.float32)
         arrays: Any = (zero, one, zero, zero, np.zeros((), np.int32))
         return cls(*map(jnp.asarray, arrays))
 
     def update(self, x: Float32[Array, "E *O"]) -> RunningMoments:
-        """Take in the samples of one step."""
+        """Take in the samples of one step; the first ones are where the mean starts."""
         mean = x.mean(0)
-        return self._merge(mean, ((x - mean) ** 2).mean(0), jnp.int32(len(x)))
+        started = replace(self, mean=jnp.where(self.count == 0, mean, self.mean))
+        return started._merge(mean, ((x - mean) ** 2).mean(0), jnp.int32(len(x)))
 
     def update_valid(self, x: Float32[Array, "E *O"], valid: Bool[Array, " E"]) -> RunningMoments:
         """Take in the samples of one step, leaving out those that are not valid."""
@@ -62,13 +70,15 @@ class RunningMoments:
     def _merge(self, mean: Array, variance: Array, added: Array) -> RunningMoments:
         """Merge the moments of `added` samples (Chan, Golub & LeVeque 1983, as increments)."""
         before = self.count.astype(jnp.float32) + PRIOR_COUNT
-        after = (self.count + added).astype(jnp.float32) + PRIOR_COUNT
+        full = self.count > MAX_SAMPLES - added
+        count = jnp.where(full, MAX_SAMPLES, self.count + added)
+        after = count.astype(jnp.float32) + PRIOR_COUNT
         weight = added.astype(jnp.float32) / after
         delta = mean - self.mean
         grown = variance - self.variance + delta**2 * (before / after)
         new_mean, mean_lost = _add(self.mean, delta * weight, self.mean_lost)
         new_variance, variance_lost = _add(self.variance, grown * weight, self.variance_lost)
-        return RunningMoments(new_mean, new_variance, mean_lost, variance_lost, self.count + added)
+        return RunningMoments(new_mean, new_variance, mean_lost, variance_lost, count)
 
 
 def _add(total: Array, increment: Array, lost: Array) -> tuple[Array, Array]:

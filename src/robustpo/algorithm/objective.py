@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32
 
 from robustpo.algorithm.augmentation import drac_loss
+from robustpo.algorithm.distributions import ActionDistribution
 from robustpo.algorithm.estimators import ESTIMATORS
 from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.masking import masked_mean, masked_means
-from robustpo.algorithm.networks import AgentParams, evaluate
+from robustpo.algorithm.networks import AgentParams, action_distribution, evaluate
 from robustpo.algorithm.perturbation import perturb_parameters
 from robustpo.shape import Shape
 
@@ -59,7 +60,8 @@ def objective(
     """Return the loss of one minibatch, its advantages normalised, and what is reported of it.
 
     With noise on all parameters it is the average of the plain loss over `shape.draws` perturbed
-    copies of them (paper, eq. 33); the gradient is taken at the copies' common centre.
+    copies of them (paper, eq. 33); the gradient is taken at the copies' common centre, whose policy
+    is the one that entropy and movement are reported of.
     """
     if shape.parameter_noise == "none":
         return minibatch_loss(params, batch, coefficients, shape, key=key)
@@ -69,7 +71,27 @@ def objective(
         return minibatch_loss(moved, batch, coefficients, shape, key=key)
 
     drawn = jax.vmap(one_draw)(jax.random.split(key, shape.draws))
-    return jax.tree.map(lambda x: x.mean(0), drawn)
+    loss, means = jax.tree.map(lambda x: x.mean(0), drawn)
+    plain = action_distribution(params, batch.obs, shape)
+    kl = approximate_kl(plain_log_ratio(plain, batch)).mean(0)
+    rows = {"entropy": plain.entropy(), "approx_kl": kl}
+    if batch.policy is not None:
+        rows["policy_kl"] = batch.policy.kl(plain)
+    return loss, means | masked_means(rows, batch.valid)
+
+
+def approximate_kl(log_ratio: Float32[Array, "*B"]) -> Float32[Array, "*B"]:
+    """Return `r − 1 − log r` per row, whose mean over actions of the old policy is its KL."""
+    return jnp.expm1(log_ratio) - log_ratio
+
+
+def plain_log_ratio(policy: ActionDistribution, batch: Batch) -> Float32[Array, "1 B"]:
+    """Return the log-ratio of the policy as it is, not perturbed, to the one that collected.
+
+    Whatever a KL steers goes by this. A perturbed policy lies `Σ α²/(6σ²)` nats away before the
+    first step, and no step brings it back.
+    """
+    return (policy.log_prob(batch.action) - batch.log_prob)[None]
 
 
 def minibatch_loss(
@@ -92,17 +114,20 @@ def minibatch_loss(
         coefficients.clip_coef,
         clipped=shape.clip_value_loss,
     )
-    ratio_change = jnp.expm1(log_ratio)
-    clipped = (jnp.abs(ratio_change) > coefficients.clip_coef).astype(jnp.float32)
+    clipped = (jnp.abs(jnp.expm1(log_ratio)) > coefficients.clip_coef).astype(jnp.float32)
     rows = {
         "policy_loss": surrogate,
         "value_loss": squared,
         "entropy": policy.entropy(),
-        "approx_kl": (ratio_change - log_ratio).mean(0),
+        "perturbed_kl" if shape.perturbs_update else "approx_kl": approximate_kl(log_ratio).mean(0),
         "clip_fraction": clipped.mean(0),
     }
     if batch.policy is not None:
         rows["policy_kl"] = batch.policy.kl(policy)
+    if shape.perturbs_update:
+        # Last and without a gradient, so that the rest is compiled, and rounded, as without it.
+        plain = jax.lax.stop_gradient(policy)
+        rows["approx_kl"] = approximate_kl(plain_log_ratio(plain, batch)).mean(0)
     if shape.augmentation == "drac":
         drac_key = jax.random.fold_in(key, DRAC_STREAM)
         rows["drac_loss"] = drac_loss(

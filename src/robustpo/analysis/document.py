@@ -16,8 +16,8 @@ from robustpo.analysis.flatness import MEASURES, Comparison
 from robustpo.analysis.penalty import coverage
 from robustpo.analysis.sentences import interval_text, sentences
 from robustpo.analysis.smoothing import Smoothing
+from robustpo.reports.formats import format_p
 from robustpo.reports.statistics import MeanInterval
-from robustpo.reports.verdict import format_p
 
 
 def setup_line(findings: Findings) -> str:

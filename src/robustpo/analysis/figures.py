@@ -48,7 +48,7 @@ def draw_figures(findings: Findings, directory: Path) -> list[Path]:
     for name, draw in drawings.items():
         with house_style():
             figure = draw(findings)
-        files += save_figure(figure, directory / name)
+        files += save_figure(figure, directory / name, directory)
     return files
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from robustpo.analysis.estimates import Interval
 from robustpo.analysis.sharpness import Sharpness
+from robustpo.reports.formats import format_p
 from robustpo.reports.statistics import (
     MIN_SEEDS,
     SIGNIFICANCE,
@@ -17,7 +18,6 @@ from robustpo.reports.statistics import (
     mean_interval,
     welch,
 )
-from robustpo.reports.verdict import format_p
 
 # In each pair the first depends on the policy's breadth and the second does not.
 MEASURES = {

@@ -15,8 +15,8 @@ from robustpo.analysis.figure_style import COLOURS, TEXT_COLOUR, heading, new_fi
 from robustpo.analysis.findings import Findings
 from robustpo.analysis.flatness import value_of
 from robustpo.analysis.sharpness import Sharpness
+from robustpo.reports.formats import count_seeds
 from robustpo.reports.statistics import mean_interval
-from robustpo.reports.verdict import count_seeds
 from robustpo.training.progress_state import format_count
 
 _PANELS = (

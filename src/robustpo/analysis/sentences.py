@@ -10,8 +10,8 @@ from robustpo.analysis.estimates import Interval
 from robustpo.analysis.findings import Findings
 from robustpo.analysis.penalty import coverage
 from robustpo.analysis.smoothing import Smoothing
+from robustpo.reports.formats import format_p
 from robustpo.reports.statistics import SIGNIFICANCE, holm
-from robustpo.reports.verdict import format_p
 
 
 def sentences(findings: Findings) -> tuple[str, ...]:

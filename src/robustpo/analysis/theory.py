@@ -27,11 +27,11 @@ from robustpo.analysis.sentences import sentences
 from robustpo.analysis.sharpness import measure_all
 from robustpo.analysis.smoothing import measure_smoothing
 from robustpo.environments.make import resolve
-from robustpo.errors import ConfigError, StorageError, TrainingError
-from robustpo.files import write_atomically
+from robustpo.errors import ConfigError, TrainingError
 from robustpo.studies.grid import parse_seeds
-from robustpo.training.compilation import use_cache
+from robustpo.training.compilation import own_settings
 from robustpo.training.provenance import machine, versions
+from robustpo.writing import write_atomically
 
 # Keys of the checks: all draws follow from these and from the arguments.
 BIAS_KEY, PENALTY_KEY, SMOOTHING_KEY, SHARPNESS_KEY, DIRECTIONS_KEY = range(5)
@@ -98,11 +98,11 @@ def check_theory(
         if progress:
             print(f"theory: {text}", file=sys.stderr, flush=True)
 
-    use_cache()
-    agents = train_agents(configs, points=effort.points, say=say)
     setup = Setup(task, chosen, configs[0].total_steps, alpha, init_policy, effort)
-    with jax.enable_x64(True):
-        findings = check_agents(agents, setup, say)
+    with own_settings():
+        agents = train_agents(configs, points=effort.points, say=say)
+        with jax.enable_x64(True):
+            findings = check_agents(agents, setup, say)
     say("writing the report")
     files = _write(findings, directory)
     return TheoryReport(findings, tuple(files), sentences(findings), TerminalSummary(findings))
@@ -212,13 +212,9 @@ def _returns(agents: Agents) -> dict[str, dict[str, float]]:
 
 
 def _write(findings: Findings, directory: Path) -> list[Path]:
-    files = []
-    try:
-        files += draw_figures(findings, directory)
-    except OSError as error:
-        raise StorageError(directory, error) from error
+    files = draw_figures(findings, directory)
     for name, text in (("theory.md", markdown(findings)), ("theory.json", findings.to_json())):
-        write_atomically(directory / name, text.encode())
+        write_atomically(directory / name, text.encode(), directory)
         files.append(directory / name)
     return files
 

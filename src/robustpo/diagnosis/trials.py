@@ -121,7 +121,7 @@ def check_training(
         reports, failure = try_apart("training", task, str(steps), place, timeout=timeout)
     if failure:
         # What a trainer says of going on does not hold here: the directory is gone.
-        return Finding("fail", failure.partition("; what was recorded")[0], advice)
+        return Finding("fail", failure.removesuffix("; the same command goes on"), advice)
     (result,) = reports
     return Finding(
         "ok",
@@ -145,7 +145,7 @@ def try_apart(
         What it reported before it ended, and why it failed or None.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "robustpo.diagnosis.probe", trial, *arguments],
+        [sys.executable, "-P", "-m", "robustpo.diagnosis.probe", trial, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,6 +13,7 @@ first, then agent 1's. An environment resets itself when an episode has ended, i
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -20,6 +21,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 Autoreset = Literal["next_step", "same_step"]
+
+# float32, whose largest number is 3.4e38, does not hold sums of squares of such rewards.
+OVERFLOWING_REWARD = 1e17
+# No actuator reaches as far: who writes such a bound (the largest float, 1e300) means none.
+NO_BOUND = 1e10
 
 
 class Step(NamedTuple):
@@ -51,8 +57,9 @@ class TaskSpec:
         id: the name people use for it.
         suite: the benchmark it belongs to, such as `DeepMind Control`.
         observation_size: length `O` of the flat observation.
-        action_low: lower bounds of the action, `A` numbers, -inf where unbounded.
-        action_high: upper bounds of the action.
+        action_low: lower bounds of the action, `A` numbers, -inf where unbounded; a bound of
+            `NO_BOUND` or more is none and becomes infinite.
+        action_high: upper bounds of the action, likewise.
         episode_limit: steps after which an episode is truncated, or None.
         simulator: the adapter that steps it: `envpool`, `gymnasium` or `jax`.
     """
@@ -64,6 +71,14 @@ class TaskSpec:
     action_high: tuple[float, ...]
     episode_limit: int | None
     simulator: str
+
+    def __post_init__(self) -> None:
+        for name in ("action_low", "action_high"):
+            bounds = tuple(
+                math.copysign(math.inf, bound) if abs(bound) >= NO_BOUND else bound
+                for bound in getattr(self, name)
+            )
+            object.__setattr__(self, name, bounds)
 
     @property
     def action_size(self) -> int:
@@ -98,6 +113,22 @@ class HostEnvironment(Environment):
     def close(self) -> None:
         """Release the simulators."""
         return None
+
+
+class ExactEnvironment(HostEnvironment):
+    """Host environments whose simulators speak float64, of which float32 may keep too little.
+
+    5,500,000.2 and 5,500,000.4 are one float32: what is observed far from zero is taken relative to
+    an origin before it is rounded.
+    """
+
+    @abc.abstractmethod
+    def reset_exact(self) -> np.ndarray:
+        """Reset all environments; return observations `[N, O]` float64, no origin subtracted."""
+
+    @abc.abstractmethod
+    def set_origin(self, origin: np.ndarray) -> None:
+        """Subtract `[N, O]` from all observations that follow, in float64."""
 
 
 class SavedEnvironment(HostEnvironment):

@@ -14,12 +14,20 @@ from robustpo.environments.base import TaskSpec
 from robustpo.environments.entry import Entry
 from robustpo.environments.suites import entries
 
+# Before the id of a task: the benchmark's own implementation of it.
+GYMNASIUM_PREFIX = "gymnasium/"
+
 CATALOG: dict[str, Entry] = {entry.id: entry for entry in entries()}
 
 
 def find(task_id: str) -> Entry | None:
     """Return the entry of a task, or None if the catalog has no such name."""
     return CATALOG.get(task_id)
+
+
+def published(task: str) -> Entry | None:
+    """Return the entry of a task, in whichever of its simulators it is stepped, or None."""
+    return find(task.removeprefix(GYMNASIUM_PREFIX))
 
 
 def spec(entry: Entry) -> TaskSpec:

@@ -14,11 +14,14 @@ import gymnasium
 
 from robustpo.environments import catalog
 from robustpo.environments.availability import require_extra
+from robustpo.environments.callables import callable_name
 from robustpo.environments.entry import Entry
+from robustpo.environments.fence import Fence, describe, importing, is_stop, one_line
+from robustpo.environments.wrappers import require_new
 from robustpo.errors import ConfigError
 
 # Forces the benchmark's own implementation of a task that the catalog would run in EnvPool.
-GYMNASIUM_PREFIX = "gymnasium/"
+GYMNASIUM_PREFIX = catalog.GYMNASIUM_PREFIX
 # Any of their tasks trains, the catalogued ones and the others.
 BRAX_PREFIX = "brax/"
 PLAYGROUND_PREFIX = "playground/"
@@ -46,21 +49,23 @@ def find_constructor(task: str | Callable[..., Any]) -> Callable[[], Any]:
     return _attribute(module, rest, task)
 
 
-def construct(name: str, constructor: Callable[[], Any]) -> Any:
+def construct(name: str, constructor: Callable[[], Any], fence: Fence | None = None) -> Any:
     """Return what a task's constructor makes, or say in one line why it does not.
 
+    Args:
+        name: what errors call the task.
+        constructor: makes it.
+        fence: the one to call it through; by default one of its own.
+
     Raises:
-        ConfigError: if it raises.
+        ConfigError: if it raises, or returns an environment that it has returned before.
     """
-    try:
-        return constructor()
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"task {name!r} could not be made: its constructor raised "
-            f"{type(error).__name__}: {one_line(error)}"
-        ) from error
+    fence = fence or Fence(name)
+    made = fence.construct(constructor)
+    with fence.reading():
+        if isinstance(made, gymnasium.Env):
+            require_new(name, made)
+    return made
 
 
 def load_source(entry: Entry) -> Callable[..., Any]:
@@ -77,13 +82,8 @@ def load_source(entry: Entry) -> Callable[..., Any]:
 
 
 def task_name(task: str | Callable[..., Any]) -> str:
-    """Return the name a task is recorded under: its id, or `module:name` of a constructor."""
-    if isinstance(task, str):
-        return task
-    if isinstance(task, functools.partial):
-        return task_name(task.func)
-    module = getattr(task, "__module__", None) or "builtins"
-    return f"{module}:{getattr(task, '__qualname__', type(task).__qualname__)}"
+    """Return the name a task is recorded under: its id, or that of its constructor."""
+    return task if isinstance(task, str) else callable_name(task)
 
 
 def is_registered(task: str) -> bool:
@@ -96,12 +96,6 @@ def unknown_task(task: str) -> ConfigError:
     near = catalog.nearest(task, gymnasium.registry)
     guess = f"; did you mean {' or '.join(near)}?" if near else ";"
     return ConfigError(f"unknown task {task!r}{guess} `robustpo envs` lists all")
-
-
-def one_line(value: object, limit: int = 200) -> str:
-    """Write `value` on one line of at most `limit` characters."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _by_name(task_id: str, task: str) -> Callable[[], Any]:
@@ -137,11 +131,14 @@ def _registered(task_id: str, task: str) -> Callable[[], Any]:
 
 def _import(name: str, task: str) -> types.ModuleType:
     try:
-        return _import_from_here(name)
-    except Exception as error:
+        with importing():
+            return _import_from_here(name)
+    except BaseException as error:
+        if is_stop(error):
+            raise
         raise ConfigError(
-            f"task {task!r}: module {name!r} could not be imported ({type(error).__name__}: "
-            f"{one_line(error)}); check its name, or put its folder on PYTHONPATH"
+            f"task {task!r}: module {name!r} could not be imported ({describe(error)}); "
+            "check its name, or put its folder on PYTHONPATH"
         ) from error
 
 

@@ -14,6 +14,8 @@ Both adapters step the same pool and return the same bits. What is peculiar to E
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -25,8 +27,11 @@ from robustpo.environments import catalog
 from robustpo.environments.base import HostEnvironment, Replayed, Step, TracedEnvironment
 from robustpo.environments.entry import Entry
 from robustpo.errors import ConfigError
+from robustpo.places import cache_directory
 
 MAX_ENV_SEED = 2**31 - 1
+# Where EnvPool lets Matplotlib keep its caches unless MPLCONFIGDIR says so.
+MATPLOTLIB = "ENVPOOL_JUMANJI_MPLCONFIGDIR"
 
 
 class EnvPoolEnvironment(TracedEnvironment, Replayed):
@@ -145,9 +150,7 @@ def _make_pool(entry: Entry, env_seeds: Sequence[int], num_threads: int) -> Any:
         raise ConfigError(
             f"env_seeds={seeds} is not valid; give one seed or more from 0 to {MAX_ENV_SEED}"
         )
-    import envpool
-
-    pool = envpool.make(
+    pool = _import().make(
         entry.source,
         env_type="gymnasium",
         num_envs=len(seeds),
@@ -161,6 +164,21 @@ def _make_pool(entry: Entry, env_seeds: Sequence[int], num_threads: int) -> Any:
         warnings.filterwarnings("ignore", message=".*precision lowered by casting")
         _ = pool.observation_space
     return pool
+
+
+def _import() -> Any:
+    """Import EnvPool, which makes a directory for Matplotlib: beside compiled programs, if it can.
+
+    By itself it takes one in /tmp, which may not be there or be somebody else's.
+    """
+    place = cache_directory()
+    with contextlib.suppress(OSError):
+        if place is not None:
+            (place / "matplotlib").mkdir(parents=True, exist_ok=True)
+            os.environ.setdefault(MATPLOTLIB, str(place / "matplotlib"))
+    import envpool
+
+    return envpool
 
 
 def _select(xp: Any, entry: Entry, raw: Any) -> Any:

@@ -8,29 +8,36 @@ own wrapper; action spaces of any shape are presented as a flat vector.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from robustpo.environments.base import HostEnvironment, Replayed, Step, TaskSpec
+from robustpo.environments import fingerprint
+from robustpo.environments.base import ExactEnvironment, Replayed, Step, TaskSpec
 from robustpo.environments.constructors import (
     construct,
     find_constructor,
     is_registered,
-    one_line,
     task_name,
 )
-from robustpo.environments.watchdog import about_to_call
-from robustpo.errors import ConfigError, SimulatorError
+from robustpo.environments.fence import Fence, WrongAnswer, one_line
+from robustpo.environments.frames import as_picture
+from robustpo.environments.probe import Probed
+from robustpo.environments.requirements import require_environment, require_spaces
+from robustpo.environments.wrappers import require_stateless
+from robustpo.errors import ConfigError
 
 Task = str | Callable[[], Any]
 
+# Under which names environments that reset themselves in the same step return the observation that
+# an episode ended on: Gymnasium's since 1.0, and before.
+FINAL_OBSERVATION = ("final_obs", "final_observation")
 
-class GymnasiumEnvironment(HostEnvironment, Replayed):
+
+class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
     """`N` copies of a Gymnasium environment, stepped one after another.
 
     An episode's end is followed by a step that only resets, as in EnvPool; that row is not `valid`.
@@ -40,26 +47,60 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
         env_seeds: one seed per environment, given to its first reset; later episodes go on with
             the random stream that it began.
         name: what errors call the task, instead of its id or its constructor's name.
+        first: an environment that its constructor has made already, and the fence that it was made
+            in, to be the first one.
 
     Raises:
         ConfigError: if the task is unknown, its constructor fails, or its spaces are not those of
             a continuous control task on vectors.
     """
 
-    def __init__(self, task: Task, env_seeds: Sequence[int], *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        env_seeds: Sequence[int],
+        *,
+        name: str | None = None,
+        first: tuple[Fence, object] | None = None,
+    ) -> None:
         self._seeds = [int(seed) for seed in env_seeds]
         if not self._seeds or min(self._seeds) < 0:
             raise ConfigError(
                 f"env_seeds={self._seeds} is not valid; give one whole number or more from 0 on"
             )
         self._name, constructor = name or task_name(task), find_constructor(task)
-        self._envs = [_build(self._name, constructor) for _ in self._seeds]
-        self._require_alike()
+        self._constructor = constructor
+        self._fences = [Fence(self._name, seed, i) for i, seed in enumerate(self._seeds)]
+        self._envs: list[gymnasium.Env] = []
+        try:
+            if first is not None:
+                self._fences[0], made = first
+                self._envs.append(prepare(self._fences[0], made))
+            for fence in self._fences[len(self._envs) :]:
+                self._envs.append(self._make_next(fence, constructor))
+            self._require_alike()
+            with self._fences[0].reading():
+                self.spec = describe_task(self._name, task, self._envs[0])
+        except BaseException:
+            self.close()
+            raise
         self.num_envs = len(self._seeds)
-        self.spec = _describe(self._name, task, self._envs[0])
         self._action_space = _action_space(self._envs[0])
         self._seeded = np.zeros(self.num_envs, dtype=bool)
         self._ended = np.zeros(self.num_envs, dtype=bool)
+        self._origin = np.zeros((self.num_envs, self.spec.observation_size))
+
+    def _make_next(self, fence: Fence, constructor: Callable[[], Any]) -> gymnasium.Env:
+        """Construct one more environment, or say in one line why it will not do."""
+        try:
+            return prepare(fence, construct(self._name, constructor, fence))
+        except ConfigError as error:
+            if not self._envs:
+                raise
+            raise ConfigError(
+                f"{error}; {len(self._envs)} had been made before it: if no more can exist at one "
+                "time, ask for fewer (evaluate --envs 1; train one seed and --num-envs 1)"
+            ) from error
 
     def reset(self) -> np.ndarray:
         """Reset all environments; a second call begins the next episodes of the same streams.
@@ -68,6 +109,18 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
             SimulatorError: if an environment raises, or returns what its spaces do not allow.
         """
         return self._reset_some(np.arange(self.num_envs))
+
+    def reset_exact(self) -> np.ndarray:
+        """Reset all environments; return observations `[N, O]` float64, no origin subtracted.
+
+        Raises:
+            SimulatorError: as `reset`.
+        """
+        return np.stack([self._reset_one(i) for i in range(self.num_envs)]) + self._origin
+
+    def set_origin(self, origin: np.ndarray) -> None:
+        """Subtract `[N, O]` from all observations that follow, in float64."""
+        self._origin = np.array(origin, np.float64)
 
     def step(self, action: np.ndarray) -> Step:
         """Step all environments with actions `[N, A]` float32 inside the bounds.
@@ -89,37 +142,54 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
 
     def _reset_some(self, which: np.ndarray) -> np.ndarray:
         self._ended[which] = False
-        return np.stack([self._reset_one(i) for i in which])
+        return np.stack([self._reset_one(i) for i in which]).astype(np.float32)
 
     def _step_some(self, which: np.ndarray, action: np.ndarray) -> np.ndarray:
         results = [self._step_one(i, a) for i, a in zip(which, self._native(action), strict=True)]
         self._ended[which] = [terminated or truncated for _, _, terminated, truncated in results]
-        return np.stack([obs for obs, *_ in results])
+        return np.stack([obs for obs, *_ in results]).astype(np.float32)
 
     def _reset_one(self, index: int) -> np.ndarray:
         seed = None if self._seeded[index] else self._seeds[index]
         self._seeded[index] = True
-        with self._named(index, "reset"):
-            obs, _ = self._envs[index].reset(seed=seed)
-            return self._flat(obs)
+        with self._fences[index].call("reset"):
+            answer = self._envs[index].reset(seed=seed)
+            if not isinstance(answer, tuple) or len(answer) != 2:
+                raise WrongAnswer(f"returned {_kind(answer)}, expected (observation, information)")
+            return self._flat(index, answer[0])
 
     def _step_one(self, index: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
-        with self._named(index, "step"):
-            obs, reward, terminated, truncated, _ = self._envs[index].step(action)
-            return self._flat(obs), float(reward), bool(terminated), bool(truncated)
+        with self._fences[index].step:
+            answer = self._envs[index].step(action)
+            if not isinstance(answer, tuple) or len(answer) != 5:
+                raise WrongAnswer(
+                    f"returned {_kind(answer)}, expected (observation, reward, terminated, "
+                    "truncated, information)"
+                )
+            obs, reward, terminated, truncated, info = answer
+            try:
+                reward = float(reward)
+            except (TypeError, ValueError) as error:
+                text = f"returned the reward {one_line(repr(reward), 80)}, expected one number"
+                raise WrongAnswer(text) from error
+            terminated, truncated = bool(terminated), bool(truncated)
+            if terminated or truncated:
+                obs = self._final(index, obs, info)
+            return self._flat(index, obs), reward, terminated, truncated
 
-    @contextlib.contextmanager
-    def _named(self, index: int, call: str) -> Iterator[None]:
-        """Say which environment it was that raised, and do not wait for ever."""
-        about_to_call()
-        try:
-            yield
-        except Exception as error:
-            raise SimulatorError(
-                f"task {self._name!r}, simulator seed {self._seeds[index]}: {call} raised "
-                f"{type(error).__name__}: {one_line(error)}",
-                int(index),
-            ) from error
+    def _final(self, index: int, obs: Any, info: Any) -> Any:
+        """Return the observation that an episode ended on.
+
+        An environment that resets itself in the same step hands it over as information; what it
+        returns as the observation belongs to an episode that the reset after this ends at once.
+        """
+        own = info if isinstance(info, dict) else {}
+        final = next((own[key] for key in FINAL_OBSERVATION if own.get(key) is not None), obs)
+        env = self._envs[index]
+        if final is not obs and isinstance(env, gymnasium.wrappers.FlattenObservation):
+            inner = env.env.observation_space
+            return spaces.flatten(inner, final) if inner.contains(final) else final
+        return final
 
     def _require_alike(self) -> None:
         for env in self._envs[1:]:
@@ -144,29 +214,69 @@ class GymnasiumEnvironment(HostEnvironment, Replayed):
             ConfigError: if it draws none.
             SimulatorError: if drawing fails.
         """
-        frame: Any = np.zeros(0)
-        if self._envs[index].render_mode is not None:
-            with self._named(index, "render"):
-                frame = np.asarray(self._envs[index].render())
-        if frame.ndim != 3 or frame.shape[2] != 3:
+        frame, drawn = None, False
+        with self._fences[index].call("render"):
+            env = self._envs[index]
+            # A wrapper of an environment that was not made to draw has no other way to say so.
+            drawn = env.render_mode is not None
+            frame = env.render() if drawn else None
+        if frame is None:
             raise ConfigError(
                 f"task {self._name!r} draws no picture; let its constructor take render_mode and "
                 "hand it to the environment, whose render() then returns an array [H, W, 3]"
             )
-        return frame
+        return as_picture(self._name, frame)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the first environment is, but for its behaviour."""
+        first, limit = self._envs[0], self.spec.episode_limit
+        with self._fences[0].reading():
+            return fingerprint.of_gymnasium(first, self._constructor, limit)
+
+    def probe_reset(self, index: int, seed: int) -> np.ndarray:
+        """Reset one environment with a seed; its first reset in training has its own all the same.
+
+        Raises:
+            SimulatorError: as `reset`.
+        """
+        with self._fences[index].call("reset"):
+            obs, _ = self._envs[index].reset(seed=seed)
+            return np.array(obs, np.float64).ravel()
+
+    def probe_step(self, index: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        """Step one environment that `probe_reset` has reset, with an action `[A]`.
+
+        Raises:
+            SimulatorError: as `step`.
+        """
+        native = self._native(action[None])[0]
+        with self._fences[index].step:
+            obs, reward, terminated, truncated, _ = self._envs[index].step(native)
+            flags = bool(terminated), bool(truncated)
+            return np.array(obs, np.float64).ravel(), float(reward), *flags
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """What the environments say of themselves, such as `render_fps`."""
-        return self._envs[0].metadata
+    def fps(self) -> float | None:
+        """Steps per second of simulated time, if the environments say so (`render_fps`)."""
+        with self._fences[0].reading():
+            fps = (self._envs[0].metadata or {}).get("render_fps")
+            return float(fps) if fps is not None and 0 < float(fps) < np.inf else None
 
     def close(self) -> None:
-        """Close every environment."""
-        for env in self._envs:
-            env.close()
+        """Close every environment; one that fails to is left as it is."""
+        for fence, env in zip(self._fences, self._envs, strict=False):
+            fence.close(env)
 
-    def _flat(self, obs: np.ndarray) -> np.ndarray:
-        return np.asarray(obs, dtype=np.float32).reshape(self.spec.observation_size)
+    def _flat(self, index: int, obs: np.ndarray) -> np.ndarray:
+        """Return an observation `[O]` in float64, relative to the origin."""
+        try:
+            flat = np.asarray(obs, dtype=np.float64).reshape(self.spec.observation_size)
+        except (TypeError, ValueError) as error:
+            raise WrongAnswer(
+                f"returned the observation {one_line(repr(obs), 80)}, expected "
+                f"{self.spec.observation_size} numbers"
+            ) from error
+        return flat - self._origin[index]
 
     def _native(self, action: np.ndarray) -> np.ndarray:
         """Give actions `[n, A]` the space's shape and type.
@@ -186,77 +296,38 @@ def inspect(task: Task, made: object) -> TaskSpec:
         ConfigError: as `GymnasiumEnvironment` does.
     """
     name = task_name(task)
-    env = _prepare(name, made)
+    fence = Fence(name)
+    env = prepare(fence, made)
     try:
-        return _describe(name, task, env)
+        with fence.reading():
+            return describe_task(name, task, env)
     finally:
-        env.close()
+        fence.close(env)
 
 
-def _build(name: str, constructor: Callable[[], gymnasium.Env]) -> gymnasium.Env:
-    """Construct one environment with a flat observation, or say in one line why it will not do."""
-    return _prepare(name, construct(name, constructor))
+def prepare(fence: Fence, made: object) -> gymnasium.Env:
+    """Return an environment with a flat observation, or say in one line why it will not do.
 
-
-def _prepare(name: str, env: object) -> gymnasium.Env:
-    """Return an environment with a flat observation, or say in one line why it will not do."""
-    if not isinstance(env, gymnasium.Env):
-        raise ConfigError(
-            f"task {name!r} returned {type(env).__name__}, expected a single "
-            "gymnasium.Env or robustpo.JaxTask; return the environment itself, not a vector of them"
-        )
+    Raises:
+        ConfigError: if its spaces are not those of a continuous control task on vectors.
+    """
+    with fence.reading():
+        env = require_environment(fence.task, made)
     try:
-        _require_continuous(name, env.action_space)
-        _require_vectors(name, env.observation_space)
-    except ConfigError:
-        env.close()
+        with fence.reading():
+            require_stateless(fence.task, env)
+            require_spaces(fence.task, env)
+            shape = env.observation_space.shape
+            if isinstance(env.observation_space, spaces.Box) and len(shape or ()) == 1:
+                return env
+            return gymnasium.wrappers.FlattenObservation(env)
+    except BaseException:
+        fence.close(env)
         raise
-    if isinstance(env.observation_space, spaces.Box) and len(env.observation_space.shape) == 1:
-        return env
-    return gymnasium.wrappers.FlattenObservation(env)
 
 
-def _require_continuous(name: str, space: spaces.Space) -> None:
-    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
-        return
-    kind = "an integer" if isinstance(space, spaces.Box) else "a discrete"
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        kind = "a composite"
-    raise ConfigError(
-        f"task {name!r} has {kind} action space, {one_line(space)}; robustpo trains continuous "
-        "actions only: choose a task with a Box of floats, such as Pendulum-v1, or wrap this one"
-    )
-
-
-def _require_vectors(name: str, space: spaces.Space) -> None:
-    for leaf in _leaves(space):
-        if not isinstance(leaf, spaces.Box | spaces.Discrete | spaces.MultiDiscrete):
-            if not isinstance(leaf, spaces.MultiBinary):
-                raise ConfigError(
-                    f"task {name!r} observes {one_line(leaf)}, which has no fixed length; "
-                    "robustpo needs vectors: wrap the task so that it returns a Box"
-                )
-        elif isinstance(leaf, spaces.Box) and _is_image(leaf):
-            raise ConfigError(
-                f"task {name!r} observes images of shape {leaf.shape} and type {leaf.dtype}; "
-                "robustpo's networks read vectors: choose a task with state observations"
-            )
-
-
-def _leaves(space: spaces.Space) -> list[spaces.Space]:
-    if isinstance(space, spaces.Dict):
-        return [leaf for part in space.spaces.values() for leaf in _leaves(part)]
-    if isinstance(space, spaces.Tuple):
-        return [leaf for part in space.spaces for leaf in _leaves(part)]
-    return [space]
-
-
-def _is_image(space: spaces.Box) -> bool:
-    rank = len(space.shape)
-    return rank >= 3 or (rank == 2 and space.dtype == np.uint8)
-
-
-def _describe(name: str, task: Task, env: gymnasium.Env) -> TaskSpec:
+def describe_task(name: str, task: Task, env: gymnasium.Env) -> TaskSpec:
+    """Return the sizes and limits of an environment that `prepare` has let through."""
     bounds = _action_space(env)
     return TaskSpec(
         id=name,
@@ -276,9 +347,17 @@ def _action_space(env: gymnasium.Env) -> spaces.Box:
 
 def _episode_limit(env: gymnasium.Env) -> int | None:
     """Return the shortest time limit among the environment's wrappers and registration."""
-    limits = [env.spec.max_episode_steps] if env.spec is not None else []
+    # What a registration says holds where its wrapper is; a spec that an environment made of itself
+    # names no entry point.
+    spec = env.spec
+    limits = [spec.max_episode_steps] if spec is not None and spec.entry_point is None else []
     while isinstance(env, gymnasium.Wrapper):
         if isinstance(env, gymnasium.wrappers.TimeLimit):
             limits.append(env._max_episode_steps)
         env = env.env
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _kind(answer: object) -> str:
+    """Say what an answer is that is not what was expected."""
+    return f"{len(answer)} things" if isinstance(answer, tuple) else f"a {type(answer).__name__}"

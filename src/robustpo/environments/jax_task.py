@@ -7,21 +7,28 @@ them inside the training program, resets them and keeps the observation that an 
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxtyping import Array, Bool, Float32, Int32, PyTree, UInt32
 
 from robustpo.environments.base import HostEnvironment, Step, TaskSpec, TracedEnvironment
+from robustpo.environments.fence import Fence, is_stop
+from robustpo.environments.fence import describe as describe_error
 from robustpo.errors import ConfigError
+from robustpo.loops import map_one_by_one
 
-# XLA vectorises elementwise code in eights and rounds what is left over differently: carried in
-# multiples of it, an environment's bits do not depend on how many there are.
+# XLA vectorises elementwise code in eights and rounds what is left over differently, and it
+# computes no more of what it has padded than is asked for. So environments are stepped in groups of
+# eight at least, one group after the other, in a loop whose body is compiled by itself: then an
+# environment's bits do not depend on how many groups there are.
 LANES = 8
+MAX_LIMIT = 2**31 - 1
 
 
 class JaxStep(NamedTuple):
@@ -110,15 +117,23 @@ class JaxEnvironment(TracedEnvironment):
         env_seeds: one seed per environment.
         name: what the task is called; by default its class.
         suite: the benchmark it belongs to.
+        per_agent: environments that belong to one agent; more than `LANES` are one group.
 
     Raises:
         ConfigError: if the task's sizes are not valid, or it returns what they do not allow.
     """
 
     def __init__(
-        self, task: JaxTask, env_seeds: Sequence[int], *, name: str = "", suite: str = "Custom"
+        self,
+        task: JaxTask,
+        env_seeds: Sequence[int],
+        *,
+        name: str = "",
+        suite: str = "Custom",
+        per_agent: int = 1,
     ) -> None:
         self.spec = describe(task, name, suite)
+        self._fence = Fence(self.spec.id)
         self.task = task
         self.num_envs = len(env_seeds)
         self.autoreset = "same_step"
@@ -130,34 +145,62 @@ class JaxEnvironment(TracedEnvironment):
         seeds = np.asarray(env_seeds, np.uint32)
         # The words that jax.random.key makes of a seed of 32 bits.
         self._keys = np.stack([np.zeros_like(seeds), seeds], axis=1)
+        self._group = max(LANES, per_agent)
 
     def init(self) -> tuple[JaxEnvironmentState, Float32[Array, "N O"]]:
         """Reset every environment; each call begins the first episodes anew."""
         return jax.jit(self._init)(jnp.asarray(self._keys))
 
+    def begin(
+        self, state: JaxEnvironmentState
+    ) -> tuple[JaxEnvironmentState, Float32[Array, "N O"]]:
+        """Leave the running episodes and begin the next ones; traceable."""
+        return self._by_group(self._next_episode, state, state.key)
+
     def step(
         self, state: JaxEnvironmentState, action: Float32[Array, "N A"]
     ) -> tuple[JaxEnvironmentState, Step]:
         """Step all environments with actions `[N, A]` inside the bounds; traceable."""
-        state, result = self._step(*_resize((state, action), _padded(self.num_envs)))
-        return _resize((state, result), self.num_envs)
+        return self._by_group(lambda inputs: self._step(*inputs), (state, action), state.key)
 
     def _init(self, words: Array) -> tuple[JaxEnvironmentState, Array]:
-        words = _resize(words, _padded(self.num_envs))
+        return self._by_group(self._begin, words, words)
+
+    def _by_group(self, function: Callable[[Any], Any], inputs: PyTree, words: Array) -> Any:
+        """Apply a function of a group of environments to all of them, group after group."""
+        count = -(-self.num_envs // self._group)
+        grouped = jax.tree.map(
+            lambda x: x.reshape(count, self._group, *x.shape[1:]),
+            _resize((inputs, words), count * self._group),
+        )
+        # The first word of a key is always 0, which XLA cannot know: it cannot see the count.
+        seen = (grouped[1][:, 0, 0] == 0).sum(dtype=jnp.int32)
+        outputs = map_one_by_one(function, grouped[0], seen)
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+        return _resize(flat, self.num_envs)
+
+    def _begin(self, words: Array) -> tuple[JaxEnvironmentState, Array]:
         zeros = jnp.zeros(len(words), jnp.int32)
         task, obs = self._reset(words, zeros)
-        state = JaxEnvironmentState(task, words, zeros, zeros)
-        return _resize((state, obs), self.num_envs)
+        return JaxEnvironmentState(task, words, zeros, zeros), obs
+
+    def _next_episode(self, state: JaxEnvironmentState) -> tuple[JaxEnvironmentState, Array]:
+        episode = state.episode + 1
+        task, obs = self._reset(state.key, episode)
+        return replace(state, task=task, episode=episode, steps=jnp.zeros_like(state.steps)), obs
 
     def _reset(self, words: Array, episode: Array) -> tuple[PyTree, Array]:
         keys = _fold(words, episode, jnp.zeros_like(episode))
-        task, obs = jax.vmap(lambda key: self.task.reset(key=key))(keys)
+        with self._fence.call("reset"):
+            task, obs = jax.vmap(lambda key: self.task.reset(key=key))(keys)
         return task, obs.astype(jnp.float32)
 
     def _step(self, state: JaxEnvironmentState, action: Array) -> tuple[JaxEnvironmentState, Step]:
         steps = state.steps + 1
         keys = _fold(state.key, state.episode, steps)
-        result = jax.vmap(lambda s, a, key: self.task.step(s, a, key=key))(state.task, action, keys)
+        with self._fence.call("step"):
+            step = jax.vmap(lambda s, a, key: self.task.step(s, a, key=key))
+            result = step(state.task, action, keys)
         obs, terminated = result.obs.astype(jnp.float32), result.terminated.astype(bool)
         limit = self.spec.episode_limit
         late = jnp.zeros_like(terminated) if limit is None else steps >= limit
@@ -188,12 +231,14 @@ class HostJaxEnvironment(HostEnvironment):
         self.num_envs = environment.num_envs
         self.autoreset = environment.autoreset
         self._init = environment.init
+        self._begin = jax.jit(environment.begin)
         self._step = jax.jit(environment.step)
         self._state: Any = None
 
     def reset(self) -> np.ndarray:
-        """Reset all environments; return observations `[N, O]` float32."""
-        self._state, obs = self._init()
+        """Reset all environments; a second call begins their next episodes."""
+        first = self._state is None
+        self._state, obs = self._init() if first else self._begin(self._state)
         return np.asarray(obs)
 
     def step(self, action: np.ndarray) -> Step:
@@ -209,20 +254,48 @@ def describe(task: JaxTask, name: str = "", suite: str = "Custom") -> TaskSpec:
         ConfigError: if they are not valid, or the task returns what they do not allow.
     """
     name = name or type(task).__qualname__
-    low, high = (tuple(float(x) for x in bounds) for bounds in (task.action_low, task.action_high))
+    with Fence(name).reading():
+        low, high = (tuple(map(float, bounds)) for bounds in (task.action_low, task.action_high))
+        size, limit = task.observation_size, task.episode_limit
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise ConfigError(
+            f"task {name!r} has observation_size={size!r}; expected a whole number of at least 1"
+        )
     if not low or len(low) != len(high) or not all(x < y for x, y in zip(low, high, strict=True)):
         raise ConfigError(
             f"task {name!r} has action_low={low} and action_high={high}; expected two tuples of "
             "one length, each low below its high"
         )
-    limit = task.episode_limit
-    if limit is not None and (type(limit) is not int or limit < 1):
+    if limit is not None and (type(limit) is not int or not 1 <= limit <= MAX_LIMIT):
         raise ConfigError(
-            f"task {name!r} has episode_limit={limit!r}; expected a whole number of at least 1, "
-            "or None"
+            f"task {name!r} has episode_limit={limit!r}; expected a whole number of at least 1 and "
+            f"at most {MAX_LIMIT}, or None"
         )
     _require_shapes(task, name, len(low))
-    return TaskSpec(name, suite, task.observation_size, low, high, limit, "jax")
+    return TaskSpec(name, suite, int(size), low, high, limit, "jax")
+
+
+def operations(task: JaxTask) -> int:
+    """Return how many operations a task's reset and step are traced to."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    action = jax.ShapeDtypeStruct((len(task.action_low),), jnp.float32)
+
+    def trace(key: Array, action: Array) -> tuple:
+        state, obs = task.reset(key=key)
+        return obs, JaxStep(*task.step(state, action, key=key))
+
+    return _count(jax.make_jaxpr(trace)(key, action).jaxpr)
+
+
+def _count(jaxpr: Any) -> int:
+    inner = [
+        leaf
+        for equation in jaxpr.eqns
+        for leaf in jax.tree.leaves(list(equation.params.values()))
+        if isinstance(leaf, ClosedJaxpr | Jaxpr)
+    ]
+    below = (_count(leaf.jaxpr if isinstance(leaf, ClosedJaxpr) else leaf) for leaf in inner)
+    return len(jaxpr.eqns) + sum(below)
 
 
 def _require_shapes(task: JaxTask, name: str, action_size: int) -> None:
@@ -236,11 +309,13 @@ def _require_shapes(task: JaxTask, name: str, action_size: int) -> None:
 
     try:
         state, obs, step = jax.eval_shape(trace, key, action)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        _ = step.obs.shape, obs.shape
+    except BaseException as error:
+        if is_stop(error):
+            raise
         raise ConfigError(
-            f"task {name!r} cannot be traced by JAX ({type(error).__name__}: {reason}); reset and "
-            "step have to be pure functions of arrays"
+            f"task {name!r} cannot be traced by JAX (it {describe_error(error)}); reset and step "
+            "have to be pure functions of arrays"
         ) from error
     expected = {
         "the observation of reset": (obs.shape, (task.observation_size,)),
@@ -277,10 +352,6 @@ def _where(mask: Bool[Array, " N"], yes: PyTree, no: PyTree) -> PyTree:
         return jnp.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
     return jax.tree.map(choose, yes, no)
-
-
-def _padded(count: int) -> int:
-    return -(-count // LANES) * LANES
 
 
 def _resize(tree: PyTree, count: int) -> PyTree:

@@ -49,8 +49,29 @@ def resolve(task: Task) -> TaskSpec:
     return gymnasium.inspect(task, made)
 
 
+def look(task: Task) -> tuple[TaskSpec, dict[str, Any]]:
+    """Return what `resolve` returns and what the task is (`fingerprint`), from one environment.
+
+    Raises:
+        ConfigError: as `resolve`.
+    """
+    entry = _catalogued(task)
+    if entry is not None:
+        from robustpo.environments.entry_fingerprint import of_entry
+
+        return resolve(task), of_entry(entry)
+    from robustpo.environments.fingerprint import fingerprint
+
+    environment = make_environment(task, [0])
+    try:
+        return environment.spec, fingerprint(environment, task)
+    finally:
+        if isinstance(environment, HostEnvironment):
+            environment.close()
+
+
 def make_environment(
-    task: Task, env_seeds: Sequence[int], *, processes: int = 0
+    task: Task, env_seeds: Sequence[int], *, processes: int = 0, per_agent: int = 1
 ) -> TracedEnvironment | HostEnvironment:
     """Make the fastest simulator of a task, one environment per seed, for training.
 
@@ -58,6 +79,7 @@ def make_environment(
         task: the task.
         env_seeds: one seed per environment.
         processes: processes that step environments on the host; 0 steps them in this one.
+        per_agent: environments that belong to one agent.
 
     Raises:
         ConfigError: as `resolve`, or if the platform cannot run the task's simulator.
@@ -67,7 +89,7 @@ def make_environment(
         from robustpo.environments.envpool import EnvPoolEnvironment
 
         return EnvPoolEnvironment(entry, env_seeds)
-    return _make(task, env_seeds, processes)
+    return _make(task, env_seeds, processes, per_agent)
 
 
 def make_host_environment(
@@ -91,7 +113,7 @@ def make_host_environment(
     return HostJaxEnvironment(environment)
 
 
-def _make(task: Task, env_seeds: Sequence[int], processes: int) -> Any:
+def _make(task: Task, env_seeds: Sequence[int], processes: int, per_agent: int = 1) -> Any:
     """Make a simulator that is not EnvPool's."""
     from robustpo.environments.constructors import (
         construct,
@@ -99,20 +121,26 @@ def _make(task: Task, env_seeds: Sequence[int], processes: int) -> Any:
         load_source,
         task_name,
     )
+    from robustpo.environments.fence import Fence
 
     entry = _catalogued(task)
     if entry is not None and entry.simulator == "mujoco":
         return load_source(entry)(env_seeds)
     if entry is None or entry.simulator == "jax":
         name = task_name(task)
-        made = construct(name, find_constructor(task))
+        fence = Fence(name, env_seeds[0], 0)
+        made = construct(name, find_constructor(task), fence)
         if is_jax_task(made):
             from robustpo.environments.jax_task import JaxEnvironment
 
             suite = entry.suite if entry else "Custom"
-            return JaxEnvironment(made, env_seeds, name=name, suite=suite)
-        if callable(close := getattr(made, "close", None)):
-            close()
+            return JaxEnvironment(made, env_seeds, name=name, suite=suite, per_agent=per_agent)
+        if not processes:
+            from robustpo.environments.gymnasium import GymnasiumEnvironment
+
+            return GymnasiumEnvironment(task, env_seeds, name=name, first=(fence, made))
+        if callable(getattr(made, "close", None)):
+            fence.close(made)
     if processes:
         from robustpo.environments.processes import ProcessEnvironment
 

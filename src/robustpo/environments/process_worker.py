@@ -5,6 +5,7 @@ What environments print goes to standard error. It imports no JAX.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -13,7 +14,9 @@ from typing import Any
 
 import cloudpickle
 
+from robustpo.environments.fence import describe, importing
 from robustpo.environments.gymnasium import GymnasiumEnvironment
+from robustpo.environments.pickling import register
 from robustpo.errors import ConfigError, SimulatorError
 
 
@@ -22,21 +25,34 @@ def main() -> None:
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
-    try:
-        # What the task is made of may lie beside the program that was started, not here.
-        sys.path[:] = dict.fromkeys([*connection.recv(), *sys.path])
-        task, seeds = cloudpickle.loads(connection.recv_bytes())
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        # What the task is made of may lie beside the program that was started, not here. The
+        # working directory goes last, so that nothing in it stands in for a module.
+        sys.path[:] = dict.fromkeys([*connection.recv(), *sys.path, os.getcwd()])
         try:
-            environment = GymnasiumEnvironment(task, seeds)
+            environment = _make(connection.recv_bytes())
         except ConfigError as error:
             connection.send(("config", str(error)))
             return
-        connection.send(("done", environment.spec))
-        while True:
-            command, arguments = connection.recv()
-            connection.send(_obey(environment, command, arguments))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+        try:
+            connection.send(("done", environment.spec))
+            while True:
+                command, arguments = connection.recv()
+                connection.send(_obey(environment, command, arguments))
+        finally:
+            environment.close()
+
+
+def _make(pickled: bytes) -> GymnasiumEnvironment:
+    try:
+        with importing():
+            task, seeds, name, registered = cloudpickle.loads(pickled)
+            register(registered)
+    except BaseException as error:
+        raise ConfigError(
+            f"the task could not be handed to the process that steps it ({describe(error)})"
+        ) from error
+    return GymnasiumEnvironment(task, seeds, name=name)
 
 
 def _obey(environment: GymnasiumEnvironment, command: str, arguments: tuple) -> tuple[str, Any]:
@@ -47,4 +63,7 @@ def _obey(environment: GymnasiumEnvironment, command: str, arguments: tuple) -> 
 
 
 if __name__ == "__main__":
+    # Threads of simulators may live on.
     main()
+    sys.stderr.flush()
+    os._exit(0)

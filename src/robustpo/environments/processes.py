@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from multiprocessing import Pipe
 from typing import Any
 
-import cloudpickle
 import numpy as np
 
-from robustpo.environments.base import HostEnvironment, Replayed, Step
+from robustpo.environments.base import ExactEnvironment, Replayed, Step
 from robustpo.environments.constructors import task_name
 from robustpo.environments.gymnasium import Task
+from robustpo.environments.pickling import pickled, registration
+from robustpo.environments.probe import Probed
 from robustpo.environments.watchdog import about_to_call
 from robustpo.errors import ConfigError, SimulatorError
 
@@ -29,7 +30,7 @@ SECONDS_TO_END = 5.0
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-class ProcessEnvironment(HostEnvironment, Replayed):
+class ProcessEnvironment(ExactEnvironment, Replayed, Probed):
     """`N` copies of a Gymnasium environment, shared out among processes that step at one time.
 
     Args:
@@ -67,6 +68,18 @@ class ProcessEnvironment(HostEnvironment, Replayed):
         """
         return np.concatenate(self._ask("reset", [() for _ in self._shares]))
 
+    def reset_exact(self) -> np.ndarray:
+        """Reset all environments; return observations `[N, O]` float64, no origin subtracted.
+
+        Raises:
+            SimulatorError: as `reset`.
+        """
+        return np.concatenate(self._ask("reset_exact", [() for _ in self._shares]))
+
+    def set_origin(self, origin: np.ndarray) -> None:
+        """Subtract `[N, O]` from all observations that follow, in float64."""
+        self._ask("set_origin", [(origin[share],) for share in self._shares])
+
     def step(self, action: np.ndarray) -> Step:
         """Step all environments with actions `[N, A]` float32 inside the bounds.
 
@@ -75,6 +88,24 @@ class ProcessEnvironment(HostEnvironment, Replayed):
         """
         steps = self._ask("step", [(action[share],) for share in self._shares])
         return Step(*(np.concatenate(field) for field in zip(*steps, strict=True)))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the first environment is, but for its behaviour."""
+        self._tell(0, "describe", ())
+        return self._answer(0)
+
+    def probe_reset(self, index: int, seed: int) -> np.ndarray:
+        """Reset one environment with a seed, as `GymnasiumEnvironment` does."""
+        return self._probe("probe_reset", index, seed)
+
+    def probe_step(self, index: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        """Step one environment that `probe_reset` has reset, with an action `[A]`."""
+        return self._probe("probe_step", index, action)
+
+    def _probe(self, command: str, index: int, argument: Any) -> Any:
+        worker = next(i for i, share in enumerate(self._shares) if index in share)
+        self._tell(worker, command, (index - int(self._shares[worker][0]), argument))
+        return self._answer(worker)
 
     def close(self) -> None:
         """End the processes; what does not end by itself is killed."""
@@ -148,9 +179,18 @@ class _Worker:
 
     def __init__(self, task: Task, seeds: list[int]) -> None:
         self.name, self.seeds = task_name(task), seeds
+        known = registration(task) if isinstance(task, str) else None
+        # The name of a script's function is another one where that script is not the main module.
+        content = pickled((task, seeds, self.name, known), self.name)
         self.connection, theirs = Pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "robustpo.environments.process_worker", str(theirs.fileno())],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "robustpo.environments.process_worker",
+                str(theirs.fileno()),
+            ],
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(),),
             env=os.environ | ONE_THREAD,
@@ -159,7 +199,7 @@ class _Worker:
         )
         theirs.close()
         self.connection.send(sys.path)
-        self.connection.send_bytes(cloudpickle.dumps((task, seeds)))
+        self.connection.send_bytes(content)
 
 
 def _end(workers: list[_Worker]) -> None:

@@ -64,8 +64,7 @@ def make_rendering(task: Task, seed: int) -> Rendering:
         return _envpool_rendering(entry, seed)
     constructor = _drawing(task, entry)
     environment = GymnasiumEnvironment(constructor, [seed], name=task_name(task))
-    fps = float(environment.metadata.get("render_fps") or DEFAULT_FPS)
-    return Rendering(environment, environment.render, fps)
+    return Rendering(environment, environment.render, environment.fps or DEFAULT_FPS)
 
 
 def _envpool_rendering(entry: Entry, seed: int) -> Rendering:
@@ -100,9 +99,16 @@ def _drawing(task: Task, entry: Entry | None) -> Callable[[], Any]:
         return functools.partial(_follow, _with_pictures(constructor))
     original = f"gymnasium/{entry.id}" if entry is not None else task
     constructor = find_constructor(original)
-    parameters = inspect.signature(constructor).parameters.values()
-    accepts = any(p.name == "render_mode" or p.kind == p.VAR_KEYWORD for p in parameters)
-    return _with_pictures(constructor) if accepts else constructor
+    return _with_pictures(constructor) if _takes_render_mode(constructor) else constructor
+
+
+def _takes_render_mode(constructor: Callable[[], Any]) -> bool:
+    try:
+        parameters = inspect.signature(constructor).parameters.values()
+    except (TypeError, ValueError):
+        # Some that are written in C do not say what they take.
+        return False
+    return any(p.name == "render_mode" or p.kind == p.VAR_KEYWORD for p in parameters)
 
 
 def _follow(constructor: Callable[[], Any]) -> Any:

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from robustpo.environments.base import ExactEnvironment, HostEnvironment, TaskSpec
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError
 from robustpo.policy import Policy
 
 MAX_ENVS = 20
+# Steps after which an episode is cut whose task has no time limit, or a longer one.
+MAX_STEPS = 10_000
 EVALUATION_STREAM = 0x0E7A1
 CONFIDENCE = 0.95
 
@@ -26,10 +29,13 @@ class Evaluation:
     Attributes:
         returns: undiscounted raw returns, one per episode.
         lengths: steps of each episode.
+        cut: how many of them had not ended by themselves when they were cut; their returns are
+            those so far.
     """
 
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
+    cut: int = 0
 
     @property
     def mean(self) -> float:
@@ -64,6 +70,7 @@ class Evaluation:
             "min": min(self.returns),
             "max": max(self.returns),
             "length_mean": float(np.mean(self.lengths)),
+            "cut": self.cut,
         }
 
 
@@ -84,6 +91,47 @@ def recorded_task(policy: Policy) -> str:
     return task
 
 
+class Stopped(Exception):
+    """An evaluation was asked to stop before its episodes had ended."""
+
+
+def step_limit(spec: TaskSpec, max_steps: int | None = None) -> int:
+    """Return after how many steps an episode is cut: as asked, else no earlier than its own limit.
+
+    Raises:
+        ConfigError: if `max_steps` is below 1.
+    """
+    if max_steps is None:
+        return max(MAX_STEPS, spec.episode_limit or 0)
+    if max_steps < 1:
+        raise ConfigError(f"max_steps={max_steps} is not valid; expected at least 1")
+    return max_steps
+
+
+def make_evaluation(
+    task: str | Callable[[], Any], episodes: int, seed: int, envs: int | None = None
+) -> HostEnvironment:
+    """Make the environments that an evaluation runs in, side by side.
+
+    Args:
+        task: id, `module:callable` or constructor.
+        episodes: number of episodes.
+        seed: seed of the evaluation.
+        envs: how many; by default one per episode, but no more than 20.
+
+    Raises:
+        ConfigError: if the task or a number is not valid.
+    """
+    for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0), ("envs", envs, 1)):
+        if value is not None and value < least:
+            raise ConfigError(
+                f"{name}={value} is not valid; expected a whole number of at least {least}"
+            )
+    count = min(episodes, envs or MAX_ENVS)
+    words = np.random.SeedSequence([EVALUATION_STREAM, seed]).generate_state(count)
+    return make_host_environment(task, [int(word) & 0x7FFFFFFF for word in words])
+
+
 def evaluate_policy(
     policy: Policy,
     task: str | Callable[[], Any],
@@ -91,6 +139,9 @@ def evaluate_policy(
     episodes: int = 100,
     deterministic: bool = True,
     seed: int = 0,
+    max_steps: int | None = None,
+    envs: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
     """Run whole episodes of a task with a policy.
 
@@ -104,47 +155,98 @@ def evaluate_policy(
         deterministic: the policy's mode; otherwise its samples.
         seed: seed of simulators and samples; its simulators' seeds are never those of a training
             run's.
+        max_steps: steps after which an episode is cut that goes on; by default 10,000, or the
+            task's own time limit if that is longer.
+        envs: environments side by side; by default one per episode, but no more than 20.
+        should_stop: asked before every step.
 
     Raises:
         ConfigError: if the task is unknown or does not fit the policy.
+        SimulatorError: if an environment raises.
+        Stopped: if `should_stop` said so.
     """
-    if episodes < 1:
-        raise ConfigError(f"episodes={episodes} is not valid; expected at least 1")
-    if seed < 0:
-        raise ConfigError(f"seed={seed} is not valid; expected a whole number of at least 0")
-    count = min(episodes, MAX_ENVS)
-    words = np.random.SeedSequence([EVALUATION_STREAM, seed]).generate_state(count)
-    environment = make_host_environment(task, [int(word) & 0x7FFFFFFF for word in words])
-    spec = environment.spec
+    environment = make_evaluation(task, episodes, seed, envs)
+    try:
+        spec, count = environment.spec, environment.num_envs
+        _require_fit(policy, spec)
+        limit = step_limit(spec, max_steps)
+        quota = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
+        policy = use_origin(policy, environment)
+        with watching():
+            return _Episodes(environment, quota, limit).run(
+                policy, deterministic, seed, should_stop
+            )
+    finally:
+        environment.close()
+
+
+def _require_fit(policy: Policy, spec: TaskSpec) -> None:
     if (spec.observation_size, spec.action_size) != (policy.observation_size, policy.action_size):
         raise ConfigError(
             f"the policy takes {policy.observation_size} observations and gives "
             f"{policy.action_size} actions, task {spec.id!r} has {spec.observation_size} and "
             f"{spec.action_size}; evaluate it on the task it was trained on"
         )
-    quota = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
-    try:
-        with watching():
-            return _run_episodes(policy, environment, quota, deterministic, seed)
-    finally:
-        environment.close()
 
 
-def _run_episodes(
-    policy: Policy, environment: Any, quota: np.ndarray, deterministic: bool, seed: int
-) -> Evaluation:
-    rng = np.random.default_rng([EVALUATION_STREAM, seed])
-    obs = environment.reset()
-    totals, steps = np.zeros(len(quota)), np.zeros(len(quota), int)
-    done_episodes: list[list[tuple[float, int]]] = [[] for _ in quota]
-    while any(len(done) < wanted for done, wanted in zip(done_episodes, quota, strict=True)):
-        step = environment.step(policy(obs, deterministic=deterministic, rng=rng))
-        totals += np.where(step.valid, step.reward, 0.0)
-        steps += step.valid
-        for i in np.flatnonzero((step.terminated | step.truncated) & step.valid):
-            if len(done_episodes[i]) < quota[i]:
-                done_episodes[i].append((float(totals[i]), int(steps[i])))
-            totals[i], steps[i] = 0.0, 0
-        obs = step.obs
-    flat = [episode for done in done_episodes for episode in done]
-    return Evaluation(tuple(r for r, _ in flat), tuple(n for _, n in flat))
+def use_origin(policy: Policy, environment: HostEnvironment) -> Policy:
+    """Let an environment subtract a policy's origin, if it can, before it rounds to float32.
+
+    Returns:
+        The policy that acts on what the environment then observes.
+    """
+    if policy.origin is None or not isinstance(environment, ExactEnvironment):
+        return policy
+    environment.set_origin(np.tile(policy.origin, (environment.num_envs, 1)))
+    return policy.without_origin()
+
+
+class _Episodes:
+    """Episodes of environments side by side.
+
+    An environment whose episode was cut waits, still stepped, until all others wait too or have
+    played theirs: one of many cannot be reset alone.
+    """
+
+    def __init__(self, environment: HostEnvironment, quota: np.ndarray, limit: int) -> None:
+        self._environment, self._quota, self._limit = environment, quota, limit
+        self._done: list[list[tuple[float, int]]] = [[] for _ in quota]
+        self._cut = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._obs = self._environment.reset()
+        self._totals, self._steps = np.zeros(len(self._quota)), np.zeros(len(self._quota), int)
+        self._waits = np.array([self._played(i) for i in range(len(self._quota))])
+
+    def _played(self, index: int) -> bool:
+        return len(self._done[index]) >= self._quota[index]
+
+    def run(
+        self, policy: Policy, deterministic: bool, seed: int, should_stop: Callable[[], bool]
+    ) -> Evaluation:
+        rng = np.random.default_rng([EVALUATION_STREAM, seed])
+        while True:
+            if self._waits.all():
+                if all(self._played(i) for i in range(len(self._quota))):
+                    break
+                self._begin()
+            if should_stop():
+                raise Stopped
+            self._step(policy(self._obs, deterministic=deterministic, rng=rng))
+        flat = [episode for done in self._done for episode in done]
+        return Evaluation(tuple(r for r, _ in flat), tuple(n for _, n in flat), self._cut)
+
+    def _step(self, action: np.ndarray) -> None:
+        step = self._environment.step(action)
+        self._totals += np.where(step.valid, step.reward, 0.0)
+        self._steps += step.valid
+        ended = (step.terminated | step.truncated) & step.valid
+        cut = ~ended & (self._steps >= self._limit) & ~self._waits
+        for i in np.flatnonzero(ended | cut).tolist():
+            if not self._waits[i]:
+                self._done[i].append((float(self._totals[i]), int(self._steps[i])))
+                self._cut += int(cut[i])
+                self._waits[i] = cut[i] or self._played(i)
+            self._totals[i], self._steps[i] = 0.0, 0
+        self._obs = step.obs

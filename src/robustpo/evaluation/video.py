@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from robustpo.environments.availability import require_extra
+from robustpo.environments.frames import require_one_size
 from robustpo.environments.gymnasium import Task
 from robustpo.environments.rendering import Rendering, make_rendering
 from robustpo.errors import ConfigError, StorageError
+from robustpo.evaluation.evaluate import step_limit, use_origin
 from robustpo.policy import Policy
+from robustpo.writing import new_partial
 
 MAX_FPS = 60.0
 VIDEO_STREAM = 0x71DE0
@@ -28,6 +31,7 @@ class Video:
     Attributes:
         path: the file.
         returns: undiscounted raw return of each episode.
+        cut: how many of them had not ended by themselves when they were cut.
         frames: pictures in the file.
         fps: pictures per second; the film runs as fast as the simulated world.
     """
@@ -36,6 +40,7 @@ class Video:
     returns: tuple[float, ...]
     frames: int
     fps: float
+    cut: int = 0
 
 
 def record_video(
@@ -59,7 +64,8 @@ def record_video(
         episodes: whole episodes, one after the other.
         deterministic: the policy's mode; otherwise its samples.
         seed: seed of the simulator and of the samples.
-        max_steps: steps after which an episode is cut, or None.
+        max_steps: steps after which an episode is cut that goes on; by default 10,000, or the
+            task's own time limit if that is longer.
 
     Raises:
         ConfigError: if the task cannot be drawn or does not fit the policy, or the file's name
@@ -74,19 +80,23 @@ def record_video(
         )
     if episodes < 1:
         raise ConfigError(f"episodes={episodes} is not valid; expected at least 1")
-    if max_steps is not None and max_steps < 1:
-        raise ConfigError(f"max_steps={max_steps} is not valid; expected at least 1")
+    # Before a simulator may change the directory.
+    file = path.absolute()
     require_extra("video", "a video")
     rendering = make_rendering(task, seed)
     try:
         _require_fit(policy, rendering)
-        returns: list[float] = []
-        frames = _episodes(policy, rendering, episodes, deterministic, seed, max_steps, returns)
+        policy = use_origin(policy, rendering.environment)
+        limit = step_limit(rendering.environment.spec, max_steps)
+        played: list[tuple[float, bool]] = []
+        frames = _episodes(policy, rendering, episodes, deterministic, seed, limit, played)
+        frames = _of_one_size(rendering.environment.spec.id, frames)
         fps = min(rendering.fps, MAX_FPS)
-        count = _write(path, _thin_out(frames, rendering.fps, fps), fps)
+        count = _write(file, _thin_out(frames, rendering.fps, fps), fps)
     finally:
         rendering.environment.close()
-    return Video(path, tuple(returns), count, fps)
+    returns = tuple(total for total, _ in played)
+    return Video(path, returns, count, fps, sum(cut for _, cut in played))
 
 
 def _require_fit(policy: Policy, rendering: Rendering) -> None:
@@ -105,21 +115,30 @@ def _episodes(
     episodes: int,
     deterministic: bool,
     seed: int,
-    max_steps: int | None,
-    returns: list[float],
+    limit: int,
+    played: list[tuple[float, bool]],
 ) -> Iterator[np.ndarray]:
-    """Play whole episodes; yield the picture of every step and append the return of each."""
+    """Play whole episodes; yield every step's picture, append the return and whether it was cut."""
     rng = np.random.default_rng([VIDEO_STREAM, seed])
     for _ in range(episodes):
         obs, total, steps, done = rendering.environment.reset(), 0.0, 0, False
-        while not done:
+        while not done and steps < limit:
             yield rendering.frame()
             step = rendering.environment.step(policy(obs, deterministic=deterministic, rng=rng))
             obs, steps = step.obs, steps + 1
             total += float(step.reward[0])
-            done = bool(step.terminated[0] or step.truncated[0] or steps == max_steps)
+            done = bool(step.terminated[0] or step.truncated[0])
         yield rendering.frame()
-        returns.append(total)
+        played.append((total, not done))
+
+
+def _of_one_size(task: str, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Pass pictures on; refuse those that have not the size of the first."""
+    first: np.ndarray | None = None
+    for frame in frames:
+        first = frame if first is None else first
+        require_one_size(task, first, frame)
+        yield frame
 
 
 def _thin_out(frames: Iterator[np.ndarray], rate: float, fps: float) -> Iterator[np.ndarray]:
@@ -133,11 +152,12 @@ def _thin_out(frames: Iterator[np.ndarray], rate: float, fps: float) -> Iterator
 
 def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
     """Hand pictures to FFmpeg one by one; return how many there were."""
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    partial: Path | None = None
     encoder: subprocess.Popen[bytes] | None = None
     count = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial = new_partial(path)
         for frame in frames:
             # The encoder takes even sizes only.
             height, width = (side // 2 * 2 for side in frame.shape[:2])
@@ -158,7 +178,8 @@ def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
         if encoder is not None:
             encoder.kill()
             encoder.communicate()
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
     return count
 
 

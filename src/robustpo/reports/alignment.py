@@ -45,11 +45,17 @@ def curves_of(results: pl.DataFrame, variant: str, column: str) -> list[Curve]:
 
     Rows where the quantity is null or not finite are left out, and seeds without any row.
     """
-    rows = results.filter(
-        (pl.col("variant") == variant) & pl.col(column).is_finite().fill_null(False)
-    )
-    parts = rows.sort("seed", "step").partition_by("seed", maintain_order=True)
-    return [Curve(part["step"].to_numpy(), part[column].to_numpy()) for part in parts]
+    return [curve for _, curve in seed_curves(results.filter(pl.col("variant") == variant), column)]
+
+
+def seed_curves(rows: pl.DataFrame, column: str) -> list[tuple[int, Curve]]:
+    """Return the seeds of one variant on one task with their curves, as `curves_of` does."""
+    known = rows.filter(pl.col(column).is_finite().fill_null(False))
+    parts = known.sort("seed", "step").partition_by("seed", maintain_order=True)
+    return [
+        (int(part["seed"][0]), Curve(part["step"].to_numpy(), part[column].to_numpy()))
+        for part in parts
+    ]
 
 
 def mean_band(curves: Sequence[Curve], confidence: float = 0.95) -> Band | None:

@@ -1,18 +1,18 @@
-"""Writes everything a person needs to judge variants of one task: curves, table, sentence."""
+"""Writes what is read of a comparison of one task beside its page: curves, table, summary."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from robustpo.errors import ConfigError
-from robustpo.reports.aggregate import Comparison, aggregate
 from robustpo.reports.curves import plot_curves, save_figure
+from robustpo.reports.spreadsheet import csv_cell
+from robustpo.reports.study_data import StudyData
 from robustpo.reports.tables import TerminalTable, markdown_table
+from robustpo.reports.task_comparison import Comparison, comparison_of
+from robustpo.writing import write_atomically
 
 _FIGURES = {"learning_curves": "return_mean", "entropy_curves": "entropy"}
 
@@ -36,53 +36,36 @@ class ComparisonReport:
     terminal: TerminalTable
 
 
-def write_comparison(
-    out_dir: str | os.PathLike[str],
-    results: pl.DataFrame,
-    summary: pl.DataFrame,
-    variants: Sequence[str] | None = None,
-) -> ComparisonReport:
-    """Compare the variants of one task and write curves, table and summary.
+def write_comparison(data: StudyData, out: Path) -> ComparisonReport:
+    """Write curves, table and summary of a study of one task.
 
     Writes `learning_curves` and `entropy_curves` (PNG, SVG and PDF), `table.md` and `summary.csv`.
 
     Args:
-        out_dir: directory to write to; made if it does not exist.
-        results: metrics as `load_results` returns them, of one task.
-        summary: runs as `load_summary` returns them, of the same task.
-        variants: which variants and in which order; by default all, PPO first.
+        data: the study and its runs.
+        out: directory to write to, which exists.
 
     Raises:
-        ConfigError: if the runs are not comparable (`aggregate`) or the directory cannot be
-            written to.
+        StorageError: if a file could not be written.
     """
-    comparison = aggregate(results, summary, variants)
+    comparison = comparison_of(data)
     table = markdown_table(comparison)
-    out = Path(out_dir)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        files = _write_figures(out, results, comparison)
-        files.append(out / "table.md")
-        files[-1].write_text(table, encoding="utf-8")
-        files.append(out / "summary.csv")
-        names = [row.variant for row in comparison.rows]
-        summary.filter(pl.col("variant").is_in(names)).write_csv(files[-1])
-    except OSError as error:
-        raise ConfigError(
-            f"report directory {str(out)!r} cannot be written to ({error.strerror or error}); "
-            f"choose a directory that can be created and written"
-        ) from error
+    files = _write_figures(out, data, comparison)
+    summary = data.summary.with_columns(pl.col(pl.String).map_elements(csv_cell, pl.String))
+    for name, text in (("table.md", table), ("summary.csv", summary.write_csv())):
+        write_atomically(out / name, text.encode("utf-8"))
+        files.append(out / name)
     return ComparisonReport(
         comparison, tuple(files), table, comparison.sentence, TerminalTable(comparison)
     )
 
 
-def _write_figures(out: Path, results: pl.DataFrame, comparison: Comparison) -> list[Path]:
+def _write_figures(out: Path, data: StudyData, comparison: Comparison) -> list[Path]:
     labels = {row.variant: row.label for row in comparison.rows}
     files = []
     for name, column in _FIGURES.items():
         figure = plot_curves(
-            results, column, title=comparison.task, subtitle=comparison.setup, labels=labels
+            data.curves, column, title=comparison.task, subtitle=comparison.setup, labels=labels
         )
         files += save_figure(figure, out / name)
     return files

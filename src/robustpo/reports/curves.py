@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from robustpo.reports.alignment import Band, Curve, curves_of, mean_band
+from robustpo.reports.formats import count_seeds
 from robustpo.reports.style import PPO_COLOUR, RPO_COLOUR, house_style
-from robustpo.reports.verdict import count_seeds
 from robustpo.training.progress_state import format_count
+from robustpo.writing import write_atomically
 
 AXIS_TITLES = {
     "return_mean": "episodic return (training)",
@@ -87,8 +89,13 @@ def plot_curves(
     return figure
 
 
-def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as `<stem>` with `.png`, `.svg` and `.pdf`, without dates, versions, paths."""
+def save_figure(figure: Figure, stem: Path, root: Path | None = None) -> list[Path]:
+    """Write a figure as `<stem>` with `.png`, `.svg` and `.pdf`, without dates, versions, paths.
+
+    Raises:
+        ConfigError: if a directory below `root` is a link, as `write_atomically` has it.
+        StorageError: if a file could not be written.
+    """
     hidden = {
         "png": {"Software": None},
         "svg": {"Date": None, "Creator": None},
@@ -97,7 +104,9 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in hidden]
     with house_style():
         for path, metadata in zip(paths, hidden.values(), strict=True):
-            figure.savefig(path, dpi=_DPI, metadata=metadata)
+            content = io.BytesIO()
+            figure.savefig(content, dpi=_DPI, metadata=metadata, format=path.suffix[1:])
+            write_atomically(path, content.getvalue(), root)
     return paths
 
 

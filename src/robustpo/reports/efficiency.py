@@ -16,15 +16,15 @@ import polars as pl
 
 from robustpo.errors import ConfigError
 from robustpo.reports.alignment import Curve, curves_of, mean_band
-from robustpo.reports.scores import is_usable, study_returns
+from robustpo.reports.scores import StudyReturns, is_usable
 from robustpo.reports.statistics import MeanInterval, mean_interval
 from robustpo.training.bookkeeping import RECENT_EPISODES
 
 EFFICIENCY_RULES = (
     "Steps to the reference's final return: the first recorded step at which the mean over seeds "
     "of the return (mean of the last 100 training episodes) is at least the mean final return of "
-    "the reference; `not reached` if it never is. For single seeds, their median counts a seed "
-    "that never got there as later than all others, and is `not reached` if at least half did "
+    "the reference; 'not reached' if it never is. For single seeds, their median counts a seed "
+    "that never got there as later than all others, and is 'not reached' if at least half did "
     "not.",
     "Area under the learning curve: trapezoid over the recorded rows, divided by the steps they "
     "span: the mean return during training. Mean ± standard deviation over seeds.",
@@ -66,25 +66,28 @@ class Efficiency:
 
 
 def sample_efficiency(
-    results: pl.DataFrame, summary: pl.DataFrame, variants: Sequence[str], reference: str
+    results: pl.DataFrame,
+    summary: pl.DataFrame,
+    returns: StudyReturns,
+    variants: Sequence[str],
+    reference: str,
 ) -> list[Efficiency]:
     """Measure every variant on every task where it has runs, task by task in alphabetical order.
 
     Args:
         results: metrics as `load_results` returns them.
         summary: runs as `load_summary` returns them.
+        returns: their final returns.
         variants: which are measured, in order.
         reference: the variant whose final return is to be reached.
 
     Raises:
-        ConfigError: if the reference is not one of the variants, or a seed of a variant occurs
-            twice on a task.
+        ConfigError: if the reference is not one of the variants.
     """
     if reference not in variants:
         raise ConfigError(
             f"reference={reference!r} is not measured; choose one of {', '.join(variants)}"
         )
-    returns = study_returns(summary, variants)
     usable = summary.filter(is_usable()).select("task", "variant", "seed", "final_return")
     rows = results.join(usable, on=["task", "variant", "seed"], how="inner", maintain_order="left")
     measured = []

@@ -108,10 +108,5 @@ def improvement_by_task(scores: Scores, others: Scores) -> np.ndarray:
     return np.stack(shares, axis=-1)
 
 
-def probability_of_improvement(scores: Scores, others: Scores) -> np.ndarray:
-    """Return the mean over tasks of `improvement_by_task`, shape `[...]`."""
-    return improvement_by_task(scores, others).mean(axis=-1)
-
-
 def _over_tasks(values: Sequence[np.ndarray]) -> np.ndarray:
     return np.mean(values, axis=0)

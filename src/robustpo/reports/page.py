@@ -8,11 +8,11 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from robustpo.files import write_atomically
 from robustpo.reports.page_data import PageData
 from robustpo.reports.page_looks import colour_rules
 from robustpo.reports.page_pack import embedded_json
 from robustpo.reports.page_static import static_parts
+from robustpo.writing import write_atomically
 
 # Joined into one script, in this order.
 _SCRIPTS = ("model.js", "charts.js", "tables.js", "details.js", "page.js")

@@ -11,12 +11,11 @@ Outcome = Literal["win", "tie", "loss", "none"]
 
 
 class Provenance(TypedDict):
-    """Where the page comes from: when, with which versions, on what, by which command."""
+    """Where the page comes from: when, with which versions, on what."""
 
     generated: str
     versions: dict[str, str]
     machine: str
-    command: str
 
 
 class Method(TypedDict):
@@ -29,10 +28,21 @@ class Method(TypedDict):
 
 
 class Task(TypedDict):
-    """A task and the suite it is filtered and aggregated by."""
+    """A task, the suite it is filtered and aggregated by, and the decimals of its returns."""
 
     id: str
     suite: str
+    digits: int
+
+
+class Setting(TypedDict):
+    """One setting and its value in words for each method, in the order of the methods.
+
+    A method that has several values over tasks or runs has them all; the empty text is none.
+    """
+
+    name: str
+    values: list[str]
 
 
 class SeedReturn(TypedDict):
@@ -52,15 +62,17 @@ class Estimate(TypedDict):
 
 
 class MeanDifference(TypedDict):
-    """How far a method's final return is from the reference's: 95% Welch interval and p-value.
+    """How far a method's final return is from the reference's: 95% Welch interval and p-values.
 
-    `verdict` is `none` where there are too few seeds for one.
+    `p` is Welch's after Holm's correction, `permutation` that of the permutation test by itself.
+    `verdict` is `none` where there is none.
     """
 
     mean: float | None
     low: float | None
     high: float | None
     p: float | None
+    permutation: float | None
     verdict: Outcome
 
 
@@ -77,9 +89,11 @@ class Cell(TypedDict):
 
     task: str
     method: str
-    # Completed seeds, and in words those that were left out, such as `1 of 5 incomplete`.
+    # Finished seeds, and in words those that were left out, such as `1 failed, 2 waiting`.
     seeds: int
     left_out: str
+    # Whether they are too few for a verdict on this method, or for any if it is the reference.
+    few: bool
     mean: float | None
     std: float | None
     # The ends of the 95% t interval of the mean.
@@ -173,10 +187,16 @@ class PageData(TypedDict):
     sentence: str
     # Steps, seeds and the time-limit mode, in words.
     setup: str
-    # What a reader must know before trusting the numbers: incomplete runs, versions that differ.
+    # What verdicts of so few seeds are worth, empty where there are enough.
+    worth: str
+    # What a reader must know before trusting the numbers: how runs were made (`Study.notes`), which
+    # are left out, versions that differ. Nothing else on the page warns.
     notes: list[str]
+    # What repeats all of it.
+    command: str
     provenance: Provenance
     methods: list[Method]
+    settings: list[Setting]
     tasks: list[Task]
     cells: list[Cell]
     curves: list[Curve]

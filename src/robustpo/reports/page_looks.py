@@ -32,8 +32,12 @@ class MethodLook:
 
 def method_looks(ids: Sequence[str]) -> list[MethodLook]:
     """Give every method its look: PPO orange and RPO blue as in the figures, others in order."""
-    fixed = {"ppo": PPO_COLOUR, "rpo": RPO_COLOUR}
-    named = {name: colour for name, colour in fixed.items() if name in ids}
+    named = {}
+    for method, colour in (("ppo", PPO_COLOUR), ("rpo", RPO_COLOUR)):
+        # The method as it is comes before the same with other settings, as in the figures.
+        own = [name for name in ids if name.split("_")[0] == method]
+        if own:
+            named[method if method in own else own[0]] = colour
     palette = [colour for colour in _DARK if colour not in named.values()]
     looks = []
     others = 0

@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from robustpo.reports.formats import format_p
 from robustpo.reports.page_data import Cell, Curve, Estimate, Lines, PageData, SeedReturn, Suite
 from robustpo.reports.page_looks import method_looks
-from robustpo.reports.statistics import MIN_SEEDS
-from robustpo.reports.verdict import decimals, format_p
 
 # In the order of base64, so that a level reads as two digits; `page.js` has the same.
 ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
@@ -50,29 +49,17 @@ def pack(data: PageData) -> dict[str, Any]:
         }
         for method, look in zip(data["methods"], looks, strict=True)
     ]
-    digits = task_digits(data["cells"])
-    tasks = [{**task, "digits": digits.get(task["id"], 0)} for task in data["tasks"]]
     steps: list[list[int]] = []
     curves = [_pack_curve(curve, steps) for curve in data["curves"]]
     return {
         "name": data["name"],
-        "minSeeds": MIN_SEEDS,
         "methods": methods,
-        "tasks": tasks,
+        "tasks": data["tasks"],
         "cells": [_pack_cell(cell) for cell in data["cells"]],
         "suites": [_pack_suite(suite) for suite in data["suites"]],
         "steps": steps,
         "curves": curves,
     }
-
-
-def task_digits(cells: Sequence[Cell]) -> dict[str, int]:
-    """Return how many decimals the returns of each task are shown with."""
-    samples: dict[str, dict[str, list[float]]] = {}
-    for cell in cells:
-        values = [one["value"] for one in cell["returns"] if one["value"] is not None]
-        samples.setdefault(cell["task"], {})[cell["method"]] = values
-    return {task: decimals(returns) for task, returns in samples.items()}
 
 
 def run_address(path: str) -> str:
@@ -132,13 +119,18 @@ def _pack_cell(cell: Cell) -> dict[str, Any]:
         packed[name] = _short(packed[name])
     packed["improvement"] = _pack_estimate(cell["improvement"])
     if difference is not None:
-        p_value = difference["p"]
+        numbers = ("mean", "low", "high", "p", "permutation")
         packed["difference"] = {
-            **{name: _short(difference[name]) for name in ("mean", "low", "high", "p")},
-            "pText": "" if p_value is None else format_p(p_value),
+            **{name: _short(difference[name]) for name in numbers},
+            "pText": _p_text(difference["p"]),
+            "permutationText": _p_text(difference["permutation"]),
             "verdict": difference["verdict"],
         }
     return packed
+
+
+def _p_text(value: float | None) -> str:
+    return "" if value is None else format_p(value)
 
 
 def _pack_return(one: SeedReturn) -> dict[str, Any]:

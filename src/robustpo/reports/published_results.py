@@ -39,11 +39,14 @@ def published_results(config: RunConfig) -> list[Published]:
 
 
 def _is_of(config: RunConfig, method: str, alpha: float) -> bool:
-    plain = make_config(config.task, method, steps=config.steps)
+    """Whether a run has the published settings, whatever its length and seed."""
+    # At its own default length: a run may be shorter than the published rollout.
+    published = make_config(config.task, method)
+    chosen: dict[str, object] = {"seed": config.settings.seed}
     if method == "rpo":
-        plain = replace(plain, settings=replace(plain.settings, alpha=alpha))
-    seed = config.settings.seed
-    return replace(plain, settings=replace(plain.settings, seed=seed)) == config
+        chosen["alpha"] = alpha
+    settings = replace(published.settings, **chosen)
+    return replace(published, settings=settings) == replace(config, steps=published.steps)
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from scipy import stats
 
 MIN_SEEDS = 5
 SIGNIFICANCE = 0.05
+PERMUTATIONS = 9_999
 
 # Values that agree to this share of their size differ by rounding only.
 _EQUAL = 1e-12
@@ -102,6 +103,46 @@ def welch(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> D
     return Difference(mean, low, high, p_value, p_value)
 
 
+def permutation_p(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the two-sided p-value of the permutation test of the difference of means.
+
+    Nothing is assumed but that, were there no difference, any of the runs could as well have been
+    of the other variant. All C(n + m, n) divisions are looked at where there are no more than
+    10,000 (up to 7 against 7), as many random ones otherwise, always the same ones; so p is at
+    least 2/252 with 5 against 5 runs. With no value in a sample it is nan.
+    """
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if min(len(first), len(second)) == 0:
+        return math.nan
+    test: Any = stats.permutation_test(
+        (first, second),
+        lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),
+        vectorized=True,
+        n_resamples=PERMUTATIONS,
+        rng=np.random.default_rng(0),
+    )
+    return float(test.pvalue)
+
+
+def coverage_of_two_outcomes(runs: int, share: float, confidence: float = 0.95) -> float:
+    """Return how often the t interval of a mean holds the truth if runs have two outcomes only.
+
+    Of `runs` runs, K ~ Binomial(runs, share) solve a task and end at 1, the others at 0; the
+    interval k/n ± t_{n-1} · √(k (n - k) / (n² (n - 1))) is to hold `share`. It has no width where
+    all runs end alike.
+
+    Args:
+        runs: how many, at least two.
+        share: of all runs there could be, how many solve the task.
+        confidence: of the interval.
+    """
+    solved = np.arange(runs + 1)
+    variance = solved * (runs - solved) / (runs**2 * (runs - 1))
+    half = float(stats.t.ppf((1 + confidence) / 2, runs - 1)) * np.sqrt(variance)
+    covered = np.abs(solved / runs - share) <= half
+    return float(stats.binom.pmf(solved, runs, share)[covered].sum())
+
+
 def _is_constant(sample: np.ndarray) -> bool:
     return float(np.ptp(sample)) <= _EQUAL * float(np.abs(sample).max())
 
@@ -128,22 +169,3 @@ def reference_variant(variants: Sequence[str]) -> str:
     Variants are names of directories, so PPO may carry a slug: `ppo_steps-300k`.
     """
     return next((name for name in variants if name.split("_")[0] == "ppo"), variants[0])
-
-
-def compare_with_reference(
-    returns: Mapping[str, Sequence[float]], reference: str, confidence: float = 0.95
-) -> dict[str, Difference]:
-    """Return the difference of every other variant to the reference, p-values Holm-adjusted.
-
-    Args:
-        returns: final returns per variant, one value per seed.
-        reference: the variant that is subtracted.
-        confidence: of each interval by itself; the intervals are not adjusted.
-    """
-    others = [name for name in returns if name != reference]
-    plain = {name: welch(returns[name], returns[reference], confidence) for name in others}
-    adjusted = holm([plain[name].p_value for name in others])
-    return {
-        name: Difference(one.mean, one.low, one.high, one.p_value, p)
-        for (name, one), p in zip(plain.items(), adjusted, strict=True)
-    }

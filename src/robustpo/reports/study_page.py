@@ -7,25 +7,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
-from robustpo.config import RunConfig
 from robustpo.reports import page_data
-from robustpo.reports.alignment import Curve, mean_band
+from robustpo.reports.alignment import Curve, mean_band, seed_curves
 from robustpo.reports.bootstrap import Estimate
+from robustpo.reports.decision import Decision, decision_rule
 from robustpo.reports.efficiency import EFFICIENCY_RULES
-from robustpo.reports.outcomes import TaskOutcome, outcome_rule
+from robustpo.reports.improvement import IMPROVEMENT_RULE
+from robustpo.reports.page_settings import settings_of
 from robustpo.reports.published_results import PROTOCOL, published_results
 from robustpo.reports.scores import scale_text
-from robustpo.reports.statistics import mean_interval
 from robustpo.reports.study_data import (
     StudyData,
+    finding,
     finite,
     notes,
-    sentence,
     setup_text,
     suite_of,
 )
 from robustpo.reports.suite import SUITE_RULES, Suite, SuiteRow
+from robustpo.reports.variant_row import VariantRow
+from robustpo.reports.verdict import worth
 from robustpo.studies.commands import train_command
 from robustpo.training.provenance import machine, versions
 
@@ -41,18 +44,18 @@ def page_of(data: StudyData, page: Path, command: str) -> page_data.PageData:
         command: what repeats the study.
     """
     study = data.study
-    reference = data.labels[data.reference]
     return {
         "name": study.name,
         "title": study.title,
-        "sentence": sentence(data),
+        "sentence": finding(data),
         "setup": setup_text(data),
+        "worth": worth(data.decisions),
         "notes": notes(data),
+        "command": command,
         "provenance": {
             "generated": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "versions": versions(),
             "machine": str(machine()["processor"]),
-            "command": command,
         },
         "methods": [
             {
@@ -62,8 +65,12 @@ def page_of(data: StudyData, page: Path, command: str) -> page_data.PageData:
             }
             for name in data.variants
         ],
-        "tasks": [{"id": task, "suite": suite_of(task)} for task in study.tasks],
-        "cells": [_cell(data, group, page) for group in _groups(data)],
+        "settings": settings_of(data.directories, data.labels),
+        "tasks": [
+            {"id": task, "suite": suite_of(task), "digits": data.digits[task]}
+            for task in study.tasks
+        ],
+        "cells": [_cell(data, task, row, page) for (task, _), row in data.rows.items()],
         "curves": [
             curve
             for task in study.tasks
@@ -71,74 +78,64 @@ def page_of(data: StudyData, page: Path, command: str) -> page_data.PageData:
             if (curve := _curve(data, task, variant))
         ],
         "suites": [_suite(suite, data.labels) for suite in data.suites],
-        "rules": [
-            outcome_rule(reference, len(data.outcomes)),
-            *SUITE_RULES,
-            *EFFICIENCY_RULES,
-            f"Published: other people's numbers ({PROTOCOL}), shown beside and never mixed.",
-        ],
+        "rules": _rules(data),
     }
 
 
-def _groups(data: StudyData) -> list[list[RunConfig]]:
-    groups: dict[tuple[str, str], list[RunConfig]] = {}
-    for config in data.configs:
-        groups.setdefault((config.task, config.variant), []).append(config)
-    return list(groups.values())
+def _rules(data: StudyData) -> list[str]:
+    rules = [decision_rule(data.labels[data.reference], len(data.decisions)), IMPROVEMENT_RULE]
+    rules += SUITE_RULES if data.suites else ()
+    return [
+        *rules,
+        *EFFICIENCY_RULES,
+        f"Published: other people's numbers ({PROTOCOL}), shown beside and never mixed.",
+    ]
 
 
-def _cell(data: StudyData, group: list[RunConfig], page: Path) -> page_data.Cell:
-    first = group[0]
-    key = (first.task, first.variant)
-    found = data.returns.get(first.task, {}).get(first.variant)
-    values = [] if found is None else [float(value) for value in found.values]
-    by_seed = dict(zip(found.seeds if found else (), values, strict=True))
-    interval = mean_interval(values)
-    outcome, efficiency = data.outcomes.get(key), data.efficiency.get(key)
-    missing = len(group) - len(values)
+def _cell(data: StudyData, task: str, row: VariantRow, page: Path) -> page_data.Cell:
+    by_seed = dict(zip(row.seeds, row.returns, strict=True))
+    efficiency = data.efficiency.get((task, row.variant))
     return {
-        "task": first.task,
-        "method": data.labels[first.variant],
-        "seeds": len(values),
-        "left_out": f"{missing} of {len(group)} not completed" if missing else "",
-        "mean": finite(interval.mean),
-        "std": finite(interval.std),
-        "low": finite(interval.low),
-        "high": finite(interval.high),
-        "entropy": _entropy(data, first),
+        "task": task,
+        "method": row.label,
+        "seeds": len(row.seeds),
+        "left_out": row.left_out,
+        "few": row.has_few_seeds,
+        "mean": finite(row.interval.mean),
+        "std": finite(row.interval.std),
+        "low": finite(row.interval.low),
+        "high": finite(row.interval.high),
+        "entropy": finite(row.entropy),
         "returns": [
             {
                 "seed": config.settings.seed,
                 "value": by_seed.get(config.settings.seed),
                 "path": os.path.relpath(data.directories[config], page.parent),
             }
-            for config in group
+            for config in row.configs
         ],
-        "difference": _difference(outcome),
-        "improvement": None if outcome is None else _estimate(outcome.improvement),
+        "difference": _difference(row.decision),
+        "improvement": None if row.decision is None else _estimate(row.decision.improvement),
         "area": None if efficiency is None else finite(efficiency.area.mean),
         "reached": None if efficiency is None else efficiency.reached,
-        "published": published_results(first),
-        "command": train_command(data.study, first, [config.settings.seed for config in group]),
+        "published": published_results(row.configs[0]),
+        "command": train_command(
+            data.study, row.configs[0], [config.settings.seed for config in row.configs], data.out
+        ),
     }
 
 
-def _entropy(data: StudyData, config: RunConfig) -> float | None:
-    curves = _curves(data, config.task, config.variant, "entropy")
-    ends = [curve.values[-1] for _, curve in curves]
-    return finite(float(np.mean(ends))) if ends else None
-
-
-def _difference(outcome: TaskOutcome | None) -> page_data.MeanDifference | None:
-    if outcome is None or finite(outcome.difference.mean) is None:
+def _difference(decision: Decision | None) -> page_data.MeanDifference | None:
+    if decision is None or finite(decision.difference.mean) is None:
         return None
-    difference = outcome.difference
+    difference = decision.difference
     return {
         "mean": finite(difference.mean),
         "low": finite(difference.low),
         "high": finite(difference.high),
         "p": finite(difference.p_adjusted),
-        "verdict": outcome.outcome,
+        "permutation": finite(decision.permutation),
+        "verdict": decision.outcome,
     }
 
 
@@ -191,11 +188,8 @@ def _lines(curves: list[tuple[int, Curve]], steps: np.ndarray) -> page_data.Line
 
 def _curves(data: StudyData, task: str, variant: str, column: str) -> list[tuple[int, Curve]]:
     """Return a quantity's curve of every seed of a variant on a task."""
-    rows = data.by_task(task, variant).drop_nulls(column).drop_nans(column)
-    return [
-        (int(part["seed"][0]), Curve(part["step"].to_numpy(), part[column].to_numpy()))
-        for part in rows.partition_by("seed", maintain_order=True)
-    ]
+    rows = data.curves.filter((pl.col("task") == task) & (pl.col("variant") == variant))
+    return seed_curves(rows, column)
 
 
 def _suite(suite: Suite, labels: dict[str, str]) -> page_data.Suite:

@@ -6,12 +6,10 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from robustpo.errors import StorageError
-from robustpo.files import write_atomically
 from robustpo.reports.comparison import ComparisonReport, write_comparison
 from robustpo.reports.curves import save_figure
 from robustpo.reports.page import write_page
-from robustpo.reports.study_data import read_study_data
+from robustpo.reports.study_data import read_study_data, sentence
 from robustpo.reports.study_figures import study_figure
 from robustpo.reports.study_page import page_of
 from robustpo.reports.study_tables import csv_of, latex_of, markdown_of
@@ -19,6 +17,7 @@ from robustpo.studies.commands import compare_command, study_command
 from robustpo.studies.manifest import study_directory
 from robustpo.studies.study import Study
 from robustpo.training.record import task_directory
+from robustpo.writing import make_directory, write_atomically
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,10 @@ def write_study_report(study: Study, out: Path) -> StudyReport:
     directory = study_directory(out, study.name)
     data = read_study_data(study, out)
     page = page_of(data, directory / "index.html", study_command(study, out))
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        files = [write_page(page, directory / "index.html")]
-        for quantity in ("return", "entropy"):
-            files += save_figure(study_figure(page, quantity), directory / quantity)
-    except OSError as error:
-        raise StorageError(directory, error) from error
+    make_directory(directory, out)
+    files = [write_page(page, directory / "index.html")]
+    for quantity in ("return", "entropy"):
+        files += save_figure(study_figure(page, quantity), directory / quantity)
     for name, text in (
         ("table.md", markdown_of(page)),
         ("table.tex", latex_of(page)),
@@ -58,7 +54,7 @@ def write_study_report(study: Study, out: Path) -> StudyReport:
     ):
         write_atomically(directory / name, text.encode("utf-8"))
         files.append(directory / name)
-    return StudyReport(page["sentence"], tuple(files))
+    return StudyReport(sentence(data), tuple(files))
 
 
 def write_comparison_report(study: Study, out: Path) -> ComparisonReport:
@@ -66,7 +62,7 @@ def write_comparison_report(study: Study, out: Path) -> ComparisonReport:
 
     Raises:
         ConfigError: if none of its runs can be read, or they are not comparable.
-        StorageError: if the page could not be written.
+        StorageError: if a file could not be written.
     """
     data = read_study_data(study, out)
     name = "-vs-".join(data.variants)
@@ -74,7 +70,8 @@ def write_comparison_report(study: Study, out: Path) -> ComparisonReport:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = f"{len(data.variants)}-variants-{digest}"
     directory = task_directory(out, study.tasks[0]) / f"comparison_{name}"
-    report = write_comparison(directory, data.results, data.summary, data.variants)
+    make_directory(directory, out)
     page = page_of(data, directory / "index.html", compare_command(study.parts[0], out))
     file = write_page(page, directory / "index.html")
+    report = write_comparison(data, directory)
     return replace(report, files=(file, *report.files))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from robustpo.errors import ConfigError
-from robustpo.reports.outcomes import TaskOutcome, task_outcomes
-from robustpo.reports.scores import ScoreScale, StudyReturns, score_scales, study_returns
-from robustpo.reports.statistics import MIN_SEEDS
+from robustpo.reports.decision import Decision
+from robustpo.reports.scores import ScoreScale, StudyReturns, score_scales
 from robustpo.reports.suite_row import SuiteRow, suite_row
 
 SUITE_RULES = (
@@ -22,11 +19,8 @@ SUITE_RULES = (
     "task weighs alike, however many runs it has.",
     "Intervals of a suite: 95%, stratified bootstrap over seeds within each task, tasks fixed "
     "(arXiv 2108.13264). With 5 seeds they cover about 90%, with 10 about 93%; a task with one "
-    "run leaves none. Performance profiles have intervals for each score by itself.",
-    f"Probability of improvement: that a run ends above a run of the reference on the same task, "
-    f"ties half, averaged over tasks. It is a win or loss if its interval lies above or below "
-    f"0.5, without correction for several variants; no verdict if a task has fewer than "
-    f"{MIN_SEEDS} seeds on either side.",
+    "run leaves none. Performance profiles have intervals for each score by itself. The interval "
+    "of P(better) is another: see there.",
     "Aggregates are over the tasks on which every variant has a completed run; the others are "
     "named. Wins, ties and losses are counted over all tasks of the suite.",
 )
@@ -50,7 +44,8 @@ class Suite:
 
 
 def suites_of_study(
-    summary: pl.DataFrame,
+    returns: StudyReturns,
+    decisions: Sequence[Decision],
     variants: Sequence[str],
     reference: str,
     suites: Mapping[str, str],
@@ -61,7 +56,8 @@ def suites_of_study(
     """Aggregate a study suite by suite, in the order in which `suites` first names them.
 
     Args:
-        summary: runs of the study as `load_summary` returns them.
+        returns: final returns of the study.
+        decisions: of all its comparisons.
         variants: which are compared, in order.
         reference: the variant that the others are compared with.
         suites: the suite of each task.
@@ -69,12 +65,9 @@ def suites_of_study(
         seed: of the bootstrap. A variant's intervals do not depend on the other variants' samples.
 
     Raises:
-        ConfigError: if a task has runs but no suite or no scale, the reference is not one of the
-            variants, or a seed of a variant occurs twice on a task.
+        ConfigError: if a task has runs but no suite or no scale.
     """
-    returns = study_returns(summary, variants)
     scales = score_scales(returns, suites) if scales is None else scales
-    outcomes = task_outcomes(returns, variants, reference)
     if missing := sorted(task for task in returns if task not in suites):
         raise ConfigError(f"no suite is given for {', '.join(missing)}; name one for each task")
     names = dict.fromkeys(suites[task] for task in suites if task in returns)
@@ -82,7 +75,7 @@ def suites_of_study(
         _suite(
             name,
             {task: returns[task] for task in suites if suites[task] == name and task in returns},
-            [one for one in outcomes if suites[one.task] == name],
+            [one for one in decisions if suites[one.task] == name],
             variants,
             reference,
             scales,
@@ -95,7 +88,7 @@ def suites_of_study(
 def _suite(
     name: str,
     returns: StudyReturns,
-    outcomes: Sequence[TaskOutcome],
+    decisions: Sequence[Decision],
     variants: Sequence[str],
     reference: str,
     scales: Mapping[str, ScoreScale],
@@ -119,8 +112,8 @@ def _suite(
         suite_row(
             variant,
             scores.get(variant, []),
-            None if variant == reference else scores.get(reference, []),
-            Counter(one.outcome for one in outcomes if one.variant == variant),
+            None if variant == reference else [one for one in decisions if one.variant == variant],
+            tasks,
             returns,
             # By name, so that a variant more or less does not change the others' intervals.
             np.random.default_rng([seed, zlib.crc32(f"{name}\0{variant}".encode())]),

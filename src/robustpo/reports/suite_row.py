@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from robustpo.reports.bootstrap import Estimate, Profile, bootstrap_estimate, bootstrap_interval
+from robustpo.reports.decision import Decision
 from robustpo.reports.estimators import (
     Scores,
     interquartile_mean,
     mean_score,
     optimality_gap,
     performance_profile,
-    probability_of_improvement,
 )
-from robustpo.reports.outcomes import Outcome
+from robustpo.reports.improvement import mean_improvement
 from robustpo.reports.scores import StudyReturns
-from robustpo.reports.statistics import MIN_SEEDS
 
 TAU = np.linspace(0.0, 1.0, 101)
 PROFILE_RESAMPLES = 2_000
@@ -39,9 +38,9 @@ class SuiteRow:
         mean: mean over tasks of the mean score.
         optimality_gap: mean distance below a score of 1.
         profile: fraction of runs above each score, nan without tasks.
-        improvement: probability of improvement over the reference; None for the reference itself.
-        improvement_outcome: what its interval says; `none` is no verdict.
-        wins: tasks where the variant is better by `outcome_rule`.
+        improvement: probability of improvement over the reference, by `mean_improvement`; None for
+            the reference itself.
+        wins: tasks where the variant is better by `decision_rule`.
         ties: tasks where no difference could be shown.
         losses: tasks where it is worse.
         undecided: tasks without a verdict, those included that it or the reference has no run of.
@@ -56,7 +55,6 @@ class SuiteRow:
     optimality_gap: Estimate
     profile: Profile
     improvement: Estimate | None
-    improvement_outcome: Outcome
     wins: int
     ties: int
     losses: int
@@ -66,8 +64,8 @@ class SuiteRow:
 def suite_row(
     variant: str,
     scores: Scores,
-    reference: Scores | None,
-    counts: Counter[Outcome],
+    decisions: Sequence[Decision] | None,
+    tasks: Sequence[str],
     returns: StudyReturns,
     rng: np.random.Generator,
 ) -> SuiteRow:
@@ -76,8 +74,8 @@ def suite_row(
     Args:
         variant: its name.
         scores: one array per task that is aggregated, `[n_k]`; empty if it has no run at all.
-        reference: those of the reference on the same tasks, None if this is the reference.
-        counts: of the outcomes of its tasks.
+        decisions: on it, on all tasks of the suite, None if this is the reference.
+        tasks: those that are aggregated.
         returns: of all tasks of the suite, those included that are not aggregated.
         rng: draws the bootstrap samples.
     """
@@ -86,9 +84,13 @@ def suite_row(
         for statistic in (interquartile_mean, mean_score, optimality_gap)
     )
     profile = _profile(scores, rng)
-    # Last, so that what is drawn before does not depend on which variant is the reference.
-    improvement = None if reference is None else _improvement(scores, reference, rng)
+    counts = Counter(one.outcome for one in decisions or ())
     decided = counts["win"] + counts["tie"] + counts["loss"]
+    compared = [one for one in decisions or () if one.task in tasks]
+    improvement = mean_improvement(
+        [one.improvement.value for one in compared],
+        [(one.seeds, one.reference_seeds) for one in compared],
+    )
     return SuiteRow(
         variant=variant,
         tasks=len(scores),
@@ -98,12 +100,11 @@ def suite_row(
         mean=mean,
         optimality_gap=gap,
         profile=profile,
-        improvement=improvement,
-        improvement_outcome=_improvement_outcome(scores, reference, improvement),
+        improvement=None if decisions is None else improvement,
         wins=counts["win"],
         ties=counts["tie"],
         losses=counts["loss"],
-        undecided=0 if reference is None else len(returns) - decided,
+        undecided=0 if decisions is None else len(returns) - decided,
     )
 
 
@@ -123,20 +124,3 @@ def _profile(scores: Scores, rng: np.random.Generator) -> Profile:
         lambda drawn: performance_profile(drawn, TAU), scores, rng=rng, resamples=PROFILE_RESAMPLES
     )
     return Profile(TAU, value, low, high)
-
-
-def _improvement(scores: Scores, reference: Scores, rng: np.random.Generator) -> Estimate:
-    if not scores or not reference:
-        return Estimate(math.nan, math.nan, math.nan)
-    return bootstrap_estimate(probability_of_improvement, scores, reference, rng=rng)
-
-
-def _improvement_outcome(
-    scores: Scores, reference: Scores | None, improvement: Estimate | None
-) -> Outcome:
-    counts = [len(task) for task in (*scores, *(reference or ()))]
-    if improvement is None or not reference or min(counts, default=0) < MIN_SEEDS:
-        return "none"
-    if improvement.low > 0.5:
-        return "win"
-    return "loss" if improvement.high < 0.5 else "tie"

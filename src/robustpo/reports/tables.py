@@ -9,23 +9,24 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from robustpo.reports.aggregate import Comparison, VariantRow
-from robustpo.reports.statistics import MIN_SEEDS
-from robustpo.reports.verdict import format_p, format_value
+from robustpo.reports.formats import format_p, format_value
+from robustpo.reports.task_comparison import Comparison
+from robustpo.reports.variant_row import VariantRow
 from robustpo.training.progress_state import format_count
 
 _WIDE = 110
+_MEDIUM = 88
 _NARROW = 72
 _MAX_NOTES = 8
 
 
 def markdown_table(comparison: Comparison) -> str:
     """Return the comparison as Markdown: verdict, table, meaning of columns, what is missing."""
-    few = has_few_seeds(comparison)
+    few, tested = has_few_seeds(comparison), has_tests(comparison)
     header = ["variant", "seeds", "final return", "95% interval"]
     header += ["single seeds"] if few else []
     header += ["entropy", "episodes", "steps", f"difference to {comparison.reference}"]
-    header += [] if few else ["p"]
+    header += ["p (Welch)", "p (permutation)"] if tested else []
     lines = [_markdown_line(header), "|" + " --- |" * len(header)]
     digits = comparison.digits
     for row in comparison.rows:
@@ -33,7 +34,8 @@ def markdown_table(comparison: Comparison) -> str:
         cells = [row.label, seeds, mean_text(row, digits), interval_text(row, digits)]
         cells += [singles_text(row, digits)] if few else []
         cells += [entropy_text(row), str(row.episodes), steps_text(row)]
-        cells += [difference_text(row, digits)] + ([] if few else [p_text(row)])
+        cells += [difference_text(row, digits, comparison.reference)]
+        cells += [p_text(row), permutation_text(row)] if tested else []
         lines.append(_markdown_line(cells))
     parts = [
         f"# {_escape(comparison.task)}",
@@ -41,6 +43,7 @@ def markdown_table(comparison: Comparison) -> str:
         "\n".join(lines),
         "\n".join(f"- {_escape(line)}" for line in footnotes(comparison)),
     ]
+    parts += [_escape(line) for line in (comparison.worth, *comparison.remarks) if line]
     if comparison.notes:
         left_out = "\n".join(f"- {_escape(note)}" for note in comparison.notes)
         parts.append(f"Left out of these numbers:\n\n{left_out}")
@@ -48,19 +51,26 @@ def markdown_table(comparison: Comparison) -> str:
 
 
 def has_few_seeds(comparison: Comparison) -> bool:
-    """Tell whether a variant has too few seeds, so that no p-values are shown."""
-    return any(len(row.returns) < MIN_SEEDS for row in comparison.rows)
+    """Tell whether a variant has too few seeds, so that they are shown one by one."""
+    return any(row.has_few_seeds for row in comparison.rows)
+
+
+def has_tests(comparison: Comparison) -> bool:
+    """Tell whether any variant has enough seeds for p-values."""
+    return any(row.decision and row.decision.has_enough_seeds for row in comparison.rows)
 
 
 def footnotes(comparison: Comparison) -> tuple[str, ...]:
     """Say what the columns mean and how the runs were made."""
-    tests = " p: Welch's t test."
-    if has_few_seeds(comparison):
-        tests = ""
-    elif len(comparison.rows) > 2:
-        tests = (
-            " p: Welch's t test, Holm-adjusted over all comparisons with the reference; each "
-            "interval stands for itself."
+    tests = ""
+    if has_tests(comparison):
+        tests = " p: Welch's t test"
+        if len(comparison.rows) > 2:
+            tests += ", Holm-adjusted over all comparisons with the reference"
+        tests += "; permutation test of the difference of means"
+        tests += ", not adjusted" if len(comparison.rows) > 2 else ""
+        tests += (
+            ". A difference is shown where both are below 0.05; each interval stands for itself."
         )
     return (
         f"{comparison.setup}.",
@@ -86,15 +96,19 @@ class TerminalTable:
             _rich_table(comparison, options.max_width),
         ]
         for row in comparison.rows:
-            if 1 < len(row.returns) < MIN_SEEDS:
+            if row.has_few_seeds and len(row.returns) > 1:
                 parts.append(
                     Text(f"{row.label}, single seeds: {singles_text(row, comparison.digits)}")
                 )
         notes = [f"left out: {note}" for note in comparison.notes[:_MAX_NOTES]]
         if len(comparison.notes) > _MAX_NOTES:
             notes.append(f"left out: {len(comparison.notes) - _MAX_NOTES} more, see table.md")
+        notes += comparison.remarks
         parts += [Text(note, style="yellow") for note in notes]
-        yield Group(*parts, Text(""), Text(comparison.sentence))
+        parts += [Text(""), Text(comparison.sentence)]
+        if comparison.worth:
+            parts.append(Text(comparison.worth, style="dim"))
+        yield Group(*parts)
 
 
 def _rich_table(comparison: Comparison, width: int) -> Table:
@@ -108,9 +122,10 @@ def _rich_table(comparison: Comparison, width: int) -> Table:
     ]
     if width >= _NARROW:
         versus = f"vs {comparison.reference} (95%)"
-        columns.append((versus, lambda row: difference_text(row, digits)))
-        if not has_few_seeds(comparison):
-            columns.append(("p", p_text))
+        columns.append((versus, lambda row: difference_text(row, digits, comparison.reference)))
+        # The sentence below has the tests of the best in any width.
+        if has_tests(comparison) and width >= _MEDIUM:
+            columns += [("p Welch", p_text), ("p perm.", permutation_text)]
     if width >= _WIDE:
         columns.append(("entropy", entropy_text))
         columns.append(("episodes", lambda row: format_count(row.episodes)))
@@ -125,8 +140,8 @@ def _rich_table(comparison: Comparison, width: int) -> Table:
 
 def seeds_text(row: VariantRow) -> str:
     """Write the number of completed seeds: `5`, or `4 of 5` if some are left out."""
-    done = len(row.seeds)
-    return str(done) if done == row.runs else f"{done} of {row.runs}"
+    done, asked = len(row.seeds), len(row.configs)
+    return str(done) if done == asked else f"{done} of {asked}"
 
 
 def mean_text(row: VariantRow, digits: int) -> str:
@@ -145,7 +160,7 @@ def interval_text(row: VariantRow, digits: int) -> str:
 
 def singles_text(row: VariantRow, digits: int) -> str:
     """Write every seed's final return if there are too few for statistics."""
-    if len(row.returns) >= MIN_SEEDS:
+    if not row.has_few_seeds:
         return "-"
     return ", ".join(format_value(value, digits) for value in row.returns) or "-"
 
@@ -161,13 +176,13 @@ def steps_text(row: VariantRow) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def difference_text(row: VariantRow, digits: int) -> str:
+def difference_text(row: VariantRow, digits: int, reference: str) -> str:
     """Write the difference to the reference with its interval: `+120 (40 to 200)`."""
-    difference = row.difference
-    if difference is None:
+    if row.label == reference:
         return "reference"
-    if math.isnan(difference.mean):
+    if row.decision is None or math.isnan(row.decision.difference.mean):
         return "-"
+    difference = row.decision.difference
     sign = "+" if difference.mean > 0 else ""
     text = f"{sign}{format_value(difference.mean, digits)}"
     interval = _range_text(difference.low, difference.high, digits)
@@ -175,10 +190,17 @@ def difference_text(row: VariantRow, digits: int) -> str:
 
 
 def p_text(row: VariantRow) -> str:
-    """Write the adjusted p-value, without a name as the column has it."""
-    if row.difference is None or math.isnan(row.difference.p_adjusted):
-        return "-"
-    return format_p(row.difference.p_adjusted).removeprefix("p ").removeprefix("= ")
+    """Write Welch's adjusted p-value, without a name as the column has it."""
+    return _p_text(row.decision.difference.p_adjusted if row.decision else math.nan)
+
+
+def permutation_text(row: VariantRow) -> str:
+    """Write the permutation test's p-value, without a name as the column has it."""
+    return _p_text(row.decision.permutation if row.decision else math.nan)
+
+
+def _p_text(value: float) -> str:
+    return "-" if math.isnan(value) else format_p(value).removeprefix("p ").removeprefix("= ")
 
 
 def _range_text(low: float, high: float, digits: int) -> str:

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from robustpo.errors import StorageError
 from robustpo.files import one_line
 from robustpo.studies.cluster_connection import connected, require_room
 from robustpo.studies.cluster_mailbox import Mailbox
 from robustpo.studies.cluster_worker import Job, WorkerDied, train
-from robustpo.studies.local import OnEvent, Shard, pass_on, report_lost
+from robustpo.studies.local import OnEvent, Shard, report_lost
+from robustpo.writing import make_directory, write_atomically
 
 # How often a shard is tried again after its worker or node has died.
 RETRIES = 5
@@ -77,12 +77,9 @@ def _marker(shards: Sequence[Shard]) -> Iterator[tuple[Path, str]]:
     """Write a file beside the runs by which a node knows that it sees the same storage."""
     token = secrets.token_hex(8)
     marker = shards[0].directories[0].absolute().parent / f".ray-{token}"
+    make_directory(marker.parent, marker.parent)
     try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(token, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(marker, error) from error
-    try:
+        write_atomically(marker, token.encode())
         yield marker, token
     finally:
         with contextlib.suppress(OSError):
@@ -116,7 +113,8 @@ def _submit(shards: Sequence[Shard], job: Job, num_cpus: float) -> tuple[Any, di
     running = {}
     for index, shard in enumerate(shards):
         directories = [directory.absolute() for directory in shard.directories]
-        running[task.remote(mailbox, index, Shard(shard.configs, directories), job)] = index
+        sent = Shard(shard.configs, directories, errand=shard.errand)
+        running[task.remote(mailbox, index, sent, job)] = index
     return mailbox, running
 
 
@@ -134,7 +132,7 @@ def _follow(
             ended, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
             for index, event in ray.get(mailbox.listen.remote(heard)):
                 heard += 1
-                pass_on(shards[index], event, on_event)
+                on_event(event, shards[index].directory_of(event))
             for task in ended:
                 index, reason = running.pop(task), _reason(task)
                 if reason and not interrupted:

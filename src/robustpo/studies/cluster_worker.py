@@ -7,7 +7,6 @@ when its node or its process has died, wherever Ray finds room, and goes on from
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import socket
@@ -28,8 +27,9 @@ from robustpo.studies.local import (
     reason_of,
     worker_environment,
 )
-from robustpo.studies.standing import examine
-from robustpo.training.record import RESULT_FILE
+from robustpo.studies.run_files import as_float, as_int
+from robustpo.studies.run_state import name_of, run_state
+from robustpo.training.worker import TERMINATED
 
 # Of the part of a GPU that a shard is given, how much JAX takes; the rest is for its libraries.
 GPU_SHARE = 0.9
@@ -84,8 +84,7 @@ def _train(mailbox: Any, index: int, shard: Shard, job: Job) -> str | None:
     try:
         _require_shared_storage(job)
         if attempt > 1:
-            first, where = shard.configs[0], socket.gethostname()
-            name = f"{first.task}, {first.variant}, seed {first.settings.seed}"
+            name, where = name_of(shard.configs[0]), socket.gethostname()
             text = f"{name}: its worker or node died; attempt {attempt}, on {where}"
             say([{"kind": "note", "text": text}])
         shard = _unfinished(shard, say)
@@ -122,25 +121,26 @@ def _run(
     try:
         while True:
             heard = [event for _, event in next_events(events)]
-            if told := [event for event in heard if event["kind"] not in ("error", "exit")]:
+            if told := [event for event in heard if event["kind"] != "exit"]:
                 say(told)
-            for event in heard:
-                if event["kind"] == "error":
-                    worker.error = event["text"]
-                elif event["kind"] == "exit":
-                    return _judge(worker, event)
+            if len(told) < len(heard):
+                return _judge(shard, heard[-1])
     finally:
         worker.process.kill()
         worker.join()
 
 
-def _judge(worker: WorkerProcess, event: Event) -> str | None:
-    if event["code"] == 0:
+def _judge(shard: Shard, event: Event) -> str | None:
+    """Return why a shard was not finished, if it was not.
+
+    Raises:
+        WorkerDied: if a signal has ended its worker.
+    """
+    if not shard.unended():
         return None
-    reason = worker.error or reason_of(event)
-    if event["code"] < 0:
-        raise WorkerDied(reason)
-    return reason
+    if event["code"] < 0 or event["code"] == TERMINATED:
+        raise WorkerDied(reason_of(event))
+    return reason_of(event)
 
 
 def _require_shared_storage(job: Job) -> None:
@@ -158,26 +158,24 @@ def _require_shared_storage(job: Job) -> None:
 
 def _unfinished(shard: Shard, say: Callable[[list[Event]], None]) -> Shard:
     """Return what is left of a shard; say of the rest what the driver may not have heard."""
-    left = Shard([], [])
+    left = Shard([], [], errand=shard.errand)
     for config, directory in zip(shard.configs, shard.directories, strict=True):
-        if not examine({config: directory}, fresh=False)[config].finished:
+        state = run_state(directory)
+        if not state.ended:
             left.configs.append(config)
             left.directories.append(directory)
             continue
-        result = json.loads((directory / RESULT_FILE).read_text(encoding="utf-8"))
-        failed = result["status"] == "failed"
-        content = {"text": result["error"]} if failed else {}
         event = {
-            "kind": "failed" if failed else "finished",
+            "kind": "finished" if state.done else "failed",
             "task": config.task,
             "variant": config.variant,
             "seed": config.settings.seed,
-            "step": result["steps"],
+            "step": as_int(state.result.get("steps")),
             "total_steps": config.total_steps,
-            "status": result["status"],
-            "final_return": result["final_return"],
+            "status": state.result.get("status"),
+            "final_return": as_float(state.result.get("final_return")),
         }
-        say([event | content])
+        say([event if state.done else event | {"text": state.reason}])
     return left
 
 

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.studies.grid import parse_method
+from robustpo.studies.grid import parse_method, takes
 from robustpo.studies.paper import find_study
 from robustpo.studies.study import Part, Study
 
+# What `compare` always passes on.
+_DEFAULTS = (("eval_every", 0), ("eval_episodes", 10))
 
-def train_command(study: Study, config: RunConfig, seeds: Sequence[int]) -> str:
+
+def train_command(study: Study, config: RunConfig, seeds: Sequence[int], out: Path) -> str:
     """Return the command that trains a run of a study, and others that differ in the seed."""
     part, method = _origin(study, config)
     words = ["robustpo", "train", config.task, "--method", method]
     words += ["--seeds", _seeds(seeds or [config.settings.seed]), "--steps", str(part.steps)]
-    return shlex.join([*words, *_options(part)])
+    taken = {name: value for name, value in part.options.items() if takes(method, name, value)}
+    return shlex.join([*words, *_options(taken), "--out", str(out)])
 
 
 def compare_command(part: Part, out: Path) -> str:
     """Return the command of a comparison on one task."""
     words = ["robustpo", "compare", *part.tasks, "--methods", *part.methods]
-    words += ["--seeds", _seeds(part.seeds), "--steps", str(part.steps), *_options(part)]
+    words += ["--seeds", _seeds(part.seeds), "--steps", str(part.steps), *_options(part.options)]
     return shlex.join([*words, "--out", str(out)])
 
 
@@ -78,9 +82,11 @@ def _seeds(seeds: Sequence[int]) -> str:
     return ",".join(map(str, seeds))
 
 
-def _options(part: Part) -> list[str]:
+def _options(options: Mapping[str, Any]) -> list[str]:
     words = []
-    for name, value in part.options.items():
+    for name, value in options.items():
+        if (name, value) in _DEFAULTS:
+            continue
         words += [f"--{name.replace('_', '-')}", *_as_words(value)]
     return words
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robustpo.config import RunConfig
-from robustpo.environments.make import resolve
-from robustpo.errors import ConfigError, TrainingError
+from robustpo.environments import catalog
+from robustpo.environments.base import TaskSpec
+from robustpo.environments.make import look, resolve
+from robustpo.errors import ConfigError
 from robustpo.studies.grid import pack
 from robustpo.studies.interruption import interruptible, stopping
 from robustpo.studies.local import Event, OnEvent, Shard, run_shards
 from robustpo.studies.locks import RunLocks, allow_open_files
 from robustpo.studies.preflight import check_bounds, check_policies, starting_notes
-from robustpo.studies.standing import check_writable, examine
+from robustpo.studies.recorded_environments import RecordedEnvironments
+from robustpo.studies.standing import State, check_writable, examine, require_done
 from robustpo.studies.watch import Watch
-from robustpo.training.cores import available_cores
+from robustpo.training.limits import default_workers
 from robustpo.training.record import run_directory, set_aside
 from robustpo.training.tracking import make_tracker
 from robustpo.validation import require_count
@@ -87,6 +90,8 @@ def execute(
     *,
     constructor: Callable[[], Any] | None = None,
     callback: Callable[[Event], None] | None = None,
+    accepted: Callable[[], object] = lambda: None,
+    notes: Sequence[str] = (),
 ) -> list[Path]:
     """Train what is not yet recorded; runs that were stopped go on from their checkpoints.
 
@@ -96,41 +101,53 @@ def execute(
         constructor: makes the environment when the task, then the only one, is not a name; trains
             in this process.
         callback: called with the event of every iteration of every agent.
+        accepted: called once nothing of it is refused any more, before anything is trained.
+        notes: what is to be said of the request before it starts.
 
     Returns:
-        The directory of each run.
+        The directory of each run; all of them are done.
 
     Raises:
         ConfigError: before anything is compiled or written.
         KeyboardInterrupt: after an orderly stop; what was recorded is kept.
-        TrainingError: if every run failed, or a worker died before its runs were finished.
+        UnfinishedError: if a run has failed, now or before, or is missing; the others are done.
+        TrainingError: if a simulator fails in this process.
     """
-    specs = {task: resolve(constructor or task) for task in {c.task: None for c in configs}}
     if constructor is not None and execution.ray is not None:
         raise ConfigError(
             f"ray={execution.ray!r} needs a task that its nodes can make; give it as "
             "module:callable"
         )
+    directories = {config: run_directory(execution.out, config) for config in configs}
+    states = examine(directories, fresh=execution.fresh)
+    environments = RecordedEnvironments(
+        {c: directories[c] for c, s in states.items() if not s.pending or s.step is not None}
+    )
+    specs = _resolve(states, environments, constructor)
     tracker = make_tracker(execution.track)
     check_bounds(configs, specs)
     check_policies(configs, specs)
-    directories = {config: run_directory(execution.out, config) for config in configs}
     check_writable(execution.out)
-    states = examine(directories, fresh=execution.fresh)
-    needed = not all(state.finished for state in states.values())
+    needed = any(state.pending for state in states.values())
     with (
         interruptible(),
-        _workers(execution, needed) as workers,
+        _workers(execution, needed) as (workers, bounded),
         RunLocks(_say if execution.progress else _nothing) as locks,
     ):
-        pending = [config for config in configs if not states[config].finished]
+        pending = [config for config in configs if states[config].pending]
         allow_open_files(len(pending))
-        locks.acquire(directories[config] for config in pending)
+        locks.acquire((directories[config] for config in pending), execution.out)
         # Again: whoever held a lock may have finished the run meanwhile.
         states = examine(directories, fresh=execution.fresh)
-        pending = [config for config in configs if not states[config].finished]
+        pending = [config for config in configs if states[config].pending]
+        accepted()
         shards = [
-            Shard(group, places, locks.descriptors(places))
+            Shard(
+                group,
+                places,
+                locks.descriptors(places),
+                errand=environments.errand(group[0].task),
+            )
             for group in pack(pending, 1 if constructor else workers)
             for places in [[directories[config] for config in group]]
         ]
@@ -142,16 +159,26 @@ def execute(
             tracker=tracker,
             callback=callback,
         )
+
+        def on_event(event: Event, directory: Path | None) -> None:
+            if not environments.hear(event):
+                watch.on_event(event, directory)
+            for text in environments.news():
+                watch.note(text)
+
         # How many fit on a cluster is Ray's business.
         here = 0 if execution.ray else workers
         with watch:
-            for text in starting_notes(configs, specs, states, fresh=execution.fresh, workers=here):
+            begin = starting_notes(configs, specs, states, fresh=execution.fresh, workers=here)
+            for text in [*notes, *environments.news(), *begin]:
                 watch.note(text)
+            if bounded and len(pending) > 1:
+                watch.note(bounded)
             for config in pending:
                 if states[config].stale:
                     set_aside(directories[config])
             if constructor is not None:
-                interrupted = _run_here(shards, watch.on_event, constructor, execution)
+                interrupted = _run_here(shards, on_event, constructor, execution)
             else:
                 options = {
                     # The processes of a pinned worker would all run on its core.
@@ -160,30 +187,49 @@ def execute(
                     "step_timeout": execution.step_timeout,
                     "env_processes": execution.env_processes,
                 }
-                interrupted = _run_there(shards, options, watch.on_event, workers, execution)
+                interrupted = _run_there(shards, options, on_event, workers, execution)
     if interrupted:
         raise interrupted
-    if pending and len(watch.failed) == len(pending):
-        raise TrainingError(f"every run failed; the first: {watch.failed[0]}")
-    if watch.lost:
-        raise TrainingError(
-            f"{watch.lost} of {len(configs)} runs did not finish; the same command goes on"
-        )
+    require_done(directories, watch.lost)
     return list(directories.values())
 
 
+def _resolve(
+    states: Mapping[RunConfig, State],
+    environments: RecordedEnvironments,
+    constructor: Callable[[], Any] | None,
+) -> dict[str, TaskSpec]:
+    """Return sizes and limits of every task.
+
+    What nothing is left to train of is not made by any worker, so it is held against its records
+    here, as is a catalogued task, which need not be made.
+    """
+    unfinished = {config.task for config, state in states.items() if state.pending}
+    specs = {}
+    for task in dict.fromkeys(config.task for config in states):
+        if task in unfinished and catalog.find(task) is None:
+            specs[task] = resolve(constructor or task)
+        else:
+            specs[task], fingerprint = look(constructor or task)
+            environments.require_same(task, fingerprint)
+    return specs
+
+
 @contextlib.contextmanager
-def _workers(execution: Execution, needed: bool) -> Iterator[int]:
-    """Yield how many processes train at once; inside, Ray is connected if it is what trains."""
+def _workers(execution: Execution, needed: bool) -> Iterator[tuple[int, str | None]]:
+    """Yield how many processes train at once, and what a person should know of their number.
+
+    Inside, Ray is connected if it is what trains.
+    """
     if execution.ray is None or not needed:
-        yield execution.workers or available_cores()
+        yield (execution.workers, None) if execution.workers else default_workers()
         return
     from robustpo.studies.cluster_connection import connected, require_room, slots
 
     asked = (_cpus(execution), execution.gpus)
     with connected(execution.ray) as started:
         require_room(*asked, started=started)
-        yield execution.workers or slots(*asked)
+        yield execution.workers or slots(*asked), None
 
 
 def _run_there(

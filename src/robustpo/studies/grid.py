@@ -6,22 +6,22 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
-from robustpo.config import RunConfig, make_config
+from robustpo.config import RunConfig, build_config
+from robustpo.definitions import advice, definition, is_allowed, require_allowed
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
 from robustpo.settings import Settings
 from robustpo.shape import Shape
-from robustpo.validation import require, require_choice
+from robustpo.validation import plain, require, require_choice
 
 MAX_AGENTS = 5
 MANY_SHARDS_PER_WORKER = 4
 
-SWEEPS = {"alphas": "alpha", "learning_rates": "learning_rate", "entropy_coefs": "entropy_coef"}
-
 # Slugs of a variant's name that the subtitle states anyway when all variants share them.
-_STATED_SLUGS = ("steps-", "time-limit-")
+_STATED_SLUGS = ("steps-", "time-limit-", "own")
 
 
 def make_grid(
@@ -32,6 +32,9 @@ def make_grid(
 ) -> list[RunConfig]:
     """Return one configuration per method and seed, without repetitions.
 
+    An option that is shared goes to the methods that remain what they are with it; what a method
+    has as its own is taken as it is written (`robustpo.studies.request` refuses contradictions).
+
     Args:
         task: id of the task.
         methods: names of methods, each with options of its own if wanted: `rpo:noise=laplace`.
@@ -41,40 +44,90 @@ def make_grid(
     Raises:
         ConfigError: if a name is unknown or a value not valid.
     """
+    return list(grid_by_variant(task, methods, seeds, **options).values())
+
+
+def grid_by_variant(
+    task: str, methods: Sequence[str], seeds: Iterable[int], **options: Any
+) -> dict[tuple[str, int], RunConfig]:
+    """Return what `make_grid` does, by variant and seed."""
     if not methods:
         raise ConfigError(f"methods={methods!r} is not valid; name one of {', '.join(METHODS)}")
     configs: dict[tuple[str, int], RunConfig] = {}
     seeds = list(seeds)
-    for text in methods:
+    for text in methods if seeds else ():
         method, own = parse_method(text)
+        taken = {k: v for k, v in options.items() if takes(text, k, v)}
+        first = build_config(task, method, **(taken | own), seed=seeds[0])
+        # A name is dear to make, and does not depend on the seed.
+        variant = first.variant
         for seed in seeds:
-            config = make_config(task, method, **(options | own), seed=seed)
-            configs.setdefault((config.variant, seed), config)
-    return list(configs.values())
+            settings = replace(first.settings, seed=seed)
+            configs.setdefault((variant, seed), replace(first, settings=settings))
+    return configs
+
+
+def takes(text: str, option: str, value: Any) -> bool:
+    """Whether an option shared by several methods applies to this one, and it is not its own."""
+    method, own = parse_method(text)
+    # An unknown method is left for the configuration to refuse.
+    return option not in own and (method not in METHODS or is_allowed(method, option, value))
+
+
+def why_not(text: str, option: str) -> str:
+    """Say why a method does not take an option that is shared by several."""
+    method, own = parse_method(text)
+    if option in own:
+        return f"{text} sets its own"
+    return f"{method} has {definition(method, option)} by definition"
+
+
+def require_taken(methods: Sequence[str], option: str, value: Any) -> None:
+    """Raise `ConfigError` if an option shared by several methods applies to none of them."""
+    if methods and not any(takes(text, option, value) for text in methods):
+        method, own = parse_method(methods[0])
+        if len(methods) == 1 and option not in own:
+            require_allowed(method, option, value)
+        reasons = ", ".join(dict.fromkeys(why_not(text, option) for text in methods))
+        hint = f"; {advice(method, option, value)}" if option not in own else ""
+        raise ConfigError(f"{option}={value!r} applies to none of the methods: {reasons}{hint}")
 
 
 def sweep_methods(methods: Sequence[str], sweeps: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
     """Return every method at every combination of swept values, as methods with own options.
 
-    A sweep over alpha applies to the methods that perturb; PPO stays PPO beside it. What a method
-    sets for itself is not swept.
+    A sweep applies to the methods that remain what they are at its values: one over alpha to those
+    that perturb, and PPO stays PPO beside it. What a method sets for itself is not swept.
 
     Args:
         methods: names of methods, each with options of its own if wanted.
         sweeps: values by setting, such as `{"alpha": (0.1, 0.5)}`; empty ones are no sweeps.
+
+    Raises:
+        ConfigError: if a value is swept twice, or applies to none of the methods.
     """
+    for name, values in sweeps.items():
+        require(len(set(values)) == len(values), f"{name}s", values, "no value twice")
+        for value in values:
+            require_taken(methods, name, value)
     found = []
     for text in methods:
-        method, own = parse_method(text)
-        used = {
-            name: values
-            for name, values in sweeps.items()
-            if values and name not in own and (name != "alpha" or _perturbs(method))
-        }
+        swept = {name: _swept(text, name, values) for name, values in sweeps.items()}
+        used = {name: values for name, values in swept.items() if values}
+        own = ":" in text
         for values in itertools.product(*used.values()):
             chosen = [f"{name}={value}" for name, value in zip(used, values, strict=True)]
             found.append(text + (("," if own else ":") if chosen else "") + ",".join(chosen))
     return tuple(found)
+
+
+def _swept(text: str, option: str, values: Sequence[float]) -> list[float]:
+    """Return the values of a sweep that a method is trained at; without any it is not swept."""
+    # Of what a method fixes, a value that it has anyway is no variant of it.
+    method, _ = parse_method(text)
+    if method in METHODS and option in METHODS[method].fixed:
+        return []
+    return [value for value in values if takes(text, option, value)]
 
 
 def parse_method(text: str) -> tuple[str, dict[str, Any]]:
@@ -86,6 +139,7 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ConfigError: if an option is unknown or its value cannot be read.
     """
+    require(isinstance(text, str), "method", text, "a name such as rpo")
     name, colon, rest = text.partition(":")
     options: dict[str, Any] = {}
     for part in rest.split(",") if colon else ():
@@ -93,6 +147,7 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]]:
         key = key.strip().replace("-", "_")
         require(bool(equals), "method", text, "options such as rpo:noise=laplace,alpha=0.1")
         require_choice("option", key, tuple(_HINTS))
+        require(key not in options, "method", text, f"{key} once")
         try:
             options[key] = _read_value(_HINTS[key], value.strip())
         except (ValueError, KeyError) as error:
@@ -117,34 +172,35 @@ def _read_value(hint: Any, text: str) -> Any:
     return tuple(map(int, text.split("x"))) if hint == tuple[int, ...] else text
 
 
-def _perturbs(method: str) -> bool:
-    # An unknown method is left for make_config to refuse.
-    overrides = METHODS[method].overrides if method in METHODS else {}
-    return overrides.get("alpha", Settings().alpha) > 0
+# No seed is longer, and Python refuses to read numbers of thousands of digits.
+_SEED = r"\d{1,18}"
 
 
-def parse_seeds(text: str | int | list[int] | range) -> tuple[int, ...]:
-    """Read seeds: `3`, `0,4,7`, or the half-open range `0:10`; lists and ranges pass through.
+def parse_seeds(given: Any) -> tuple[int, ...]:
+    """Read seeds: `3`, `0,4,7`, or the half-open range `0:10`; lists, ranges and arrays of numbers.
 
     Raises:
-        ConfigError: if the text is none of these, is empty, or names a seed twice.
+        ConfigError: if it is none of these, is empty, or names a seed twice or one that is no whole
+            number.
     """
+    text = plain(given)
     if isinstance(text, int):
         seeds = [text]
     elif not isinstance(text, str):
-        seeds = list(text)
-    elif match := re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text):
+        seeds = list(plain(list(text))) if isinstance(text, Iterable) else []
+    elif match := re.fullmatch(rf"\s*({_SEED})\s*:\s*({_SEED})\s*", text):
         first, last = int(match[1]), int(match[2])
         require(last - first <= 10_000, "seeds", text, "at most 10000 seeds")
         seeds = list(range(first, last))
-    elif re.fullmatch(r"\s*\d+(\s*,\s*\d+)*\s*", text):
+    elif re.fullmatch(rf"\s*{_SEED}(\s*,\s*{_SEED})*\s*", text):
         seeds = [int(part) for part in text.split(",")]
     else:
         seeds = []
+    whole = all(type(seed) is int for seed in seeds)
     require(
-        bool(seeds) and len(set(seeds)) == len(seeds),
+        bool(seeds) and whole and len(set(seeds)) == len(seeds),
         "seeds",
-        text,
+        given,
         "a number such as 3, a list such as 0,4,7 or a half-open range such as 0:10, none twice",
     )
     return tuple(seeds)
@@ -173,7 +229,7 @@ def pack(
 
 
 def short_labels(variants: Sequence[str]) -> dict[str, str]:
-    """Drop the slugs of steps and time limit that all variants share, for titles and legends.
+    """Drop what the subtitle states if all variants share it, for titles and legends.
 
     `ppo_steps-300k` and `rpo_steps-300k` become `ppo` and `rpo`.
     """

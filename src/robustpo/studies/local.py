@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import selectors
 import signal
 import subprocess
 import sys
@@ -18,12 +19,26 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.config import RunConfig
+from robustpo.errors import TrainingError
+from robustpo.files import one_line
+from robustpo.studies.run_state import name_of, run_state
+from robustpo.training.provenance import ONE_THREAD
+from robustpo.training.worker import TERMINATED
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event, Path | None], None]
 
 GRACE_SECONDS = 60.0
 LAST_WORDS = 20_000
+PIPE_BYTES = 2**16
+# What a pipe holds at most is read in fewer.
+LAST_READS = 64
+# How often to look whether a worker lives whose pipes somebody holds.
+LISTEN_SECONDS = 0.2
+# Exit codes of workers that ended when they were asked to.
+IN_ORDER = (0, TERMINATED)
+# Variables that say which devices to use; all other settings of JAX are the worker's own.
+JAX_DEVICES = ("JAX_PLATFORMS", "JAX_CUDA_VISIBLE_DEVICES", "JAX_ROCM_VISIBLE_DEVICES")
 
 
 @dataclass
@@ -34,13 +49,18 @@ class Shard:
         configs: what is trained.
         directories: where, in the same order.
         locks: open files whose locks the worker inherits.
-        finished: directories whose runs have ended.
+        errand: what the worker has to know of the task's environment.
     """
 
     configs: list[RunConfig]
     directories: list[Path]
     locks: list[int] = field(default_factory=list)
-    finished: set[Path] = field(default_factory=set)
+    errand: dict[str, Any] = field(default_factory=dict)
+
+    def unended(self) -> list[tuple[RunConfig, Path]]:
+        """Return the runs that their records do not say to have ended, and where they are."""
+        pairs = zip(self.configs, self.directories, strict=True)
+        return [(config, place) for config, place in pairs if not run_state(place).ended]
 
     def directory_of(self, event: Event) -> Path | None:
         """Return the directory of the run that an event names."""
@@ -51,16 +71,16 @@ class Shard:
 
 
 class WorkerProcess:
-    """A worker process and the two threads that read what it says.
+    """A worker process and the thread that listens to it.
+
+    The end of a worker is that of its process, not of its pipes: what its environment has started
+    may hold those for hours. It is killed with the worker, unless it has left its group.
 
     Args:
         shard: what it trains.
         events: takes pairs of this object and an event; the last one is of kind `exit`.
         options: how it trains, as in `run_shards`.
         environment: its environment; None is `worker_environment()`.
-
-    Attributes:
-        error: what it said of its end.
     """
 
     def __init__(
@@ -71,17 +91,16 @@ class WorkerProcess:
         environment: dict[str, str] | None = None,
     ) -> None:
         self.shard = shard
-        self.error: str | None = None
         self._events = events
-        self._stderr = ""
+        self._error: str | None = None
+        self._stdout, self._stderr = b"", b""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "robustpo.training.worker"],
+            # A file in the working directory must not stand in for a module (-P).
+            [sys.executable, "-P", "-m", "robustpo.training.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
+            bufsize=0,
             env=environment or worker_environment(),
             # Ctrl-C in the terminal is for the parent, which then stops its workers in order.
             start_new_session=True,
@@ -92,20 +111,21 @@ class WorkerProcess:
                 {
                     "configs": [config.identity() for config in shard.configs],
                     "directories": [str(directory) for directory in shard.directories],
+                    "errand": shard.errand,
+                    "locks": shard.locks,
                     **options,
                 }
             )
         )
-        self._complaints = threading.Thread(target=self._read_stderr, daemon=True)
-        self._complaints.start()
-        self._reader = threading.Thread(target=self._read_events, daemon=True)
-        self._reader.start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _say(self, line: str) -> None:
         assert self.process.stdin is not None
+        content = memoryview(f"{line}\n".encode())
         try:
-            self.process.stdin.write(line + "\n")
-            self.process.stdin.flush()
+            while content:
+                content = content[self.process.stdin.write(content) :]
         except (OSError, ValueError):
             return
 
@@ -115,31 +135,68 @@ class WorkerProcess:
 
     def join(self) -> None:
         """Wait until all that the ended process said has been read and its pipes are closed."""
-        self._reader.join(timeout=5.0)
+        self._listener.join(timeout=5.0)
 
-    def _read_stderr(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self._stderr = (self._stderr + line)[-LAST_WORDS:]
-
-    def _read_events(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._events.put((self, json.loads(line)))
-        self._complaints.join()
-        code = self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+    def _listen(self) -> None:
+        """Hear what the worker says until its process has ended, and say that it has."""
+        process = self.process
+        assert process.stdin and process.stdout and process.stderr
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ, self._take_events)
+            selector.register(process.stderr, selectors.EVENT_READ, self._take_words)
+            while selector.get_map() and process.poll() is None:
+                _read(selector, LISTEN_SECONDS)
+            code = process.wait()
+            _kill_group(process.pid)
+            # All that the worker itself has said is in the pipes by now.
+            for _ in range(LAST_READS):
+                if not selector.get_map() or not _read(selector, 0.0):
+                    break
+        for pipe in (process.stdin, process.stdout, process.stderr):
             with contextlib.suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
-        self._events.put((self, {"kind": "exit", "code": code, "stderr": self._stderr}))
+                pipe.close()
+        stderr = self._stderr.decode(errors="replace")
+        content = {"code": code, "error": self._error, "stderr": stderr}
+        self._events.put((self, {"kind": "exit", **content}))
+
+    def _take_events(self, content: bytes) -> None:
+        *lines, self._stdout = (self._stdout + content).split(b"\n")
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                # A fork that an environment has let loose may have written between two halves.
+                continue
+            if event["kind"] == "error":
+                self._error = event["text"]
+            else:
+                self._events.put((self, event))
+
+    def _take_words(self, content: bytes) -> None:
+        self._stderr = (self._stderr + content)[-LAST_WORDS:]
+
+
+def _read(selector: selectors.BaseSelector, seconds: float) -> bool:
+    """Take in what pipes hold, waiting that long for it; return whether there was anything."""
+    ready = selector.select(seconds)
+    for key, _ in ready:
+        content = os.read(key.fd, PIPE_BYTES)
+        key.data(content)
+        if not content:
+            selector.unregister(key.fileobj)
+    return bool(ready)
+
+
+def _kill_group(leader: int) -> None:
+    """Kill what an ended worker has left running in its process group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def worker_environment() -> dict[str, str]:
-    """Return the workers' environment: one thread for everything that computes."""
-    env = dict(os.environ)
-    flags = env.get("XLA_FLAGS", "")
-    env["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    """Return the workers' environment: one thread for everything that computes, JAX as it comes."""
+    env = {n: v for n, v in os.environ.items() if not n.startswith("JAX_") or n in JAX_DEVICES}
+    env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} {ONE_THREAD}".strip()
     env |= {"NPROC": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     env.setdefault("JAX_PLATFORMS", "cpu")
     # A task given as module:callable is imported from wherever this process would import it.
@@ -168,6 +225,9 @@ def run_shards(
 
     Returns:
         What interrupted it, if anything.
+
+    Raises:
+        TrainingError: if the system starts no worker.
     """
     pending = list(shards)
     running: list[WorkerProcess] = []
@@ -176,10 +236,10 @@ def run_shards(
     try:
         while pending or running:
             while pending and len(running) < workers and not interrupted:
-                running.append(WorkerProcess(pending.pop(0), events, options))
+                running.append(_start(pending.pop(0), events, options))
             try:
                 for worker, event in next_events(events):
-                    _handle(worker, event, running, on_event)
+                    _handle(worker, event, running, on_event, stopping=bool(interrupted))
             except KeyboardInterrupt as signalled:
                 if interrupted:
                     raise
@@ -193,6 +253,21 @@ def run_shards(
     return interrupted
 
 
+def _start(shard: Shard, events: queue.Queue, options: dict[str, Any]) -> WorkerProcess:
+    """Start a worker.
+
+    Raises:
+        TrainingError: if the system does not.
+    """
+    try:
+        return WorkerProcess(shard, events, options)
+    except OSError as error:
+        raise TrainingError(
+            f"no worker could be started: {sys.executable}: {error.strerror or error}; what was "
+            "recorded is kept, fewer --workers need less"
+        ) from error
+
+
 def next_events(events: queue.Queue) -> Iterator[tuple[WorkerProcess, Event]]:
     """Wait briefly for an event, then yield all that are there."""
     try:
@@ -204,54 +279,49 @@ def next_events(events: queue.Queue) -> Iterator[tuple[WorkerProcess, Event]]:
 
 
 def _handle(
-    worker: WorkerProcess, event: Event, running: list[WorkerProcess], on_event: OnEvent
+    worker: WorkerProcess,
+    event: Event,
+    running: list[WorkerProcess],
+    on_event: OnEvent,
+    *,
+    stopping: bool,
 ) -> None:
-    if event["kind"] == "error":
-        worker.error = event["text"]
-    elif event["kind"] != "exit":
-        pass_on(worker.shard, event, on_event)
-    else:
-        running.remove(worker)
-        if event["code"] != 0:
-            report_lost(worker.shard, worker.error or reason_of(event), on_event)
-
-
-def pass_on(shard: Shard, event: Event, on_event: OnEvent) -> None:
-    """Hand on what a worker said, and remember which of its runs have ended."""
-    directory = shard.directory_of(event)
-    if event["kind"] in ("finished", "failed") and directory is not None:
-        shard.finished.add(directory)
-    on_event(event, directory)
+    if event["kind"] != "exit":
+        on_event(event, worker.shard.directory_of(event))
+        return
+    running.remove(worker)
+    if not (stopping and event["code"] in IN_ORDER):
+        report_lost(worker.shard, reason_of(event), on_event)
 
 
 def report_lost(shard: Shard, reason: str, on_event: OnEvent) -> None:
-    """Say of every run that a worker left unfinished that it failed."""
-    lost = [
-        (config, directory)
-        for config, directory in zip(shard.configs, shard.directories, strict=True)
-        if directory not in shard.finished
-    ]
+    """Say of every run that a worker has left unended that it failed; there may be none."""
+    lost = shard.unended()
+    if not lost:
+        return
     # Said once, however many runs the worker trained.
-    first, _ = lost[0] if lost else (shard.configs[0], None)
+    first, _ = lost[0]
     others = f" and {len(lost) - 1} runs beside it" if len(lost) > 1 else ""
     text: str | None = (
-        f"{first.task}, {first.variant}, seed {first.settings.seed}{others}: {reason}; what was "
-        "recorded is kept, the same command goes on from there"
+        f"{name_of(first)}{others}: {reason}; what was recorded is kept, the same command goes on "
+        "from there"
     )
     for config, directory in lost:
-        failed = {
-            "kind": "failed",
-            "lost": True,
-            "variant": config.variant,
-            "seed": config.settings.seed,
-        }
-        on_event({**failed, "step": 0, "text": text}, directory)
+        failed = {"kind": "failed", "lost": True, "reason": reason, "text": text, "step": 0}
+        on_event(
+            {**failed, "variant": config.variant, "seed": config.settings.seed},
+            directory,
+        )
         text = None
 
 
 def reason_of(event: Event) -> str:
-    """Say why a worker ended that did not say so itself."""
+    """Say why a worker has ended before its runs had."""
     code, stderr = event["code"], event["stderr"]
+    if event["error"]:
+        return event["error"]
+    if code == TERMINATED:
+        return "its worker was stopped by SIGTERM, which this command had not sent"
     if timeout := re.search(r"^Timeout \((\S+)\)!$", stderr, re.MULTILINE):
         # Of all the threads that are listed, the main one is the last.
         main_thread = re.split(r"^.*\(most recent call first\):$", stderr, flags=re.MULTILINE)[-1]
@@ -264,8 +334,11 @@ def reason_of(event: Event) -> str:
             "out (fewer --workers need less)"
         )
     lines = [line for line in stderr.strip().splitlines() if line.strip()]
+    said = f": {one_line(lines[-1])}" if lines else ""
+    if code == 0:
+        return f"the worker's process was ended before its runs had, by its environment{said}"
     status = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return f"the worker died ({status}{': ' + lines[-1].strip() if lines else ''})"
+    return f"the worker died ({status}{said})"
 
 
 def _kill(running: list[WorkerProcess]) -> None:

@@ -1,7 +1,8 @@
 """One process at a time writes to a run: a lock per run that the system drops with its holders.
 
 The lock belongs to an open file. The parent opens it and its workers inherit it, so that a run is
-free again only when the last process that writes to it has ended, however it ended.
+free again only when the last process that writes to it has ended, however it ended. What an
+environment starts writes to no run and does not get it.
 """
 
 from __future__ import annotations
@@ -11,20 +12,27 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from robustpo.errors import ConfigError, StorageError
+from robustpo.files import one_line, open_regular, parse_json
+from robustpo.training.descriptors import forget, keep_from_children
+from robustpo.writing import make_directory, open_own, remove_directories
 
 # How long to wait for workers whose parent has died and who finish their last iteration.
 ORPHAN_SECONDS = 90.0
+# How long to wait for what takes a moment.
+EXCLUSIVE_SECONDS = 60.0
 # Files that a process needs besides its locks: libraries, pipes of workers, records.
 SPARE_FILES = 512
 
 
 class RunLocks:
     """Locks of run directories; leaving the context releases them.
+
+    Directories that were made for the locks and in which nothing else was made go with them.
 
     Args:
         note: told in one line why it takes a while.
@@ -33,20 +41,24 @@ class RunLocks:
     def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
         self._note = note
         self._held: dict[Path, Any] = {}
+        self._made: list[Path] = []
 
     def __enter__(self) -> RunLocks:
         return self
 
     def __exit__(self, *details: object) -> None:
         for path, file in self._held.items():
-            # Removed while it is held, so that nobody holds a lock that others cannot see.
-            with contextlib.suppress(OSError):
-                path.unlink()
-            file.close()
+            _release(path, file)
         self._held.clear()
+        remove_directories(self._made)
+        self._made.clear()
 
-    def acquire(self, directories: Iterable[Path]) -> None:
+    def acquire(self, directories: Iterable[Path], root: Path) -> None:
         """Lock run directories, which need not exist yet.
+
+        Args:
+            directories: of the runs.
+            root: above all of them; directories below it that are links are refused.
 
         Raises:
             ConfigError: if another process holds one; it names its owner.
@@ -55,8 +67,8 @@ class RunLocks:
         for directory in directories:
             path = _lock_of(directory)
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._held[path] = self._open(path, directory)
+                self._held[path] = self._take(path, directory, root)
+                keep_from_children([self._held[path].fileno()])
             except OSError as error:
                 raise StorageError(path, error) from error
 
@@ -65,40 +77,114 @@ class RunLocks:
         paths = [_lock_of(directory) for directory in directories]
         return [self._held[path].fileno() for path in paths if path in self._held]
 
-    def _open(self, path: Path, directory: Path) -> Any:
+    def _take(self, path: Path, directory: Path, root: Path) -> Any:
         deadline = None
         while True:
-            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held until released
-            if _try_lock(file):
-                # Whoever held it before may have removed the file while this process waited.
-                if _is_at(file, path):
-                    file.truncate(0)
-                    file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-                    file.flush()
-                    return file
-                file.close()
+            self._made += make_directory(path.parent, root)
+            found = _try_file(path, root)
+            if found is None:
                 continue
-            owner = _owner(file)
-            file.close()
+            file, owner = found
+            if owner is None:
+                return file
             if deadline is None:
                 deadline = time.monotonic() + ORPHAN_SECONDS
                 if _is_orphaned(owner):
                     self._note(f"waiting for workers that still write to {directory} to end")
             if not _is_orphaned(owner) or time.monotonic() > deadline:
                 raise ConfigError(
-                    f"{directory} is being written by process {owner.get('pid', 'unknown')} on "
-                    f"{owner.get('host', 'an unknown host')}; wait for it or stop it, or choose "
-                    "another --out"
+                    f"{directory} is being written by process {_said(owner, 'pid')} on "
+                    f"{_said(owner, 'host')}; wait for it or stop it, or choose another --out"
                 )
             time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, root: Path) -> Iterator[None]:
+    """Let one process at a time do what takes a moment; the others wait.
+
+    Args:
+        path: of the lock; its directory is made, and removed if nothing is written into it.
+        root: above it; directories below that are links are refused.
+
+    Raises:
+        ConfigError: if another process holds it for long.
+        StorageError: if it could not be written.
+    """
+    made: list[Path] = []
+    try:
+        file = _wait_for(path, root, made)
+        try:
+            yield
+        finally:
+            _release(path, file)
+    finally:
+        remove_directories(made)
+
+
+def _wait_for(path: Path, root: Path, made: list[Path]) -> Any:
+    deadline = time.monotonic() + EXCLUSIVE_SECONDS
+    while True:
+        made += make_directory(path.parent, root)
+        try:
+            found = _try_file(path, root)
+        except OSError as error:
+            raise StorageError(path, error) from error
+        file, owner = found or (None, {})
+        if owner is None:
+            return file
+        if time.monotonic() > deadline:
+            raise ConfigError(
+                f"{path} is held by process {_said(owner, 'pid')} on {_said(owner, 'host')}; "
+                "wait for it or stop it"
+            )
+        time.sleep(0.02)
+
+
+def _try_file(path: Path, root: Path) -> tuple[Any, dict[str, Any] | None] | None:
+    """Try to take a lock.
+
+    Returns:
+        The open file, and None if its lock is held now, or a file that is closed and who holds it;
+        None if the file or its directory was removed meanwhile.
+    """
+    try:
+        descriptor = open_own(path, os.O_RDWR | os.O_APPEND, root)
+    except FileNotFoundError:
+        return None
+    file = open(descriptor, "a+", encoding="utf-8")  # noqa: SIM115 - held until released
+    if not _try_lock(file):
+        owner = _owner(file)
+        file.close()
+        return file, owner
+    # Whoever held it before may have removed the file while this process waited.
+    if not _is_at(file, path):
+        file.close()
+        return None
+    file.truncate(0)
+    file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+    file.flush()
+    return file, None
+
+
+def _release(path: Path, file: Any) -> None:
+    # Removed while it is held, so that nobody holds a lock that others cannot see.
+    with contextlib.suppress(OSError):
+        path.unlink()
+    forget(file.fileno())
+    file.close()
+
+
+def _said(owner: Mapping[str, Any], name: str) -> str:
+    return one_line(owner[name], 60) if name in owner else "unknown"
 
 
 def is_locked(directory: Path) -> bool:
     """Whether some process writes to a run at the moment."""
     try:
-        with open(_lock_of(directory), encoding="utf-8") as file:
+        with open_regular(_lock_of(directory)) as file:
             return not _try_lock(file)
-    except OSError:
+    except (OSError, ConfigError):
         return False
 
 
@@ -141,7 +227,7 @@ def _is_at(file: Any, path: Path) -> bool:
 def _owner(file: Any) -> dict[str, Any]:
     try:
         file.seek(0)
-        owner = json.loads(file.read(1000))
+        owner = parse_json(file.read(1000))
     except (OSError, ValueError):
         return {}
     return owner if isinstance(owner, dict) else {}

@@ -8,15 +8,19 @@ are another one.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from robustpo.errors import ConfigError
-from robustpo.files import one_line, parse_json, read_bytes, write_atomically
+from robustpo.files import one_line, parse_json, read_bytes
+from robustpo.studies.locks import exclusive
+from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.study import Part, Study
-from robustpo.studies.study_file import OPTIONS
+from robustpo.studies.study_file import OPTIONS, SHOWN
+from robustpo.writing import write_atomically
 
 FILE = "study.json"
 FORMAT = 1
@@ -35,7 +39,7 @@ def load_manifest(out: Path, name: str) -> Study | None:
         ConfigError: if the file is damaged, from a later version, or asks for what cannot be run.
     """
     file = study_directory(out, name) / FILE
-    if not file.exists():
+    if not os.path.lexists(file):
         return None
     try:
         data = parse_json(read_bytes(file, MAX_BYTES))
@@ -48,9 +52,12 @@ def load_manifest(out: Path, name: str) -> Study | None:
         texts = {key: str(data[key]) for key in ("title", "source", "shows", "note")}
         aliases = tuple(map(str, data["aliases"]))
         # The name is also the directory that reports are written to.
-        study = Study(name=name, parts=parts, aliases=aliases, **texts)
-        study.configs()
-        return study
+        notes = _all(str, data["notes"]) if data.get("notes") else ()
+        study = Study(name=name, parts=parts, aliases=aliases, notes=notes, **texts)
+        if not parts or study.shows not in SHOWN:
+            raise ValueError("it asks for nothing")
+        study.check()
+        return settle_study(study, out)[0]
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -59,17 +66,24 @@ def load_manifest(out: Path, name: str) -> Study | None:
         ) from error
 
 
-def save_manifest(out: Path, study: Study) -> Path:
-    """Write down what a study asks for; return the study's directory.
+def save_manifest(out: Path, asked: Study) -> Path:
+    """Write down what a study asks for beside what it has been asked for before.
+
+    Commands that do so at once wait for each other, and none loses what another has written.
+
+    Returns:
+        The study's directory.
 
     Raises:
+        ConfigError: as `load_manifest` and `extend`; nothing is written then.
         StorageError: if it could not be written.
     """
-    directory = study_directory(out, study.name)
-    directory.mkdir(parents=True, exist_ok=True)
-    data = {"format": FORMAT, **asdict(study)}
-    content = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(directory / FILE, content.encode("utf-8"))
+    directory = study_directory(out, asked.name)
+    with exclusive(directory / f".{FILE}.lock", out):
+        study = extend(load_manifest(out, asked.name), asked, out)
+        data = {"format": FORMAT, **asdict(study)}
+        content = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(directory / FILE, content.encode("utf-8"), out)
     return directory
 
 
@@ -96,7 +110,9 @@ def extend(recorded: Study | None, asked: Study, out: Path) -> Study:
                 )
     parts = list(recorded.parts)
     parts += [part for part in asked.parts if part not in parts]
-    return replace(asked, parts=tuple(parts))
+    # What earlier runs of it were made with stays true of them.
+    notes = tuple(dict.fromkeys([*recorded.notes, *asked.notes]))
+    return replace(asked, parts=tuple(parts), notes=notes)
 
 
 def _changes(old: Part, new: Part) -> list[str]:
@@ -128,4 +144,6 @@ def _all(kind: type, values: Any) -> tuple:
     """Return the values of a list that are all of one type."""
     if not isinstance(values, list) or any(type(value) is not kind for value in values):
         raise ValueError(f"expected a list of {kind.__name__}")
+    if not values or len(set(values)) != len(values):
+        raise ValueError("expected some values, none twice")
     return tuple(values)

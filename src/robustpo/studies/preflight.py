@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, get_args
 
+import numpy as np
+
+from robustpo.action_units import action_units
 from robustpo.config import RunConfig
-from robustpo.environments.base import TaskSpec
+from robustpo.environments.base import NO_BOUND, TaskSpec
+from robustpo.environments.bounds import describe_bounds, far_bounds, off_centre
 from robustpo.errors import ConfigError
 from robustpo.policy import FAMILIES, Policy, load_policy
-from robustpo.shape import Shape
+from robustpo.shape import ActionScale, Shape
+from robustpo.studies.preset_choice import preset_note
 from robustpo.studies.standing import State
-from robustpo.training.cores import available_cores
+from robustpo.training.limits import available_cores
 
 
 def check_bounds(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) -> None:
@@ -20,7 +28,8 @@ def check_bounds(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) ->
         if not FAMILIES[family].clipped and not spec.bounded:
             raise ConfigError(
                 f"distribution={family!r} is stretched onto the action's bounds, and those of "
-                f"{spec.id!r} are not finite; choose a distribution such as gaussian"
+                f"{spec.id!r} are not finite ({NO_BOUND:g} and more counts as none); choose a "
+                "distribution such as gaussian"
             )
 
 
@@ -35,27 +44,70 @@ def check_policies(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) 
                 f"init_policy={path!r} takes {sizes[0]} observations and gives {sizes[1]} "
                 f"actions, task {spec.id!r} has {spec.observation_size} and {spec.action_size}"
             )
+        _check_units(path, policy, spec, shape)
+        if policy.origin is not None and spec.simulator != "gymnasium":
+            raise ConfigError(
+                f"init_policy={path!r} observes far from zero, and task {spec.id!r} is stepped in "
+                "single precision; train it in a Gymnasium environment"
+            )
 
 
 def _check_network(path: str, policy: Policy, shape: Shape) -> None:
     """Raise `ConfigError` if a policy's networks are not those of a shape."""
-    for network in ("actor", "critic"):
-        sizes = []
-        while (name := f"{network}.{len(sizes)}.weight") in policy.tensors:
-            sizes.append(policy.tensors[name].shape[-1])
-        hidden = tuple(sizes[:-1])
-        if hidden != shape.hidden_sizes:
+    actor, critic = (_hidden_sizes(policy, name) for name in ("actor", "critic"))
+    shared = policy.metadata.get("shared_network", False)
+    if critic is None or critic != (() if shared else actor):
+        raise ConfigError(
+            f"init_policy={path!r} has actor layers {actor} and critic layers {critic}, which no "
+            "agent has; choose a policy that robustpo has trained"
+        )
+    stored = {
+        "hidden_sizes": actor,
+        "activation": policy.metadata["activation"],
+        "shared_network": shared,
+        "distribution": policy.metadata["distribution"],
+        "normalize_observations": "observation.mean" in policy.tensors,
+    }
+    other = {name: value for name, value in stored.items() if value != getattr(shape, name)}
+    if other:
+        has = ", ".join(f"{name} {value}" for name, value in other.items())
+        asked = ", ".join(str(getattr(shape, name)) for name in other)
+        options = " ".join(f"--{name.replace('_', '-')} {_word(v)}" for name, v in other.items())
+        raise ConfigError(f"init_policy={path!r} has {has}; asked for: {asked}; choose {options}")
+
+
+def _hidden_sizes(policy: Policy, network: str) -> tuple[int, ...] | None:
+    sizes: list[int] = []
+    while (name := f"{network}.{len(sizes)}.weight") in policy.tensors:
+        sizes.append(policy.tensors[name].shape[-1])
+    return tuple(sizes[:-1]) if sizes else None
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _check_units(path: str, policy: Policy, spec: TaskSpec, shape: Shape) -> None:
+    """Raise `ConfigError` if a policy acts in other units than it would be trained in."""
+
+    def alike(units: tuple[np.ndarray, np.ndarray] | None) -> bool:
+        theirs = policy.action_units or (0.0, 1.0)
+        return all(map(np.allclose, theirs, units or (0.0, 1.0)))
+
+    if alike(action_units(spec, shape)):
+        return
+    for scale in get_args(ActionScale):
+        if alike(action_units(spec, replace(shape, action_scale=scale))):
             raise ConfigError(
-                f"init_policy={path!r} has {network} layers {hidden}, hidden_sizes is "
-                f"{shape.hidden_sizes}; choose --hidden-sizes {' '.join(map(str, hidden))}"
+                f"init_policy={path!r} acts in other units than action_scale="
+                f"{shape.action_scale!r}; choose --action-scale {scale}"
             )
-    for name in ("activation", "distribution"):
-        stored = policy.metadata[name]
-        if stored != getattr(shape, name):
-            raise ConfigError(
-                f"init_policy={path!r} has {name} {stored}, {getattr(shape, name)} was asked for; "
-                f"choose --{name} {stored}"
-            )
+    raise ConfigError(
+        f"init_policy={path!r} is scaled to other bounds than those of {spec.id!r}, "
+        f"{describe_bounds(spec.action_low, spec.action_high)}; choose a policy of the same task"
+    )
 
 
 def starting_notes(
@@ -68,9 +120,13 @@ def starting_notes(
 ) -> list[str]:
     """Return what a person should know before it starts."""
     notes = [problem for state in states.values() for problem in state.problems]
-    finished = sum(state.finished for state in states.values())
-    if finished:
-        notes.append(f"{finished} of {len(configs)} runs are recorded already and are kept")
+    kept = Counter(state.run.state for state in states.values() if not state.pending)
+    if kept["done"]:
+        notes.append(f"{kept['done']} of {len(configs)} runs are recorded already and are kept")
+    if kept["failed"]:
+        notes.append(
+            f"{kept['failed']} of {len(configs)} runs have failed before and are kept as they are"
+        )
     steps = [state.step for state in states.values() if state.step is not None]
     if steps:
         where = " to ".join(f"{step:,}" for step in sorted({min(steps), max(steps)}))
@@ -83,13 +139,29 @@ def starting_notes(
             f"{lost} of {len(configs)} runs have no checkpoint and start again; their records are "
             "moved aside"
         )
-    for spec in specs.values():
-        if not spec.bounded:
-            notes.append(f"the actions of {spec.id} are unbounded; they go unclipped")
+    for task, spec in specs.items():
+        notes += _task_notes([config for config in configs if config.task == task], spec)
     cores = available_cores()
     if workers > cores:
         notes.append(f"{workers} workers on {cores} cores: some share a core and none gains speed")
     floored = {c.steps: c.total_steps for c in configs if c.steps != c.total_steps}
     for asked, made in floored.items():
         notes.append(f"{asked:,} steps are floored to whole rollouts: {made:,}")
+    return notes
+
+
+def _task_notes(configs: Sequence[RunConfig], spec: TaskSpec) -> list[str]:
+    """Return what is to be known of a task's actions and preset."""
+    notes = [note for config in configs if (note := preset_note(config, spec))][:1]
+    if not spec.bounded:
+        notes.append(f"the actions of {spec.id} are unbounded; they go unclipped")
+    raw = [
+        config.settings.alpha
+        for config in configs
+        if config.shape.action_scale == "raw" and FAMILIES[config.shape.distribution].clipped
+    ]
+    bounds = (spec.action_low, spec.action_high)
+    text = (far_bounds(*bounds, max(raw)) or off_centre(*bounds)) if raw else None
+    if text is not None:
+        notes.append(f"{spec.id} has {text}; --action-scale bounds acts in ±1 of the bounds")
     return notes

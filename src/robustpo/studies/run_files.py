@@ -1,14 +1,14 @@
 """Reads the files of one run, whatever state they are in and whoever wrote them.
 
-Values that are not finite are read as null, in whichever way they were written. A file that is
-larger than a run's could be, packed or unpacked, counts as one that cannot be read.
+Values that are not finite, or larger than float32 can hold, are read as null, in whichever way they
+were written. A file that is larger than a run's could be, packed or unpacked, counts as one that
+cannot be read.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +36,8 @@ MAX_UNPACKED_BYTES = 16 * 2**20
 # Twenty times what a run writes.
 MAX_ROWS = 10_000
 MAX_TEXT = 4096
+# The largest number that training in float32 can mean; beyond it, sums and squares overflow.
+MAX_MEASURE = 3.4e38
 # A damaged Parquet file can make the reader panic, which is not an ordinary exception.
 PARQUET_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
@@ -66,9 +68,11 @@ def _read_parquet(path: Path) -> pl.DataFrame | None:
 
 
 def finite(frame: pl.DataFrame) -> pl.DataFrame:
-    """Make null of what is not a finite number."""
+    """Make null of what is not a finite number, or larger than any that is measured."""
     floats = pl.col(pl.Float64)
-    return frame.with_columns(pl.when(floats.is_finite()).then(floats))
+    return frame.with_columns(
+        pl.when(floats.is_finite() & (floats.abs() <= MAX_MEASURE)).then(floats)
+    )
 
 
 def _read_numbers(content: bytes) -> pl.DataFrame:
@@ -165,11 +169,11 @@ def as_text(value: Any) -> str | None:
 
 
 def as_float(value: Any) -> float | None:
-    """Return the value if it is a finite number."""
-    if type(value) is float:
-        return value if math.isfinite(value) else None
-    # An integer beyond the range of a float is not a measurement either.
-    return float(value) if type(value) is int and abs(value) < 2**1000 else None
+    """Return the value if it is a finite number, and no larger than any that is measured."""
+    if type(value) not in (float, int):
+        return None
+    # Written so that it is false of nan.
+    return float(value) if abs(value) <= MAX_MEASURE else None
 
 
 def as_int(value: Any) -> int | None:

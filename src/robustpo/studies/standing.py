@@ -1,4 +1,4 @@
-"""How far each run has come on disk, before anything is written."""
+"""How each run stands to a command that is to train it, before anything is written."""
 
 from __future__ import annotations
 
@@ -8,33 +8,53 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustpo.config import RunConfig
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, UnfinishedError
+from robustpo.files import one_line
+from robustpo.studies.run_state import RunState, name_of, run_state
 from robustpo.training.checkpoint import CHECKPOINT_DIRECTORY, remove_checkpoints
 from robustpo.training.provenance import inexact
-from robustpo.training.record import METRICS_LINES, existing_state, find_checkpoint
+from robustpo.training.record import (
+    METRICS_LINES,
+    RESULT_FILE,
+    find_checkpoint,
+    holds_run,
+    run_root,
+)
+from robustpo.writing import require_real
+
+# A record that has none of these is as good as none.
+WORTH_KEEPING = (METRICS_LINES, CHECKPOINT_DIRECTORY, RESULT_FILE)
+# How many runs are named that are not done, and how much is said of each.
+NAMED = 3
+REASON = 300
 
 
 @dataclass(frozen=True)
 class State:
-    """How far one run has come.
+    """How a run stands to a command that is to train it.
 
     Attributes:
-        finished: its result is there.
+        run: how far it is.
         stale: there is a record that cannot be gone on from, or shall not.
         step: where its newest whole checkpoint stands, None if it begins.
         inexact: what has changed since, so that going on is not exact to the bit.
-        problems: what is wrong with newer checkpoints, one line each.
+        problems: what is wrong with its record, one line each.
     """
 
-    finished: bool = False
+    run: RunState
     stale: bool = False
     step: int | None = None
     inexact: str | None = None
     problems: tuple[str, ...] = ()
 
+    @property
+    def pending(self) -> bool:
+        """Whether it is to be trained: a run that has failed is kept like one that is done."""
+        return self.stale or not self.run.ended
+
 
 def examine(directories: Mapping[RunConfig, Path], *, fresh: bool) -> dict[RunConfig, State]:
-    """Return how far each run has come.
+    """Return how each run stands.
 
     Args:
         directories: where each run is recorded.
@@ -48,20 +68,62 @@ def examine(directories: Mapping[RunConfig, Path], *, fresh: bool) -> dict[RunCo
 
 def _examine(config: RunConfig, directory: Path, fresh: bool) -> State:
     if fresh:
-        return State(stale=directory.exists())
-    kind = existing_state(directory, config)
-    if kind == "finished":
+        require_real(directory, run_root(directory, config))
+        return State(run_state(directory), stale=directory.exists())
+    if not holds_run(directory, config):
+        return State(RunState("waiting"))
+    state = run_state(directory)
+    if state.ended:
         # A process that was killed as soon as it had written the result left them.
-        remove_checkpoints(directory)
-        return State(finished=True)
-    if kind == "absent":
-        return State()
-    checkpoint, problems = find_checkpoint(directory, config)
-    lines = tuple(f"{problem}; an earlier state is used instead" for problem in problems)
+        remove_checkpoints(directory, run_root(directory, config))
+        return State(state)
+    checkpoint, damaged = find_checkpoint(directory, config)
+    problems = [f"{problem}; an earlier state is used instead" for problem in damaged]
+    if state.reason:
+        problems.insert(0, f"{directory}: {state.reason}; the run counts as stopped")
     if checkpoint is None:
-        holds = [(directory / name).exists() for name in (METRICS_LINES, CHECKPOINT_DIRECTORY)]
-        return State(stale=any(holds), problems=lines)
-    return State(step=checkpoint.step, inexact=inexact(checkpoint.state), problems=lines)
+        holds = [(directory / name).exists() for name in WORTH_KEEPING]
+        return State(state, stale=any(holds), problems=tuple(problems))
+    since = inexact(checkpoint.state)
+    return State(state, step=checkpoint.step, inexact=since, problems=tuple(problems))
+
+
+def require_done(directories: Mapping[RunConfig, Path], lost: Mapping[Path, str]) -> None:
+    """Raise `UnfinishedError` unless the records say that every run is done.
+
+    Args:
+        directories: where each run is recorded.
+        lost: why a run's worker has ended before it, where that is known.
+    """
+    states = {config: run_state(place) for config, place in directories.items()}
+    left = {config: state for config, state in states.items() if not state.done}
+    if not left:
+        return
+    failed = sum(state.state == "failed" for state in left.values())
+    counts = [f"{failed} failed"] if failed else []
+    if missing := len(left) - failed:
+        counts.append(f"{missing} {'is' if missing == 1 else 'are'} not finished")
+    reasons = [_why(config, state, lost.get(directories[config])) for config, state in left.items()]
+    named = reasons[:NAMED] + ([f"and {len(left) - NAMED} more"] if len(left) > NAMED else [])
+    advice = (
+        "the same command goes on"
+        if missing
+        else "--fresh moves the records aside and trains again"
+    )
+    raise UnfinishedError(
+        f"of {len(states)} runs {' and '.join(counts)} ({'; '.join(named)}); {advice}",
+        [directories[config] for config, state in states.items() if state.done],
+    )
+
+
+def _why(config: RunConfig, state: RunState, lost: str | None) -> str:
+    if state.state == "failed":
+        # What a record says of a failure names the run itself, and then what was done about it.
+        return one_line(state.reason.partition(";")[0], REASON)
+    reason = (
+        lost or state.reason or ("nothing is recorded" if state.state == "waiting" else state.state)
+    )
+    return f"{one_line(name_of(config), REASON)}: {one_line(reason, REASON)}"
 
 
 def check_writable(out: Path) -> None:

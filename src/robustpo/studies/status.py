@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustpo.config import RunConfig
-from robustpo.studies.locks import is_locked
-from robustpo.studies.store import COMPLETED, summarize
+from robustpo.studies.run_state import STATES, run_state
+from robustpo.studies.store import summarize
 from robustpo.training.record import run_directory
-
-STATES = ("done", "running", "stopped", "failed", "waiting")
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class RunStatus:
         state: one of `STATES`.
         step: simulator steps made.
         final_return: of a run that is done, None otherwise.
-        error: why it failed, empty otherwise.
+        error: why it failed, or what is wrong with its record; empty otherwise.
     """
 
     config: RunConfig
@@ -48,15 +46,12 @@ def count_states(statuses: Iterable[RunStatus]) -> dict[str, int]:
 
 
 def _status(config: RunConfig, directory: Path) -> RunStatus:
-    if not directory.exists():
-        return RunStatus(config, directory, "waiting", 0, None, "")
-    found = summarize(directory)
-    if found is None:
-        return RunStatus(config, directory, "stopped", 0, None, "its record cannot be read")
-    step = found["steps"] or 0
-    if found["status"] == COMPLETED:
-        return RunStatus(config, directory, "done", step, found["final_return"], "")
-    if found["status"] == "failed":
-        return RunStatus(config, directory, "failed", step, None, found["error"] or "")
-    state = "running" if is_locked(directory) else "stopped"
-    return RunStatus(config, directory, state, step, None, "")
+    found = run_state(directory)
+    read = None if found.state == "waiting" else summarize(directory)
+    if read is None:
+        # Its metrics cannot be told apart from another run's without its configuration.
+        state = found.state if found.state == "waiting" else "unreadable"
+        reason = found.reason or ("its record cannot be read" if state == "unreadable" else "")
+        return RunStatus(config, directory, state, 0, None, reason)
+    final_return = read["final_return"] if found.done else None
+    return RunStatus(config, directory, found.state, read["steps"] or 0, final_return, found.reason)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
+from robustpo.files import one_line, user_path
 from robustpo.studies.metrics_tables import read_tables
 from robustpo.studies.run_files import (
     METRICS_SCHEMA,
@@ -29,15 +31,17 @@ from robustpo.studies.run_files import (
     read_metrics,
     read_object,
 )
-from robustpo.training.record import CONFIG_FILE, RESULT_FILE
+from robustpo.studies.run_state import COMPLETED, FAILED, state_of
+from robustpo.training.record import CONFIG_FILE
 
 logger = logging.getLogger(__name__)
 
 # A task's id may have slashes, so runs lie at different depths; no deeper than this below `root`.
 MAX_DEPTH = 32
 
-COMPLETED = "completed"
 INCOMPLETE = "incomplete"
+# What a summary calls the states in which a run has ended.
+STATUSES = {"done": COMPLETED, "failed": FAILED}
 
 RUN_SCHEMA: dict[str, pl.DataType] = {
     "task": pl.String(),
@@ -102,14 +106,54 @@ def load_results(directory: str | os.PathLike[str]) -> pl.DataFrame:
     return _results(find_runs(directory))
 
 
-def load_runs(directories: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Read the metrics and the ends of some runs, as `load_results` and `load_summary` do.
+@dataclass(frozen=True)
+class Loaded:
+    """What has been read of the runs that were asked for.
+
+    Attributes:
+        results: their metrics, as `load_results` returns them.
+        summary: their ends, as `load_summary` returns them.
+        refused: for each directory that is there and cannot be used, why.
+    """
+
+    results: pl.DataFrame
+    summary: pl.DataFrame
+    refused: dict[Path, str]
+
+
+def load_runs(directories: Mapping[RunConfig, Path]) -> Loaded:
+    """Read the runs that belong in some directories; a record of any other run is refused there.
 
     Args:
-        directories: of the runs; those that do not exist or cannot be read are left out.
+        directories: where each run is recorded; those that do not exist are left out.
     """
-    found = [run for path in directories if path.is_dir() if (run := _read_run(path))]
-    return _results(found), _summary(found)
+    found, refused = [], {}
+    for config, path in directories.items():
+        if not os.path.lexists(path):
+            continue
+        run = _read_run(path) if path.is_dir() else None
+        reason = f"its {CONFIG_FILE} cannot be read" if run is None else _misplaced(run, config)
+        if run is None or reason:
+            refused[path] = reason
+        else:
+            found.append(run)
+    return Loaded(_results(found), _summary(found), refused)
+
+
+def _misplaced(run: Run, config: RunConfig) -> str:
+    """Say what in a run's record contradicts the place it was found in; nothing if all agrees."""
+    expected = {
+        "task": config.task,
+        "variant": config.variant,
+        "method": config.method,
+        "seed": config.settings.seed,
+    }
+    wrong = [
+        f"{name} {one_line(found, 60)}, expected {expected[name]}"
+        for name, found in run.labels().items()
+        if found != expected[name]
+    ]
+    return f"its {CONFIG_FILE} is of another run ({'; '.join(wrong)})" if wrong else ""
 
 
 def _results(runs: Iterable[Run]) -> pl.DataFrame:
@@ -138,8 +182,9 @@ def load_summary(directory: str | os.PathLike[str]) -> pl.DataFrame:
 
     Returns:
         One row per run with the columns of `SUMMARY_SCHEMA`, ordered by task, variant and seed.
-        `status` is what `result.json` says, or `incomplete` (running or interrupted) without one;
-        then `episodes`, `steps` and `seconds` are those of the last recorded row.
+        `status` is `completed` (all steps are made), `failed` (the agent diverged) or `incomplete`
+        (running, stopped, or without a result that can be read); then `episodes`, `steps` and
+        `seconds` are those of the last recorded row.
 
     Raises:
         ConfigError: if the directory does not exist.
@@ -162,7 +207,7 @@ def find_runs(directory: str | os.PathLike[str]) -> Iterator[Run]:
     Raises:
         ConfigError: if the directory does not exist.
     """
-    root = Path(directory)
+    root = user_path(directory)
     if not os.path.isdir(root):
         raise ConfigError(
             f"results directory {str(root)!r} does not exist or is not a directory; give the "
@@ -217,22 +262,16 @@ def _read_run(path: Path) -> Run | None:
 
 
 def _summarize(run: Run) -> dict[str, Any]:
-    result = None
-    if os.path.lexists(run.path / RESULT_FILE):
-        result = read_object(run.path / RESULT_FILE)
-        if result is None:
-            logger.warning("%s cannot be read; the run counts as incomplete", run.path)
-    if result is None:
+    state = state_of(run.path, run.total_steps)
+    if state.reason and not state.ended:
+        logger.warning("%s: %s; the run counts as incomplete", run.path, state.reason)
+    result = state.result
+    if not state.ended:
         last = read_metrics(run.path).tail(1).to_dicts()
         progress = last[0] if last else {}
-        result = {
-            "status": INCOMPLETE,
-            "episodes": progress.get("episodes"),
-            "steps": progress.get("step"),
-            "seconds": progress.get("seconds"),
-        }
+        result = progress | {"steps": progress.get("step")}
     return run.labels() | {
-        "status": as_text(result.get("status")) or INCOMPLETE,
+        "status": STATUSES.get(state.state, INCOMPLETE),
         "final_return": as_float(result.get("final_return")),
         "episodes": as_int(result.get("episodes")),
         "steps": as_int(result.get("steps")),
@@ -240,5 +279,12 @@ def _summarize(run: Run) -> dict[str, Any]:
         "path": str(run.path),
         "total_steps": run.total_steps,
         "time_limit": run.time_limit,
-        "error": as_text(result.get("error")),
+        "error": as_text(result.get("error")) or _odd_return(result.get("final_return")),
     }
+
+
+def _odd_return(value: Any) -> str | None:
+    """Say what is wrong with a final return that is there and is no measurement."""
+    if value is None or as_float(value) is not None:
+        return None
+    return f"its final return is {one_line(value, 40)}"

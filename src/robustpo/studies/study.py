@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robustpo.config import RunConfig
+from robustpo.definitions import require_allowed
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
 from robustpo.naming import slug
-from robustpo.studies.grid import make_grid, parse_method
+from robustpo.studies.grid import grid_by_variant, make_grid, parse_method
 
-MAX_RUNS = 1_000_000
+MAX_RUNS = 100_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Study:
         shows: `return` or `entropy`: what its figure shows.
         note: what the source leaves open and how it is filled in, in one sentence.
         aliases: other names of the same study.
+        notes: what a reader of its report must know of how its runs were made, a sentence each,
+            such as an option that some of its methods leave alone.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Study:
     shows: str = "return"
     note: str = ""
     aliases: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -72,20 +76,38 @@ class Study:
         """Return the configuration of every run, task by task, each once.
 
         Raises:
-            ConfigError: if a method or an option is unknown, or a value is not valid.
+            ConfigError: if a method or an option is unknown, a value is not valid, or there are
+                more than `MAX_RUNS`.
         """
+        self._require_bounded()
         found: dict[tuple[str, str, int], RunConfig] = {}
         for task in self.tasks:
             for part in self.parts:
                 if task not in part.tasks:
                     continue
-                for config in make_grid(
+                grid = grid_by_variant(
                     task, part.methods, part.seeds, steps=part.steps, **part.options
-                ):
-                    found.setdefault((task, config.variant, config.settings.seed), config)
-        if len(found) > MAX_RUNS:
-            raise ConfigError(f"study {self.name!r} has {len(found):,} runs; at most {MAX_RUNS:,}")
+                )
+                for (variant, seed), config in grid.items():
+                    found.setdefault((task, variant, seed), config)
         return list(found.values())
+
+    def check(self) -> None:
+        """Raise `ConfigError` where `configs` does, without making a run of every seed."""
+        self._require_bounded()
+        ends = [
+            replace(part, seeds=tuple(dict.fromkeys((min(part.seeds), max(part.seeds)))))
+            for part in self.parts
+        ]
+        replace(self, parts=tuple(ends)).configs()
+
+    def _require_bounded(self) -> None:
+        count = sum(len(p.tasks) * len(p.methods) * len(p.seeds) for p in self.parts)
+        if count > MAX_RUNS:
+            raise ConfigError(
+                f"study {self.name!r} has {count:,} runs; at most {MAX_RUNS:,} are possible: "
+                "choose fewer tasks, methods or seeds"
+            )
 
     def select(
         self,
@@ -104,7 +126,8 @@ class Study:
             steps: simulator steps of each run instead of its own.
 
         Raises:
-            ConfigError: if a task is none of its own, or a method is unknown.
+            ConfigError: if a task is none of its own, or a method is unknown, contradicts itself,
+                or is named twice.
         """
         chosen = _chosen_tasks(self, tasks)
         for method in methods:
@@ -123,16 +146,36 @@ class Study:
                         steps=part.steps if steps is None else steps,
                     )
                 )
+                require_distinct(parts[-1])
         return replace(self, parts=tuple(parts))
 
 
 def require_method(text: str) -> None:
-    """Raise `ConfigError` unless a method, its own options left aside, is known."""
-    name, _ = parse_method(text)
+    """Raise `ConfigError` unless a method is known and remains what it is with its own options."""
+    name, own = parse_method(text)
     if name not in METHODS:
         near = difflib.get_close_matches(name, METHODS, 2)
         guess = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ConfigError(f"unknown method {name!r}{guess} `robustpo methods` lists all")
+    for option, value in own.items():
+        require_allowed(name, option, value)
+
+
+def require_distinct(part: Part) -> None:
+    """Raise `ConfigError` if two methods of a part ask for the same runs.
+
+    An agent that is trained twice tells of no difference.
+    """
+    for task in part.tasks:
+        found: dict[str, str] = {}
+        for text in part.methods:
+            (config,) = make_grid(task, [text], (0,), steps=part.steps, **part.options)
+            if config.variant in found:
+                raise ConfigError(
+                    f"methods={list(part.methods)} name {config.variant} twice, as "
+                    f"{found[config.variant]!r} and as {text!r}; name every method once"
+                )
+            found[config.variant] = text
 
 
 def require_task(task: str) -> None:

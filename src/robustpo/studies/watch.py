@@ -28,8 +28,7 @@ class Watch:
         callback: called with the event of every iteration.
 
     Attributes:
-        failed: what was said of each run that failed.
-        lost: how many of them a worker left unfinished.
+        lost: why a worker has left a run unended, by the run's directory.
     """
 
     def __init__(
@@ -42,8 +41,7 @@ class Watch:
         tracker: Any,
         callback: Callable[[Event], None] | None,
     ) -> None:
-        self.failed: list[str] = []
-        self.lost = 0
+        self.lost: dict[Path, str] = {}
         self._steps, self._busy = steps, max(1, busy)
         self._tracker, self._callback = tracker, callback
         self._estimated = False
@@ -76,9 +74,8 @@ class Watch:
         kind = event["kind"]
         if kind == "estimate":
             self._estimate(event["seconds_per_step"])
-        elif kind == "failed":
-            self.failed.append(event["text"] or "")
-            self.lost += bool(event.get("lost"))
+        elif kind == "failed" and event.get("lost") and directory is not None:
+            self.lost[directory] = event["reason"]
         if self._tracker and directory is not None:
             self._tracker.update(event, directory)
         if self._callback and kind == "iteration":

@@ -13,7 +13,7 @@ import numpy as np
 from robustpo.algorithm.experience import FAULTS
 from robustpo.algorithm.learner import LearnerState
 from robustpo.config import RunConfig
-from robustpo.environments.base import TaskSpec
+from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.policy import POLICY_FILE, Policy
 from robustpo.training.alarm import EntropyLimits, entropy_limits
@@ -23,6 +23,8 @@ from robustpo.training.population import CollectorState
 from robustpo.training.record import RunRecord
 from robustpo.training.replay import ReplayLog
 from robustpo.training.restore import SavedCollection, from_tensors, to_tensors
+
+ORIGIN = "origin"
 
 Event = dict[str, Any]
 
@@ -63,7 +65,9 @@ class Agent:
             self.config.shape.num_envs, self.spec.action_low, self.spec.action_high
         )
         # Entropies of a squashed Gaussian are of (−1, 1), those of a Beta of (0, 1).
-        width = {"tanh-gaussian": 2.0, "beta": 1.0}.get(self.config.shape.distribution)
+        shape = self.config.shape
+        scaled = 2.0 if shape.action_scale == "bounds" else None
+        width = {"tanh-gaussian": 2.0, "beta": 1.0}.get(shape.distribution, scaled)
         self.limits = entropy_limits(self.spec.action_low, self.spec.action_high, width=width)
 
     @property
@@ -94,19 +98,23 @@ class Agent:
         }
 
     def find_fault(
-        self, faults: np.ndarray, metrics: Mapping[str, float]
+        self, faults: np.ndarray, metrics: Mapping[str, float], returns: np.ndarray
     ) -> tuple[int, str] | None:
         """Return the step and the name of the first quantity that was not finite.
 
         Args:
             faults: index in `FAULTS` of every row of the rollout, `[T, E]`.
             metrics: what the update reports.
+            returns: raw return of every row's episode up to it, `[T, E]`.
         """
         if faults.any():
             row = int(np.flatnonzero(faults.reshape(-1))[0])
             return self.log.step + row + 1, FAULTS[int(faults.reshape(-1)[row])]
         if metrics["finite"] < 1:
-            return self.log.step + self.config.shape.batch_size, "gradient"
+            largest = float(np.nanmax(np.abs(returns), initial=0.0))
+            why = f"rewards too large for float32 (returns of {largest:.3g}), "
+            quantity = "gradient" if largest < OVERFLOWING_REWARD else f"{why}gradient"
+            return self.log.step + self.config.shape.batch_size, quantity
         return None
 
     def alarm(self, entropy: float) -> str | None:
@@ -147,7 +155,12 @@ class Agent:
         )
 
     def save(
-        self, learner: LearnerState, state: CollectorState, simulator: Any, seconds: float
+        self,
+        learner: LearnerState,
+        state: CollectorState,
+        simulator: Any,
+        seconds: float,
+        origin: np.ndarray,
     ) -> None:
         """Write a checkpoint of the agent as it stands between two iterations."""
         if self.record is None or self.log.step == self.saved_step:
@@ -157,6 +170,8 @@ class Agent:
             tensors |= self.replay.to_tensors()
         else:
             tensors |= to_tensors("simulator", simulator)
+        if origin.any():
+            tensors[ORIGIN] = origin
         best = self.best_evaluation
         content = {
             "step": self.log.step,
@@ -195,6 +210,9 @@ class Agent:
                 self.best_evaluation = _number(content["best_evaluation"])
             learner = from_tensors("learner", learner, tensors)
             state = from_tensors("collector", state, tensors)
+            origin = np.zeros(self.spec.observation_size, np.float32)
+            if ORIGIN in tensors:
+                origin = from_tensors(ORIGIN, origin, tensors)
         except ConfigError as error:
             raise ConfigError(
                 f"the checkpoint in {self.record.directory} cannot be used: {error}; --fresh "
@@ -203,7 +221,7 @@ class Agent:
         self.saved_step = self.log.step
         replay = self.replay
         return learner, SavedCollection(
-            state, replay.resets, replay.tails(), replay.kept, simulator
+            state, replay.resets, replay.tails(), replay.kept, simulator, origin
         )
 
 

@@ -38,9 +38,8 @@ def entropy_limits(
     Args:
         action_low: lower bounds, `[A]`.
         action_high: upper bounds, `[A]`.
-        width: measures entropies of distributions that live on an interval of this width, which is
-            stretched onto the bounds; None if they are in the action's units. Dimensions without
-            bounds are taken to be 2 wide.
+        width: measures entropies of distributions whose bounds are this far apart in their own
+            units; None if these are the action's. Dimensions without bounds are taken to be 2 wide.
     """
     widths = []
     for low, high in zip(action_low, action_high, strict=True):

@@ -22,6 +22,7 @@ AVERAGED = (
     "policy_loss",
     "value_loss",
     "approx_kl",
+    "perturbed_kl",
     "clip_fraction",
     "explained_variance",
     "noise_clip_fraction",
@@ -138,10 +139,11 @@ class AgentLog:
             recent, returns, lengths = (
                 [float(x) for x in state[name]] for name in ("recent_returns", "returns", "lengths")
             )
-            sums = {name: float(state["sums"][name]) for name in AVERAGED}
-            counts = {name: _count(state["counts"][name]) for name in AVERAGED}
+            # What an earlier version did not average has not been seen yet.
+            sums = {name: float(state["sums"].get(name, 0)) for name in AVERAGED}
+            counts = {name: _count(state["counts"].get(name, 0)) for name in AVERAGED}
             alarms = {name: _count(at) for name, at in dict(state["alarms"]).items()}
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ConfigError(
                 f"its log of the agent is not complete ({one_line(error)})"
             ) from error

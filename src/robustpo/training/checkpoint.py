@@ -1,8 +1,11 @@
-"""Checkpoints of one run: one safetensors file each, of which the last two are kept."""
+"""Checkpoints of one run: one safetensors file each, of which the last two are kept.
+
+Only those count that were written or read by whoever writes the run now. What could not be used is
+put aside when the run goes on, so that it takes no good one's place.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -12,8 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from robustpo.errors import ConfigError, StorageError
+from robustpo.errors import ConfigError
 from robustpo.files import read_tensors, write_tensors
+from robustpo.writing import (
+    is_partial,
+    make_directory,
+    remove_directories,
+    remove_files,
+    rename_file,
+)
 
 CHECKPOINT_DIRECTORY = "checkpoint"
 KEPT = 2
@@ -22,6 +32,7 @@ MAX_BYTES = 2**30
 DEFAULT_SECONDS = 120.0
 
 _NAME = re.compile(r"step-(\d{12})\.safetensors")
+_OURS = re.compile(r"step-\d{12}\.(safetensors|unusable)")
 
 
 @dataclass(frozen=True)
@@ -42,39 +53,47 @@ class Checkpoint:
         return self.state["step"]
 
 
-def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(directory: Path, checkpoint: Checkpoint, root: Path) -> None:
     """Write a checkpoint of a run beside the one before; older ones go.
 
+    Args:
+        directory: the run.
+        checkpoint: its state.
+        root: the directory above the run that a person gave.
+
     Raises:
+        ConfigError: if a directory between them is a link.
         StorageError: if it could not be written; the earlier ones are still there.
     """
     place = directory / CHECKPOINT_DIRECTORY
-    try:
-        place.mkdir(exist_ok=True)
-    except OSError as error:
-        raise StorageError(place, error) from error
-    path = place / f"step-{checkpoint.step:012d}.safetensors"
-    write_tensors(path, checkpoint.tensors, checkpoint.state | {"format": FORMAT})
-    for old in _files(directory)[KEPT:]:
-        with contextlib.suppress(OSError):
-            old.unlink()
+    make_directory(place, root)
+    path = place / _name(checkpoint.step)
+    write_tensors(path, checkpoint.tensors, checkpoint.state | {"format": FORMAT}, root)
+    # What claims to be of later steps was not written by this run.
+    names = [old.name for old in _files(directory) if old.name <= path.name]
+    remove_files(place, lambda name: name in names[KEPT:], root)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:012d}.safetensors"
 
 
 def load_checkpoint(
-    directory: Path, identity: Mapping[str, Any], check: Callable[[dict[str, Any]], None]
+    directory: Path, check: Callable[[dict[str, Any]], None]
 ) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest checkpoint of a run that is whole, and what is wrong with newer ones.
 
     Args:
         directory: the run.
-        identity: what the run is, as `RunConfig.identity()` says; another run's is refused.
-        check: raises `ConfigError` for a state that is not to be used.
+        check: raises `ConfigError` for a state that is not to be used, as another run's.
     """
     problems = []
     for path in _files(directory):
         try:
             tensors, state = read_tensors(path, MAX_BYTES)
-            _require_ours(state, identity)
+            _require_format(state)
+            if path.name != _name(state["step"]):
+                raise ConfigError("its name says another step than it holds")
             check(state)
             return Checkpoint(tensors, state), problems
         except ConfigError as error:
@@ -83,13 +102,21 @@ def load_checkpoint(
     return None, problems
 
 
-def remove_checkpoints(directory: Path) -> None:
-    """Remove the checkpoints of a run that has ended."""
+def put_aside_unusable(directory: Path, checkpoint: Checkpoint | None, root: Path) -> None:
+    """Rename what is newer than the checkpoint that a run goes on from; remove partial files."""
     place = directory / CHECKPOINT_DIRECTORY
-    with contextlib.suppress(OSError):
-        for path in place.iterdir():
-            path.unlink()
-        place.rmdir()
+    last = _name(checkpoint.step) if checkpoint else ""
+    for path in _files(directory):
+        if path.name > last:
+            rename_file(path, f"{path.stem}.unusable", root)
+    remove_files(place, is_partial, root)
+
+
+def remove_checkpoints(directory: Path, root: Path) -> None:
+    """Remove the checkpoints of a run that has ended; nothing else in their directory."""
+    place = directory / CHECKPOINT_DIRECTORY
+    remove_files(place, lambda name: is_partial(name) or bool(_OURS.fullmatch(name)), root)
+    remove_directories([place])
 
 
 def _files(directory: Path) -> list[Path]:
@@ -102,12 +129,10 @@ def _files(directory: Path) -> list[Path]:
     return [directory / CHECKPOINT_DIRECTORY / name for name in found]
 
 
-def _require_ours(state: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+def _require_format(state: Mapping[str, Any]) -> None:
     step = state.get("step")
     if state.get("format") != FORMAT or type(step) is not int or step < 0:
         raise ConfigError(f"it is no checkpoint of format {FORMAT}")
-    if state.get("identity") != identity:
-        raise ConfigError("it belongs to another experiment")
 
 
 class Schedule:

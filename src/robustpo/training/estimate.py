@@ -16,6 +16,7 @@ import numpy as np
 from robustpo.config import RunConfig
 from robustpo.environments import catalog
 from robustpo.environments.base import HostEnvironment, TaskSpec
+from robustpo.environments.bounds import bounds_to_try
 from robustpo.environments.envpool import HostEnvPool
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.watchdog import watching
@@ -69,8 +70,7 @@ def _simulator_seconds(environment: HostEnvironment, count: int) -> float:
     # A simulator that is not compiled in may wait for processes of its own.
     clock = time.process_time if isinstance(environment, HostEnvPool) else time.perf_counter
     rng = np.random.default_rng(0)
-    low = np.clip(environment.spec.action_low, -1.0, 1.0)
-    high = np.clip(environment.spec.action_high, -1.0, 1.0)
+    low, high = bounds_to_try(environment.spec.action_low, environment.spec.action_high)
     environment.reset()
     steps, start = 0, clock()
     while (elapsed := clock() - start) < MEASURED_SECONDS:

@@ -9,7 +9,7 @@ environments or more fills these by itself and is carried as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from robustpo.algorithm.normalization import RunningMoments
 from robustpo.algorithm.random import THREEFRY, make_key
 from robustpo.algorithm.schedules import scheduled
 from robustpo.config import RunConfig
+from robustpo.loops import map_one_by_one
 from robustpo.settings import Settings
 from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
@@ -103,39 +104,6 @@ def put_agents(tree: PyTree, agents: Sequence[PyTree | None]) -> PyTree:
     return jax.tree.map(put, tree, *(agents[index] for index in given)) if given else tree
 
 
-def map_agents(function: Callable[[Any], Any], inputs: PyTree, num_agents: Int32[Array, ""]) -> Any:
-    """Apply a function to one agent after the other, `[P, ...]` to `[P, ...]`.
-
-    Like `lax.map`, but the number of agents is an argument that XLA cannot see: it would inline the
-    loop of a single agent and round differently inside.
-
-    Args:
-        function: takes and returns the pytree of one agent.
-        inputs: pytree with leading axis `P`.
-        num_agents: `P` as a traced number.
-    """
-    # Traced once, though asked for its shapes first; it is inlined and changes no program.
-    traced = jax.jit(function, inline=True)
-
-    def one_agent(index: Array | int) -> Any:
-        return traced(jax.tree.map(lambda x: x[index], inputs))
-
-    # Two rows at least: XLA would also drop the slices of an axis of one.
-    rows = max(2, len(jax.tree.leaves(inputs)[0]))
-    single = len(jax.tree.leaves(inputs)[0]) == 1
-    if single:
-        inputs = jax.tree.map(lambda x: jnp.concatenate([x, x]), inputs)
-    empty = jax.tree.map(
-        lambda x: jnp.zeros((rows, *x.shape), x.dtype), jax.eval_shape(one_agent, 0)
-    )
-
-    def body(index: Array, outputs: PyTree) -> PyTree:
-        return jax.tree.map(lambda all_, own: all_.at[index].set(own), outputs, one_agent(index))
-
-    outputs = jax.lax.fori_loop(0, num_agents, body, empty)
-    return jax.tree.map(lambda x: x[:1], outputs) if single else outputs
-
-
 def stack(trees: Sequence[PyTree]) -> PyTree:
     """Stack the leaves of equal pytrees along a new leading axis."""
     # In NumPy: eager JAX would compile a little program for every shape of leaf.
@@ -169,7 +137,7 @@ def init_population(
 
 
 INIT_STREAM, COLLECT_STREAM, LEARN_STREAM, SHIFT_STREAM, AUGMENT_STREAM = range(5)
-_FLAGS = ("alpha_relative", "bootstrap")
+_FLAGS = ("alpha_relative", "bootstrap", "return_goes_on")
 
 
 def init_collector(obs_moments: RunningMoments, num_agents: int, num_envs: int) -> CollectorState:
@@ -232,6 +200,8 @@ def _coefficients(settings: Settings, progress: float) -> dict[str, float]:
         "max_grad_norm": settings.max_grad_norm,
         "target_kl": np.inf if settings.target_kl is None else settings.target_kl,
         "bootstrap": settings.time_limit == "bootstrap",
+        "return_goes_on": settings.time_limit == "bootstrap"
+        and settings.reward_return_reset == "time-limit",
     }
 
 
@@ -253,6 +223,6 @@ def make_learn(shape: Shape) -> Any:
             return learn(learner, experience, numbers, shape, key=key)
 
         inputs = (learners, rollout, coefficients, keys, iterations)
-        return map_agents(one_agent, inputs, num_agents)
+        return map_one_by_one(one_agent, inputs, num_agents)
 
     return learn_population

@@ -8,7 +8,6 @@ displays is used.
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from robustpo.console import make_console
 from robustpo.training.progress_state import Clock, Event, ProgressState
 
 REFRESH_PER_SECOND = 4
@@ -60,7 +60,7 @@ class Progress:
         console: Console | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        console = console or Console(file=sys.stderr, highlight=False)
+        console = console or make_console(stderr=True)
         self.state = ProgressState(seeds or {}, total_steps or {}, clock)
         # The live table is drawn by a thread of its own.
         self._lock = threading.RLock()

@@ -11,6 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from robustpo.files import one_line
+
+# Workers get it themselves, and every program of training is compiled with it anyway.
+ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+
 VERSIONED = ("robustpo", "jax", "jaxlib", "optax", "envpool", "gymnasium", "numpy")
 
 
@@ -50,7 +55,16 @@ def machine() -> dict[str, Any]:
 
 def environment_of_bits() -> dict[str, Any]:
     """Return what a run's bits depend on besides its configuration."""
-    return {"versions": versions(), "instruction_set": machine()["instruction_set"]}
+    return {
+        "versions": versions(),
+        "instruction_set": machine()["instruction_set"],
+        "xla_flags": xla_flags(),
+    }
+
+
+def xla_flags() -> list[str]:
+    """Return what the user's environment asks of the compiler."""
+    return [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag != ONE_THREAD]
 
 
 def inexact(then: Mapping[str, Any]) -> str | None:
@@ -67,4 +81,8 @@ def inexact(then: Mapping[str, Any]) -> str | None:
         changed.append(
             f"instruction set {now['instruction_set']} (was {then.get('instruction_set')})"
         )
+    # Checkpoints of earlier versions do not say; hardly anybody sets any.
+    flags = then.get("xla_flags", [])
+    if flags != now["xla_flags"]:
+        changed.append(f"XLA_FLAGS {now['xla_flags']} (was {one_line(flags)})")
     return ", ".join(changed) or None

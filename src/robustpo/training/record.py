@@ -7,7 +7,6 @@ it in between is undone.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import json
@@ -21,27 +20,39 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.config import RunConfig
-from robustpo.errors import ConfigError, StorageError
-from robustpo.files import append_line, one_line, parse_json, read_bytes, write_atomically
+from robustpo.errors import ConfigError
+from robustpo.files import one_line, parse_json, read_bytes
+from robustpo.naming import fit
 from robustpo.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
+    put_aside_unusable,
     remove_checkpoints,
     save_checkpoint,
 )
 from robustpo.training.provenance import environment_of_bits, machine, versions
+from robustpo.training.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
+from robustpo.writing import (
+    append_line,
+    is_partial,
+    make_directory,
+    remove_files,
+    require_real,
+    write_atomically,
+)
 
-CONFIG_FILE, RESULT_FILE = "config.json", "result.json"
+RESULT_FILE = "result.json"
 METRICS_LINES, METRICS_TABLE = "metrics.jsonl", "metrics.parquet"
 EVALUATIONS_FILE = "evaluations.jsonl"
-MAX_CONFIG_BYTES = 4 * 2**20
 
 
 def task_directory(out: Path, task: str) -> Path:
     """Return `<out>/<task>`; the name of a constructor may hold signs that paths should not."""
-    return out / re.sub(r"[^\w./+-]+", "_", task)
+    parts = re.sub(r"[^\w./+-]+", "_", task).split("/")
+    # Whoever wrote a study names its tasks, and all of them lie below `out`.
+    return out.joinpath(*(fit(part) for part in parts if part not in ("", ".", "..")))
 
 
 def run_directory(out: Path, config: RunConfig) -> Path:
@@ -49,13 +60,11 @@ def run_directory(out: Path, config: RunConfig) -> Path:
     return task_directory(out, config.task) / config.variant / f"seed-{config.settings.seed}"
 
 
-def _write_json(path: Path, data: Any) -> None:
-    write_atomically(path, (json.dumps(_finite(data), indent=2) + "\n").encode())
-
-
-def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    if rows or path.exists():
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+def run_root(directory: Path, config: RunConfig) -> Path:
+    """Return the `out` of a run's directory: the directory itself if it lies elsewhere."""
+    below = run_directory(Path(), config).parts
+    inside = directory.parts[-len(below) :] == below
+    return directory.parents[len(below) - 1] if inside else directory
 
 
 def _finite(data: Any) -> Any:
@@ -75,6 +84,7 @@ class RunRecord:
     Args:
         directory: where the run lives; absent, or with an unfinished record of the same run.
         config: what is trained.
+        environment: what it is trained on; a run that goes on keeps what was recorded of it.
 
     Attributes:
         checkpoint: what the run goes on from; None if it begins.
@@ -83,26 +93,27 @@ class RunRecord:
         StorageError: here and in every method, if a file could not be written.
     """
 
-    def __init__(self, directory: Path, config: RunConfig) -> None:
+    def __init__(
+        self, directory: Path, config: RunConfig, environment: dict[str, Any] | None = None
+    ) -> None:
         self.directory = directory
         self.config = config
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(directory, error) from error
-        for left_over in directory.glob(".*.partial"):
-            with contextlib.suppress(OSError):
-                left_over.unlink()
+        self._root = run_root(directory, config)
+        make_directory(directory, self._root)
+        remove_files(directory, is_partial, self._root)
         self.checkpoint, _ = find_checkpoint(directory, config)
+        put_aside_unusable(directory, self.checkpoint, self._root)
         state = self.checkpoint.state if self.checkpoint else {}
         self._rows: list[dict[str, Any]] = list(state.get("rows", []))
         self._evaluations: list[dict[str, Any]] = list(state.get("evaluations", []))
         self._resumed: list[dict[str, Any]] = list(state.get("resumed", []))
         self._began = state.get("began") or {"versions": versions(), "machine": machine()}
+        if environment is not None:
+            self._began = {"environment": environment} | self._began
         if self.checkpoint:
             self._resumed.append({"step": self.checkpoint.step, **environment_of_bits()})
-        _write_json(
-            directory / CONFIG_FILE,
+        self._write_json(
+            CONFIG_FILE,
             {
                 "identity": config.identity(),
                 "variant": config.variant,
@@ -111,20 +122,35 @@ class RunRecord:
                 "resumed": self._resumed,
             },
         )
-        _write_lines(directory / METRICS_LINES, self._rows)
-        _write_lines(directory / EVALUATIONS_FILE, self._evaluations)
+        self._write_lines(METRICS_LINES, self._rows)
+        self._write_lines(EVALUATIONS_FILE, self._evaluations)
+
+    def _write_json(self, name: str, data: Any) -> None:
+        content = (json.dumps(_finite(data), indent=2) + "\n").encode()
+        write_atomically(self.directory / name, content, self._root)
+
+    def _write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
+        path = self.directory / name
+        if rows or os.path.lexists(path):
+            content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+            write_atomically(path, content, self._root)
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Append one row of metrics; at most one line is cut if the process dies."""
         clean = _finite({name: row[name] for name in COLUMNS})
         self._rows.append(clean)
-        append_line(self.directory / METRICS_LINES, json.dumps(clean))
+        append_line(self.directory / METRICS_LINES, json.dumps(clean), self._root)
 
     def add_evaluation(self, row: Mapping[str, Any]) -> None:
         """Append one evaluation made during training."""
         clean = _finite(dict(row))
         self._evaluations.append(clean)
-        append_line(self.directory / EVALUATIONS_FILE, json.dumps(clean))
+        append_line(self.directory / EVALUATIONS_FILE, json.dumps(clean), self._root)
+
+    @property
+    def evaluated_at(self) -> int:
+        """The step of the last evaluation made during training; 0 if there is none."""
+        return int(self._evaluations[-1]["step"]) if self._evaluations else 0
 
     def save_checkpoint(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
         """Save the whole state of the agent, with all rows so far, and rewrite the table."""
@@ -137,12 +163,12 @@ class RunRecord:
             **environment_of_bits(),
             **state,
         }
-        save_checkpoint(self.directory, Checkpoint(tensors, content))
+        save_checkpoint(self.directory, Checkpoint(tensors, content), self._root)
         self.write_table()
 
     def save_policy(self, name: str, policy: Policy) -> None:
         """Write a policy beside the record."""
-        save_policy(self.directory / name, policy)
+        save_policy(self.directory / name, policy, self._root)
 
     def write_table(self) -> None:
         """Rewrite the table of all rows so far, atomically."""
@@ -152,32 +178,43 @@ class RunRecord:
         content = io.BytesIO()
         # Hundreds of rows need no statistics, and thousands of runs are read faster without.
         pl.DataFrame(self._rows, schema=schema).write_parquet(content, statistics=False)
-        write_atomically(self.directory / METRICS_TABLE, content.getvalue())
+        write_atomically(self.directory / METRICS_TABLE, content.getvalue(), self._root)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the table and the result, whose presence says that nothing more will come."""
         self.write_table()
-        _write_json(self.directory / RESULT_FILE, dict(result))
-        remove_checkpoints(self.directory)
+        self._write_json(RESULT_FILE, dict(result))
+        remove_checkpoints(self.directory, self._root)
 
 
 def find_checkpoint(directory: Path, config: RunConfig) -> tuple[Checkpoint | None, list[str]]:
-    """Return a run's newest checkpoint that is whole, and what is wrong with newer ones."""
-    return load_checkpoint(directory, _plain(config.identity()), _check_rows)
+    """Return a run's newest checkpoint that is whole, and what is wrong with newer ones.
+
+    What an earlier version wrote is filled in: settings that did not exist act by default, metrics
+    that were not taken are null. Metrics that this version does not have are left out.
+    """
+    found, problems = load_checkpoint(directory, lambda state: _check_state(state, config))
+    if found is not None:
+        rows = [{name: row.get(name) for name in COLUMNS} for row in found.state["rows"]]
+        found = Checkpoint(found.tensors, found.state | {"rows": rows})
+    return found, problems
 
 
-def _check_rows(state: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` if what a checkpoint holds of the record cannot be written again."""
+def _check_state(state: Mapping[str, Any], config: RunConfig) -> None:
+    """Raise `ConfigError` if a checkpoint is another run's or its rows cannot be written again."""
+    if _with_defaults(state.get("identity")) != _plain(config.identity()):
+        raise ConfigError("it belongs to another experiment")
     rows, evaluations, resumed = (state.get(n) for n in ("rows", "evaluations", "resumed"))
     if not all(isinstance(x, list) for x in (rows, evaluations, resumed)):
         raise ConfigError("its rows of metrics are missing")
     if not isinstance(state.get("began"), dict):
         raise ConfigError("it does not say how the run began")
     for row in rows or ():
-        if not isinstance(row, dict) or set(row) != set(COLUMNS):
-            raise ConfigError("a row of its metrics has other columns")
-        for name, value in row.items():
-            kinds = (int,) if name in COUNTS else (int, float, type(None))
+        if not isinstance(row, dict) or row.get("step") is None:
+            raise ConfigError("a row of its metrics has no step")
+        for name in COLUMNS:
+            value = row.get(name)
+            kinds = (int, type(None)) if name in COUNTS else (int, float, type(None))
             if type(value) not in kinds or not abs(value or 0) < (
                 2**63 if name in COUNTS else sys.float_info.max
             ):
@@ -189,15 +226,23 @@ def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(data))
 
 
-def existing_state(directory: Path, config: RunConfig) -> str:
-    """Say what a directory holds of this run: `absent`, `incomplete` or `finished`.
+def holds_run(directory: Path, config: RunConfig) -> bool:
+    """Whether a directory holds a record of this run, however far; False if nothing is there.
 
     Raises:
-        ConfigError: if it holds another experiment, or something that is no run at all.
+        ConfigError: if it holds another experiment, something that is no run at all, or is a link.
     """
+    require_real(directory, run_root(directory, config))
     # A process that was killed while it wrote the first file leaves a part of it.
-    if not directory.exists() or all(path.match(".*.partial") for path in directory.iterdir()):
-        return "absent"
+    try:
+        if all(map(is_partial, os.listdir(directory))):
+            return False
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConfigError(
+            f"{directory} cannot be read ({error.strerror}); choose another --out"
+        ) from error
     file = directory / CONFIG_FILE
     try:
         identity = parse_json(read_bytes(file, MAX_CONFIG_BYTES))["identity"]
@@ -212,7 +257,7 @@ def existing_state(directory: Path, config: RunConfig) -> str:
             f"({_difference(_with_defaults(identity), wanted)}); "
             "choose another --out, or --fresh to move it aside"
         )
-    return "finished" if (directory / RESULT_FILE).exists() else "incomplete"
+    return True
 
 
 def _with_defaults(identity: Any) -> Any:
@@ -252,7 +297,7 @@ def _flatten(data: Any, prefix: str = "") -> dict[str, Any]:
 def set_aside(directory: Path) -> Path:
     """Move an old record out of the way, beside where it was; return its new place."""
     number = 1
-    while (target := directory.with_name(f".{directory.name}.old-{number}")).exists():
+    while os.path.lexists(target := directory.with_name(f".{directory.name}.old-{number}")):
         number += 1
     os.replace(directory, target)
     return target

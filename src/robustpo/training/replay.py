@@ -31,19 +31,18 @@ class ReplayLog:
         self._tails: list[list[np.ndarray]] = [[] for _ in range(num_envs)]
         self._kept = np.ones(num_envs, bool)
 
-    def add(self, action: np.ndarray, valid: np.ndarray) -> None:
-        """Take in a rollout: actions, `[T, E, A]`, and which rows are valid, `[T, E]`.
+    def add(self, action: np.ndarray, reset: np.ndarray) -> None:
+        """Take in a rollout: actions, `[T, E, A]`, and in which rows a simulator reset itself.
 
-        Actions are those executed, or those from which clipping to the bounds makes them.
-
-        A row that is not valid is one in which the simulator only reset itself.
+        Actions are those executed, or those from which clipping to the bounds makes them. A reset,
+        `[T, E]`, is a row of its own, or comes after the row's action where it is in the same step.
         """
         for env in range(len(self.resets)):
-            phantoms = np.flatnonzero(~valid[:, env])
+            resets = np.flatnonzero(reset[:, env])
             first = 0
-            if len(phantoms):
-                self.resets[env] += len(phantoms)
-                first = phantoms[-1] + 1
+            if len(resets):
+                self.resets[env] += len(resets)
+                first = resets[-1] + 1
                 self._tails[env], self._kept[env] = [], True
             if self._kept[env]:
                 self._tails[env].append(self._executed(action[first:, env]))

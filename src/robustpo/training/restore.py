@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,12 @@ from robustpo.training.population import CollectorState, padded_size, put_agents
 
 # Replayed observations, normalised, differ from those saved by rounding at most.
 TOLERANCE = 1e-4
+# Beyond either, a new episode begins instead. The longest of the catalog, 8M steps of
+# quadruped-escape, has 8,000 resets, which take some eight minutes.
+MAX_RESETS = 1_000_000
+MAX_SECONDS = 1800.0
+# Between two looks at the clock.
+RESETS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class SavedCollection:
         tails: actions since the last reset of each, `E` arrays `[L, A]`.
         kept: whether each of the tails is whole, `[E]`.
         simulator: the state of its environments, leaves `[E, ...]`; None if they are replayed.
+        origin: what is subtracted from what they observe, `[O]`.
     """
 
     state: CollectorState
@@ -39,6 +47,7 @@ class SavedCollection:
     tails: list[np.ndarray]
     kept: np.ndarray
     simulator: PyTree
+    origin: np.ndarray
 
 
 def to_tensors(name: str, tree: PyTree) -> dict[str, np.ndarray]:
@@ -88,6 +97,7 @@ def restore_collection(
     if all(agent is None for agent in saved):
         return state, restarted
     state = put_agents(state, [agent and agent.state for agent in saved])
+    collector.set_origins([agent and agent.origin for agent in saved])
     environment = collector.environment
     if not isinstance(environment, Replayed):
         collector.load_simulators([agent and agent.simulator for agent in saved])
@@ -114,18 +124,31 @@ def _replay(
     for index, agent in enumerate(saved):
         if agent is None:
             continue
-        further[index] = agent.resets - 1
-        usable[index] = agent.kept & (not environment.random_step)
+        few = agent.resets <= MAX_RESETS
+        further[index] = np.where(few, agent.resets - 1, 0)
+        usable[index] = agent.kept & few & (not environment.random_step)
         for env in np.flatnonzero(usable[index]):
             tails[index * folded[1] + env] = agent.tails[env]
     try:
         with watching():
-            obs = environment.replay(further.ravel(), tails)
+            usable &= _reset_all_but_one(environment, further.ravel()).reshape(folded)
+            obs = environment.replay(further.ravel().clip(max=1), tails)
     except SimulatorError:
         return np.zeros(folded, bool)
     found = np.asarray(_normalized(collector, state, obs))
     close = np.all(np.isclose(found, state.obs, TOLERANCE, TOLERANCE), axis=-1)
     return usable & close[: collector.num_agents]
+
+
+def _reset_all_but_one(environment: Replayed, further: np.ndarray) -> np.ndarray:
+    """Make all but the last of further resets, `[N]`; return where there was time for them."""
+    left = (further - 1).clip(0)
+    nothing = [np.zeros((0, environment.spec.action_size), np.float32)] * len(left)
+    deadline = time.monotonic() + MAX_SECONDS
+    while left.any() and time.monotonic() < deadline:
+        environment.replay(left.clip(max=RESETS_AT_ONCE), nothing)
+        left -= left.clip(max=RESETS_AT_ONCE)
+    return left == 0
 
 
 def _begin_episodes(

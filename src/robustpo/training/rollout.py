@@ -33,13 +33,17 @@ from robustpo.training.population import (
     pad_agents,
 )
 
+# An episode's length stops counting here, where an int32 ends.
+MAX_LENGTH = 2**31 - 1
+
 
 class Draws(NamedTuple):
     """All that is random in collection; leading axis `T` for a rollout, `[Q, E, ...]` in a step.
 
     Attributes:
         action: standard noise of the actions, `[T, Q, E, A, ...]`.
-        shift: standard noise that shifts the location, only where collection is perturbed.
+        shift: standard noise that `scale_shift` turns into what shifts the location, only where
+            collection is perturbed.
         scale: what becomes factors of the observations, `[T + 1, Q, E, 1 or O]`, only for RAD; the
             last row belongs to the observation after the rollout.
     """
@@ -118,11 +122,32 @@ def draw_rollout(
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), drawn)
 
 
+def scale_shift(
+    standard: Float32[Array, "T Q E A"],
+    params: AgentParams,
+    coefficients: Coefficients,
+    shape: Shape,
+) -> Float32[Array, "T Q E A"]:
+    """Turn standard noise into what shifts each agent's location in collection.
+
+    For a whole rollout at once: within a step, products and sums of it could be contracted in more
+    than one way, and in populations of different sizes were.
+    """
+
+    def one_agent(standard: Array, params: AgentParams, numbers: Coefficients) -> Array:
+        outputs = jnp.zeros(standard.shape[-1])
+        policy = DISTRIBUTIONS[shape.distribution].build(outputs, params.log_std)
+        return shift_by(policy, standard, numbers).mode()
+
+    num_agents = coefficients.alpha.shape[0]
+    padded = pad_agents((params, coefficients), num_agents, shape.num_envs)
+    return jax.vmap(one_agent, (1, 0, 0), 1)(standard, *padded)
+
+
 def act(
     params: AgentParams,
     obs: Float32[Array, "Q E O"],
     draws: Draws,
-    coefficients: Coefficients,
     shape: Shape,
 ) -> Float32[Array, "Q E A"]:
     """Sample every agent's raw actions from its plain policy, or as a control from a shifted one.
@@ -130,18 +155,17 @@ def act(
     Args:
         params: of every agent.
         obs: what enters the agents.
-        draws: of this step.
-        coefficients: of every agent, padded to `Q`.
+        draws: of this step, shifts scaled by `scale_shift`.
         shape: shape of the population.
     """
 
-    def one_agent(params: AgentParams, obs: Array, draws: Draws, numbers: Coefficients) -> Array:
+    def one_agent(params: AgentParams, obs: Array, draws: Draws) -> Array:
         policy = action_distribution(params, obs, shape)
         if draws.shift is not None:
-            policy = shift_by(policy, draws.shift, numbers)
+            policy = policy.shift(draws.shift)
         return policy.sample(draws.action)
 
-    return jax.vmap(one_agent)(params, obs, draws, coefficients)
+    return jax.vmap(one_agent)(params, obs, draws)
 
 
 def augment(
@@ -184,6 +208,34 @@ def observe(
     return jax.vmap(one_agent)(moments, obs)
 
 
+def observe_ends(
+    moments: RunningMoments,
+    obs: Float32[Array, "Q E O"],
+    final_obs: Float32[Array, "Q E O"],
+    ended: Bool[Array, "Q E"],
+    shape: Shape,
+) -> tuple[RunningMoments, Float32[Array, "Q E O"], Float32[Array, "Q E O"]]:
+    """Do what `observe` does where an episode is reset in the step that ends it.
+
+    The moments take in the observation that each action led to and, where an episode has ended,
+    also the one that the next begins with: every observation once, as with other simulators.
+    """
+    if not shape.normalize_observations:
+        return moments, obs, final_obs
+
+    def one_agent(moments: RunningMoments, obs: Array, final_obs: Array, ended: Array) -> tuple:
+        seen = jnp.concatenate([final_obs, obs])
+        counts = jnp.concatenate([jnp.ones_like(ended), ended])
+        moments = moments.update_valid(seen, counts)
+        return (
+            moments,
+            normalize_observation(obs, moments),
+            normalize_observation(final_obs, moments),
+        )
+
+    return jax.vmap(one_agent)(moments, obs, final_obs, ended)
+
+
 def digest(
     state: CollectorState,
     rows: RawRow,
@@ -217,6 +269,9 @@ def digest(
     obs = _agents_first(rows.obs, num_agents)
     successors = jnp.concatenate([obs[:, 1:], last_obs[:, None]], 1)
     final_obs = None if rows.final_obs is None else _agents_first(rows.final_obs, num_agents)
+    if final_obs is not None:
+        # An episode that ends on what is not finite begins the next one as if nothing were wrong.
+        successors = jnp.concatenate([successors, final_obs], -1)
     reward = _agents_first(flags.reward, num_agents)
     valid = _agents_first(flags.valid, num_agents)
     transitions = Transition(
@@ -249,11 +304,14 @@ def _reward_statistics(
             moments = moments.update_valid(discounted, row.valid)
             scaled = normalize_reward(reward, moments)
         total = carry.episode_return + reward
-        length = carry.episode_length + row.valid
+        length = carry.episode_length + (row.valid & (carry.episode_length < MAX_LENGTH))
+        # The return of an episode that is only cut off goes on, past the phantom row as well.
+        anew = row.terminated | (row.truncated & ~numbers.return_goes_on)
+        discounted = jnp.where(row.valid, discounted, carry.discounted_return)
         carry = replace(
             carry,
             return_moments=moments,
-            discounted_return=jnp.where(done, 0.0, discounted),
+            discounted_return=jnp.where(anew, 0.0, discounted),
             episode_return=jnp.where(done, 0.0, total),
             episode_length=jnp.where(done, 0, length),
         )

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from robustpo.action_units import action_units
 from robustpo.algorithm.learner import init_learner
 from robustpo.algorithm.networks import AgentParams, Dense
 from robustpo.algorithm.normalization import RunningMoments
@@ -21,9 +22,13 @@ from robustpo.training.population import Population, init_collector, stack
 
 
 def make_policy(
-    config: RunConfig, spec: TaskSpec, params: AgentParams, moments: RunningMoments
+    config: RunConfig,
+    spec: TaskSpec,
+    params: AgentParams,
+    moments: RunningMoments,
+    origin: np.ndarray | None = None,
 ) -> Policy:
-    """Freeze one agent: its networks, its moments and the bounds of its actions."""
+    """Freeze one agent: its networks, its moments and origin, the bounds of its actions."""
     tensors = {
         f"{name}.{i}.{part}": np.asarray(getattr(layer, part))
         for name, layers in (("actor", params.actor), ("critic", params.critic))
@@ -33,10 +38,14 @@ def make_policy(
     tensors["log_std"] = np.asarray(params.log_std)
     tensors["action.low"] = np.asarray(spec.action_low, np.float32)
     tensors["action.high"] = np.asarray(spec.action_high, np.float32)
+    if (units := action_units(spec, config.shape)) is not None:
+        tensors["action.centre"], tensors["action.half"] = units
     if config.shape.normalize_observations:
         tensors["observation.mean"] = np.asarray(moments.mean)
         tensors["observation.variance"] = np.asarray(moments.variance)
         tensors["observation.count"] = np.asarray(moments.count, np.float32)
+        if origin is not None and origin.any():
+            tensors["observation.origin"] = origin.copy()
     metadata = {
         "task": config.task,
         "method": config.method,
@@ -96,6 +105,14 @@ def _params_from(policy: Policy, like: AgentParams, config: RunConfig) -> AgentP
         log_std=take("log_std", like.log_std.shape),
         critic=layers("critic", like.critic),
     )
+
+
+def given_origin(config: RunConfig, observation_size: int) -> np.ndarray | None:
+    """Return the origin `[O]` of a policy that an agent starts from; None if it starts afresh."""
+    if config.init_policy is None:
+        return None
+    origin = load_policy(config.init_policy).origin
+    return np.zeros(observation_size, np.float32) if origin is None else origin
 
 
 def _moments_from(policy: Policy, own: RunningMoments) -> RunningMoments:

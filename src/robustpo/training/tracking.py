@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import secrets
 from pathlib import Path
 from typing import Any, Protocol
 
 from robustpo.errors import ConfigError
+from robustpo.writing import make_directory
 
 
 class Tracker(Protocol):
@@ -37,11 +39,19 @@ class TensorboardTracker:
         if event["kind"] != "iteration":
             return
         if directory not in self._writers:
-            self._writers[directory] = self._make(str(directory / "tensorboard"))
+            self._writers[directory] = self._open(directory, event["step"])
         for name, value in event.items():
             number = isinstance(value, float) and math.isfinite(value)
             if number and name != "seconds":
                 self._writers[directory].add_scalar(f"train/{name}", value, event["step"])
+
+    def _open(self, directory: Path, step: int) -> Any:
+        """Begin a file of events from a step on, which is where a run that was stopped goes on."""
+        place = directory / "tensorboard"
+        make_directory(place, directory)
+        # What a command wrote that died after its last checkpoint is trained, and written, again.
+        # Nobody can know the file's name before, and put a link there.
+        return self._make(str(place), purge_step=step, filename_suffix=f".{secrets.token_hex(8)}")
 
     def close(self) -> None:
         """Write what is pending."""

@@ -14,10 +14,11 @@ from jaxtyping import Array
 
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.config import RunConfig
-from robustpo.environments.base import Replayed
+from robustpo.environments.base import HostEnvironment, Replayed, TracedEnvironment
 from robustpo.environments.make import make_environment
-from robustpo.errors import SimulatorError
-from robustpo.evaluation.evaluate import evaluate_policy
+from robustpo.environments.watchdog import watching
+from robustpo.errors import ConfigError, EnvironmentMismatch, SimulatorError
+from robustpo.evaluation.evaluate import Stopped, evaluate_policy, make_evaluation
 from robustpo.policy import BEST_POLICY_FILE, Policy
 from robustpo.training.agent import Agent, Event
 from robustpo.training.checkpoint import Schedule
@@ -34,10 +35,49 @@ from robustpo.training.population import (
 )
 from robustpo.training.record import RunRecord
 from robustpo.training.restore import restore_collection
-from robustpo.training.snapshot import make_policy, warm_start
+from robustpo.training.snapshot import given_origin, make_policy, warm_start
 
 Emit = Callable[[Event], None]
 Inspect = Callable[[list[int], Population, Rollout, Coefficients], None]
+
+
+def make_simulators(
+    configs: Sequence[RunConfig], task: Any, env_processes: int = 0
+) -> TracedEnvironment | HostEnvironment:
+    """Make the simulators of a population, those of its first agent first.
+
+    Raises:
+        ConfigError: as `make_environment`.
+    """
+    seeds = [seed for config in configs for seed in simulator_seeds(config)]
+    per_agent = configs[0].shape.num_envs
+    return make_environment(task, seeds, processes=env_processes, per_agent=per_agent)
+
+
+def try_evaluation(
+    configs: Sequence[RunConfig], task: Any, environment: TracedEnvironment | HostEnvironment
+) -> None:
+    """Make the environments of an evaluation once: what fails then would fail while training.
+
+    Args:
+        configs: what is to be trained.
+        task: the task, or its constructor.
+        environment: the simulators that train, beside which they are made.
+
+    Raises:
+        EnvironmentMismatch: if they cannot be made.
+    """
+    evaluated = [config for config in configs if config.eval_every]
+    if not evaluated or environment.spec.simulator == "envpool":
+        return
+    episodes = max(config.eval_episodes for config in evaluated)
+    try:
+        make_evaluation(task, episodes, seed=0).close()
+    except ConfigError as error:
+        raise EnvironmentMismatch(
+            "no environments to evaluate in (--eval-every) can be made beside those that "
+            f"train, evaluate afterwards instead: {error}"
+        ) from error
 
 
 class Trainer:
@@ -47,13 +87,15 @@ class Trainer:
         configs: one configuration per agent, all of one task and shape.
         records: where each agent is recorded; None keeps nothing on disk.
         emit: receives events as plain dictionaries.
-        should_stop: asked once per iteration; True ends training and keeps what is there.
+        should_stop: asked before every iteration and every step of an evaluation; True ends
+            training and keeps what is there.
         constructor: makes the environment when the task is not a name.
         checkpoint_every: steps between checkpoints; 0 for one every two minutes.
         inspect: called after every collection, before the update, with each agent's iteration, the
             population that collected, what it collected and the coefficients. It must copy what it
             keeps, because the update donates its buffers.
         env_processes: processes that step simulators outside the compiled program; 0 for none.
+        environment: the population's simulators, if they are made already.
     """
 
     def __init__(
@@ -67,6 +109,7 @@ class Trainer:
         checkpoint_every: int = 0,
         inspect: Inspect | None = None,
         env_processes: int = 0,
+        environment: TracedEnvironment | HostEnvironment | None = None,
     ) -> None:
         if len({(c.task, c.shape) for c in configs}) != 1:
             raise ValueError("the agents of a population must share one task and one shape")
@@ -76,8 +119,7 @@ class Trainer:
         self._inspect = inspect
         self.task = constructor or configs[0].task
         self.shape = configs[0].shape
-        seeds = [seed for config in configs for seed in simulator_seeds(config)]
-        self.environment = make_environment(self.task, seeds, processes=env_processes)
+        self.environment = environment or make_simulators(configs, self.task, env_processes)
         self.spec = self.environment.spec
         self.agents = [
             Agent(config, record, self.spec)
@@ -93,7 +135,9 @@ class Trainer:
 
     def compile(self) -> None:
         """Start the simulators, restore what goes on, compile both halves of an iteration."""
-        state = self._collector.start(self.population.collector)
+        size = self.spec.observation_size
+        origins = [given_origin(config, size) for config in self._configs]
+        state = self._collector.start(self.population.collector, origins)
         self.population = replace(self.population, collector=state)
         self._restore()
         population, coefficients = self.population, self._coefficients()
@@ -114,6 +158,7 @@ class Trainer:
         """Train until every agent is done, has failed, or `should_stop` says so."""
         self.compile()
         self._emit({"kind": "started", "agents": len(self.agents)})
+        self._catch_up()
         clock = time.perf_counter()
         paused = seconds = 0.0
         while any(agent.running for agent in self.agents) and not self._should_stop():
@@ -124,10 +169,9 @@ class Trainer:
                 own = {name: float(values[index]) for name, values in metrics.items()}
                 self._take_in(index, own, rollout, moments, seconds)
             before = time.perf_counter()
-            for index in trained:
-                self._evaluate(index)
+            evaluated = [index for index in trained if self._evaluate(index)]
             paused += time.perf_counter() - before
-            for index in trained:
+            for index in evaluated:
                 if self.agents[index].done:
                     self._finish(index, "completed", seconds)
             if self._schedule.due(self.shape.batch_size):
@@ -136,6 +180,13 @@ class Trainer:
         for index, agent in enumerate(self.agents):
             if agent.running:
                 self._finish(index, "interrupted", seconds)
+        self._note_endless()
+
+    def close(self) -> None:
+        """Release the simulators."""
+        if isinstance(self.environment, HostEnvironment):
+            with watching():
+                self.environment.close()
 
     def _restore(self) -> None:
         """Put agents that have a checkpoint back to where they stood."""
@@ -178,6 +229,7 @@ class Trainer:
                     take_agent(self.population.collector, index),
                     self._collector.simulator_state(index),
                     agent.seconds_before + seconds,
+                    self._collector.origins[index],
                 )
 
     def _iterations(self) -> Array:
@@ -237,7 +289,8 @@ class Trainer:
         """Record one agent's iteration; end it if it has failed or is done."""
         agent = self.agents[index]
         rows = rollout.transitions
-        fault = agent.find_fault(np.asarray(rows.fault)[index], metrics)
+        returns = np.asarray(rows.episode_return)[index]
+        fault = agent.find_fault(np.asarray(rows.fault)[index], metrics, returns)
         if fault:
             self._fail(index, fault, moments, seconds)
             return
@@ -246,7 +299,7 @@ class Trainer:
         ended = valid & (np.asarray(rows.terminated)[index] | np.asarray(rows.truncated)[index])
         agent.log.add(
             int(valid.sum()),
-            np.asarray(rows.episode_return)[index][ended].tolist(),
+            returns[ended].tolist(),
             np.asarray(rows.episode_length)[index][ended].tolist(),
             metrics,
         )
@@ -254,7 +307,8 @@ class Trainer:
             self._emit(agent.event("note", text=text))
         if isinstance(self.environment, Replayed):
             given = rows.action if rows.executed is None else rows.executed
-            agent.replay.add(np.asarray(given)[index], valid)
+            reset = ended if self._collector.same_step else ~valid
+            agent.replay.add(np.asarray(given)[index], reset)
         so_far = agent.seconds_before + seconds
         row = agent.log.take_row(so_far, final=agent.done)
         if row and agent.record:
@@ -282,6 +336,24 @@ class Trainer:
             final_return = agent.log.final_return
             self._emit(agent.event("finished", status=status, final_return=final_return))
 
+    def _note_endless(self) -> None:
+        """Say, once, of which agents not one episode has ended."""
+        endless = [
+            agent
+            for agent in self.agents
+            if agent.log.step >= agent.config.total_steps and not agent.log.episodes
+        ]
+        if not endless:
+            return
+        config = endless[0].config
+        others = f" and {len(endless) - 1} beside it" if endless[1:] else ""
+        text = (
+            f"{config.task}, {config.variant}, seed {config.settings.seed}{others}: no episode "
+            f"ended within {endless[0].log.step:,} steps, so there is no return to report; give "
+            "the task a time limit, or train for longer"
+        )
+        self._emit(endless[0].event("note", text=text))
+
     def _policy(self, index: int, moments: Any = None) -> Policy:
         population = self.population
         return make_policy(
@@ -291,19 +363,38 @@ class Trainer:
             jax.tree.map(
                 lambda x: np.asarray(x[index]), moments or population.collector.obs_moments
             ),
+            self._collector.origins[index],
         )
 
-    def _evaluate(self, index: int) -> None:
-        """Evaluate an agent that has just passed a multiple of `eval_every`; keep the best."""
+    def _catch_up(self) -> None:
+        """Evaluate agents whose last evaluation was stopped before it had ended."""
+        for index, agent in enumerate(self.agents):
+            if agent.record is None or agent.log.step in (0, agent.record.evaluated_at):
+                continue
+            if self._evaluate(index) and agent.done:
+                self._finish(index, "completed", 0.0)
+
+    def _evaluate(self, index: int) -> bool:
+        """Evaluate an agent that has just passed a multiple of `eval_every`; keep the best.
+
+        False if it was stopped before it had ended.
+        """
         agent = self.agents[index]
         batch, every = self.shape.batch_size, agent.config.eval_every
         step = agent.log.step
         if not agent.running or not every or step // every == (step - batch) // every:
-            return
+            return True
         policy = self._policy(index)
-        result = evaluate_policy(
-            policy, self.task, episodes=agent.config.eval_episodes, seed=agent.iteration - 1
-        )
+        try:
+            result = evaluate_policy(
+                policy,
+                self.task,
+                episodes=agent.config.eval_episodes,
+                seed=agent.iteration - 1,
+                should_stop=self._should_stop,
+            )
+        except Stopped:
+            return False
         best = result.mean > agent.best_evaluation
         agent.best_evaluation = max(agent.best_evaluation, result.mean)
         if agent.record:
@@ -311,3 +402,4 @@ class Trainer:
             if best:
                 agent.record.save_policy(BEST_POLICY_FILE, policy)
         self._emit(agent.event("evaluation", mean=result.mean, std=result.std, best=best))
+        return True

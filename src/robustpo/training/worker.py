@@ -3,7 +3,8 @@
 It reads one line from standard input, the shard. After that, another line or the end of the input
 (the parent has died) stops training after the running iteration, with everything kept; a shard
 that is `leashed`, because its parent's death lets it be trained elsewhere, ends at once. Events go
-to the original standard output; whatever a simulator prints goes to standard error.
+to the original standard output; whatever a simulator prints goes to standard error, and it reads
+nothing. How the worker ended says little: what a run has come to stands in its record.
 """
 
 from __future__ import annotations
@@ -14,17 +15,28 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from types import MappingProxyType
+from typing import Any, NoReturn, TextIO
 
 from robustpo.config import RunConfig
 from robustpo.environments import watchdog
-from robustpo.errors import RobustpoError
-from robustpo.training.cores import claim_core
+from robustpo.environments.base import Environment
+from robustpo.environments.fingerprint import fingerprint
+from robustpo.environments.pickling import register
+from robustpo.errors import EnvironmentMismatch, RobustpoError
+from robustpo.files import one_line
+from robustpo.training.cores import claim_core, share_no_core
+from robustpo.training.descriptors import keep_from_children
 from robustpo.training.record import RunRecord, config_from_identity
+from robustpo.training.surroundings import Surroundings, recorded, require_one
 
+PARENT = os.getppid()
 PR_SET_PDEATHSIG = 1
+# As a shell says of a program that SIGTERM has ended.
+TERMINATED = 128 + signal.SIGTERM
 
 
 def train_shard(
@@ -37,6 +49,7 @@ def train_shard(
     checkpoint_every: int = 0,
     step_timeout: float = 0.0,
     env_processes: int = 0,
+    errand: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Train one population in this process and record every agent.
 
@@ -44,46 +57,88 @@ def train_shard(
         configs: the agents.
         directories: where each is recorded.
         emit: receives events.
-        should_stop: asked once per iteration.
+        should_stop: asked before every iteration and every step of an evaluation.
         constructor: makes the environment when the task is not a name.
         checkpoint_every: steps between checkpoints; 0 for one every two minutes.
         step_timeout: seconds after which a host simulator that does not return ends the process;
             0 waits for ever.
         env_processes: processes that step host simulators; 0 steps them in this one.
-    """
-    from robustpo.training.compilation import use_cache
-    from robustpo.training.estimate import seconds_per_step
-    from robustpo.training.trainer import Trainer
+        errand: what is known of the task's environment, as `RecordedEnvironments.errand` says.
 
-    use_cache()
+    Raises:
+        EnvironmentMismatch: before anything is written, if the environment is not that of the runs
+            beside which these are to stand.
+    """
+    from robustpo.training.compilation import own_settings
+    from robustpo.training.estimate import seconds_per_step
+    from robustpo.training.trainer import Trainer, make_simulators, try_evaluation
+
     watchdog.limit(step_timeout)
+    # Before a simulator may change the directory.
+    directories = [directory.absolute() for directory in directories]
     task = constructor or configs[0].task
-    estimated = seconds_per_step(configs[0], len(configs), task, env_processes)
-    if estimated is not None:
-        emit({"kind": "estimate", "seconds_per_step": estimated})
-    records = [RunRecord(d, c) for d, c in zip(directories, configs, strict=True)]
-    Trainer(
-        configs,
-        records=records,
-        emit=emit,
-        should_stop=should_stop,
-        constructor=constructor,
-        checkpoint_every=checkpoint_every,
-        env_processes=env_processes,
-    ).run()
+    with own_settings():
+        estimated = seconds_per_step(configs[0], len(configs), task, env_processes)
+        if estimated is not None:
+            emit({"kind": "estimate", "seconds_per_step": estimated})
+        environment = make_simulators(configs, task, env_processes)
+        try_evaluation(configs, task, environment)
+        found = {**_look(environment, task), "command": errand.get("command", "")}
+        notes = _require_known(configs[0].task, found, directories, errand)
+        about = {"task": configs[0].task, "where": str(directories[0])}
+        emit({"kind": "environment", "environment": found, "notes": notes, **about})
+        records = [RunRecord(d, c, found) for d, c in zip(directories, configs, strict=True)]
+        trainer = Trainer(
+            configs,
+            records=records,
+            emit=emit,
+            should_stop=should_stop,
+            constructor=constructor,
+            checkpoint_every=checkpoint_every,
+            env_processes=env_processes,
+            environment=environment,
+        )
+        try:
+            trainer.run()
+        finally:
+            trainer.close()
+
+
+def _look(environment: Environment, task: Any) -> dict[str, Any]:
+    """Ask an environment what it is; a call that does not return ends the process."""
+    with watchdog.watching():
+        return fingerprint(environment, task)
+
+
+def _require_known(
+    task: str, found: dict[str, Any], directories: Sequence[Path], errand: Mapping[str, Any]
+) -> list[str]:
+    """Raise unless the environment is that of the runs beside; return what to say of it."""
+    known = [Surroundings(k["environment"], k["where"]) for k in errand.get("known", ())]
+    known += [own for own in map(recorded, directories) if own is not None]
+    notes = require_one(task, Surroundings(found), known)
+    if reason := found.get("skipped"):
+        notes.append(f"task {task!r}: a change of its behaviour will not be noticed: {reason}")
+    return notes
 
 
 def main() -> int:
     """Run the worker; return its exit code."""
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
-    shard = json.loads(sys.stdin.readline())
+    events, orders = _private_streams()
+    shard = json.loads(orders.readline())
+    keep_from_children([events.fileno(), orders.fileno(), *shard["locks"]])
     stop, begun = threading.Event(), threading.Event()
+    signals: list[int] = []
+
+    def terminate(number: int, _: Any) -> None:
+        signals.append(number)
+        stop.set()
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threading.Thread(target=_watch, args=(sys.stdin, stop, begun), daemon=True).start()
-    if shard["pin"]:
-        claim_core()
+    signal.signal(signal.SIGTERM, terminate)
+    threading.Thread(target=_watch, args=(orders, stop, begun), daemon=True).start()
+    if shard["pin"] and (claim := claim_core()):
+        share_no_core(claim)
     if shard.get("leashed"):
         _die_with_parent()
 
@@ -95,7 +150,19 @@ def main() -> int:
         except OSError:
             stop.set()
 
+    if error := _train(shard, emit, stop):
+        emit(error)
+        return 1
+    return TERMINATED if signals else 0
+
+
+def _train(
+    shard: dict[str, Any], emit: Callable[[dict[str, Any]], None], stop: threading.Event
+) -> dict[str, Any] | None:
+    """Train a shard; return the event of what went wrong, if anything did."""
+    errand = shard.get("errand", {})
     try:
+        register(errand.get("registration"))
         train_shard(
             [config_from_identity(identity) for identity in shard["configs"]],
             [Path(directory) for directory in shard["directories"]],
@@ -104,11 +171,31 @@ def main() -> int:
             checkpoint_every=shard["checkpoint_every"],
             step_timeout=shard["step_timeout"],
             env_processes=shard["env_processes"],
+            errand=errand,
         )
+    except EnvironmentMismatch as error:
+        return {"kind": "refused", "text": str(error)}
     except RobustpoError as error:
-        emit({"kind": "error", "text": str(error)})
-        return 1
-    return 0
+        text = str(error)
+    except SystemExit as error:
+        text = f"its environment asked to end the process (sys.exit({error.code!r}))"
+    except Exception as error:
+        traceback.print_exc()
+        text = f"{type(error).__name__}: {one_line(error)}"
+    else:
+        return None
+    return {"kind": "error", "text": text}
+
+
+def _private_streams() -> tuple[TextIO, TextIO]:
+    """Return where events go and where orders come from, out of the reach of simulators."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    orders = os.fdopen(os.dup(0), encoding="utf-8")
+    os.dup2(2, 1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return events, orders
 
 
 def _die_with_parent() -> None:
@@ -122,11 +209,17 @@ def _watch(stream: TextIO, stop: threading.Event, begun: threading.Event) -> Non
     stop.set()
     # A compilation cannot be interrupted and there is nothing yet that would have to be kept.
     if not begun.is_set():
-        os._exit(0)
+        _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process at once: threads of simulators may outlive the interpreter's teardown."""
+    sys.stderr.flush()
+    # The parent kills what an environment has left running; if it has died, nobody else does.
+    if os.getppid() != PARENT and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    # Daemon threads of simulators may outlive the interpreter's teardown; all is written by now.
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)
+    _leave(main())

@@ -4,54 +4,37 @@ const MARGIN = { top: 8, right: 12, bottom: 36, left: 46 };
 const HEIGHT = 220;
 const drawings = new Map();
 
-// Sixty tasks have more lines than a page should draw before it shows: only charts near the screen
-// are drawn, and again only when their width or what they show changes.
-const onScreen = new IntersectionObserver(
-  (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => drawIfStale(entry.target)),
-  { rootMargin: "300px" },
-);
 const onResize = new ResizeObserver((entries) => {
   for (const { target } of entries) {
     const drawing = drawings.get(target);
-    if (drawing.width && drawing.width !== target.clientWidth) invalidate(target);
+    if (drawing.width !== target.clientWidth) redraw(target);
   }
 });
 
 // A place for a chart. `describe` returns {label, x, y, xFormat, yFormat, lines} when it is drawn.
 function chartPlace(describe) {
   const place = make("div", { class: "chart" });
-  drawings.set(place, { describe, width: 0, stale: true });
-  onScreen.observe(place);
+  drawings.set(place, { describe, width: 0 });
   onResize.observe(place);
   return place;
 }
 
 function forgetChart(place) {
-  onScreen.unobserve(place);
   onResize.unobserve(place);
   drawings.delete(place);
 }
 
-function invalidateCharts() {
-  drawings.forEach((_, place) => invalidate(place));
+// All at once and not when they come near the screen: a picture of the whole page, or paper, shows
+// what no reader has scrolled to.
+function redrawCharts() {
+  drawings.forEach((_, place) => redraw(place));
 }
 
-function invalidate(place) {
-  drawings.get(place).stale = true;
-  // Observing anew reports whether it is on the screen now.
-  onScreen.unobserve(place);
-  onScreen.observe(place);
-}
-
-function drawAllCharts() {
-  drawings.forEach((_, place) => drawIfStale(place));
-}
-
-function drawIfStale(place) {
+function redraw(place) {
   const drawing = drawings.get(place);
   const width = place.clientWidth;
-  if (!drawing.stale || width === 0) return;
-  Object.assign(drawing, { stale: false, width });
+  drawing.width = width;
+  if (width === 0) return;
   const spec = drawing.describe();
   const lines = spec.lines.filter((line) => line.value.some(isNumber) || line.seeds.length > 0);
   if (lines.length === 0) {
@@ -64,7 +47,7 @@ function drawIfStale(place) {
 function drawChart(spec, width) {
   const frame = frameOf(spec, width);
   const svg = makeSvg("svg", {
-    width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", tabindex: 0, "aria-label": spoken(spec),
+    width, height: frame.height, viewBox: `0 0 ${width} ${frame.height}`, role: "img", tabindex: 0, "aria-label": spoken(spec),
   });
   const clip = `clip-${drawChart.count = (drawChart.count ?? 0) + 1}`;
   const area = { x: MARGIN.left, y: MARGIN.top, width: frame.innerWidth, height: frame.innerHeight };
@@ -86,13 +69,14 @@ function spoken(spec) {
 }
 
 function frameOf(spec, width) {
+  const height = spec.height ?? HEIGHT;
   const innerWidth = width - MARGIN.left - MARGIN.right;
-  const innerHeight = HEIGHT - MARGIN.top - MARGIN.bottom;
+  const innerHeight = height - MARGIN.top - MARGIN.bottom;
   const right = Math.max(...spec.lines.map((line) => line.x.at(-1) ?? 0));
   const left = spec.xFrom ?? Math.min(...spec.lines.map((line) => line.x[0] ?? 0));
   const [low, high] = spec.yRange ?? valueLimits(spec.lines);
   return {
-    width, innerWidth, innerHeight, left, right, low, high,
+    width, height, innerWidth, innerHeight, left, right, low, high,
     toX: (value) => MARGIN.left + (innerWidth * (value - left)) / (right - left || 1),
     toY: (value) => MARGIN.top + (innerHeight * (high - value)) / (high - low || 1),
   };
@@ -138,7 +122,7 @@ function drawAxes(spec, frame) {
   }
   group.append(makeSvg("line", { class: "tick", x1: MARGIN.left, x2: frame.width - MARGIN.right, y1: bottom, y2: bottom }));
   const middle = MARGIN.left + frame.innerWidth / 2;
-  group.append(makeSvg("text", { class: "axis-title", x: middle, y: HEIGHT - 4, "text-anchor": "middle" }, spec.x));
+  group.append(makeSvg("text", { class: "axis-title", x: middle, y: frame.height - 4, "text-anchor": "middle" }, spec.x));
   return group;
 }
 

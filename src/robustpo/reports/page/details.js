@@ -59,9 +59,8 @@ function cellSummary(cell, digits) {
 function differenceText(cell, digits) {
   const difference = cell.difference;
   if (!difference) return null;
-  const verdict = hasVerdict(cell) ? difference.verdict : "no verdict";
-  const parts = [formatInterval(difference, digits), difference.pText].filter(Boolean).join(", ");
-  return `${formatSigned(difference.mean, digits)} (${parts}): ${verdict}`;
+  const parts = [formatInterval(difference, digits), testsText(difference)].filter(Boolean).join(", ");
+  return `${formatSigned(difference.mean, digits)} (${parts}): ${verdictOf(cell)}`;
 }
 
 function seedTable(cell, digits) {

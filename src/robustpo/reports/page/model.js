@@ -14,6 +14,7 @@ const METHODS = STUDY.methods.map((method, index) => ({
   index,
   colour: `var(--method-${index})`,
 }));
+const SINGLE = STUDY.tasks.length === 1;
 const REFERENCE = METHODS.find((method) => method.reference) ?? METHODS[0];
 
 // What the reader has chosen; everything on the page is drawn from it.
@@ -21,7 +22,7 @@ const view = {
   suites: new Set(suiteNames()),
   methods: new Set(METHODS.map((method) => method.id)),
   search: "",
-  singleSeeds: false,
+  singleSeeds: SINGLE,
   sort: { column: "task", method: null, descending: false },
 };
 
@@ -50,8 +51,15 @@ function isShown(task) {
   return found && view.suites.has(task.suite);
 }
 
-function hasVerdict(cell) {
-  return cell.seeds >= STUDY.minSeeds && cell.difference?.verdict !== "none";
+// What is decided on a method, in the words of its tag.
+function verdictOf(cell) {
+  const verdict = cell.difference?.verdict ?? "none";
+  return verdict === "none" ? "no verdict" : verdict;
+}
+
+// Both tests' p-values, as far as there are any: `p < 0.001 and 0.008`.
+function testsText(difference) {
+  return [difference.pText, difference.permutationText.replace(/^p (= )?/, "")].filter(Boolean).join(" and ");
 }
 
 // The inverse of `pack_line` in page_pack.py.

@@ -3,26 +3,28 @@
 start();
 
 function start() {
-  document.getElementById("app").append(
-    filterBar(),
-    make("section", { id: "aggregates" }),
-    make("section", { id: "tasks" },
-      make("h2", {}, "Final returns"),
-      make("p", { class: "quiet" }, `Mean ± standard deviation over seeds; differences to ${REFERENCE.label} and P(better) with 95% intervals. Headers sort; numbers open their runs and the command that repeats them.`),
-      make("div", { id: "table-scroll", class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Final returns" })),
-    make("section", { id: "curves" }, curvesHead(), make("div", { class: "cards" })),
-  );
+  const curves = make("section", { id: "curves" }, curvesHead(), make("div", { class: "cards" }));
+  const tasks = make("section", { id: "tasks" },
+    make("h2", {}, "Final returns"),
+    make("p", { class: "quiet" }, tableGuide()),
+    make("div", { id: "table-scroll", class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Final returns" }));
+  // One task is read from its curves; many are found in a table.
+  const parts = SINGLE ? [curves, tasks] : [make("section", { id: "aggregates" }), tasks, curves];
+  document.getElementById("app").append(filterBar(), ...parts);
   STUDY.tasks.forEach((task) => document.querySelector("#curves .cards").append(curveCard(task)));
   setUpTheme();
   closeOnBackdrop();
-  // Charts that were never near the screen would be missing on paper.
-  addEventListener("beforeprint", drawAllCharts);
   render();
+}
+
+function tableGuide() {
+  const numbers = `Mean ± standard deviation over seeds; differences to ${REFERENCE.label} and P(better) with 95% intervals; p of Welch's test, then of the permutation test. `;
+  return numbers + (SINGLE ? "" : "Headers sort. ") + "Numbers open their runs and the command that repeats them.";
 }
 
 function render() {
   renderFilters();
-  renderAggregates();
+  if (!SINGLE) renderAggregates();
   renderTable();
   renderCurves();
 }
@@ -37,8 +39,8 @@ function filterBar() {
     "nav", { class: "filters", "aria-label": "Filters" },
     make("div", { role: "group", "aria-label": "Methods", class: "chips" }, METHODS.map((method) => chip("methods", method.id, methodLabel(method)))),
     suites.length > 1 ? make("div", { role: "group", "aria-label": "Suites", class: "chips" }, suites.map((suite) => chip("suites", suite, nameOf(suite)))) : null,
-    search,
-    make("span", { id: "count", role: "status" }),
+    SINGLE ? null : search,
+    make("span", { id: "count", role: "status", hidden: SINGLE }),
   );
 }
 
@@ -78,12 +80,13 @@ function renderAggregates() {
 
 function renderTable() {
   const isEmpty = view.methods.size === 0 || !STUDY.tasks.some(isShown);
-  const content = isEmpty ? make("p", { class: "empty" }, "Nothing is selected: choose a method and a suite, or clear the search.") : mainTable();
+  const nothing = "Nothing is selected: choose a method and a suite, or clear the search.";
+  const content = isEmpty ? make("p", { class: "empty" }, nothing) : SINGLE ? singleTable(STUDY.tasks[0]) : mainTable();
   document.getElementById("table-scroll").replaceChildren(content);
 }
 
 function curvesHead() {
-  const toggle = make("input", { type: "checkbox", id: "single-seeds", onchange: (event) => choose(() => { view.singleSeeds = event.target.checked; }) });
+  const toggle = make("input", { type: "checkbox", id: "single-seeds", checked: view.singleSeeds, onchange: (event) => choose(() => { view.singleSeeds = event.target.checked; }) });
   return make(
     "div", { class: "curves-head" },
     make("h2", {}, "Learning and entropy curves"),
@@ -93,10 +96,10 @@ function curvesHead() {
 }
 
 function curveCard(task) {
-  const few = METHODS.filter((method) => (cellOf(task.id, method.id)?.seeds ?? STUDY.minSeeds) < STUDY.minSeeds);
+  const few = !SINGLE && METHODS.some((method) => cellOf(task.id, method.id)?.few);
   return make(
-    "article", { class: "card", "data-task": task.id },
-    make("h3", {}, nameOf(task.id), few.length > 0 ? make("span", { class: "tag few" }, `fewer than ${STUDY.minSeeds} seeds: no verdict`) : null),
+    "article", { class: SINGLE ? "card large" : "card", "data-task": task.id },
+    make("h3", {}, nameOf(task.id), few ? make("span", { class: "tag few" }, "too few seeds for some verdict") : null),
     make("div", { class: "legend" }),
     make("div", { class: "pair" },
       figure("episodic return (training)", () => curveSpec(task, "return")),
@@ -113,7 +116,7 @@ function renderCurves() {
     card.hidden = view.methods.size === 0 || !isShown(TASKS.get(card.dataset.task));
     card.querySelector(".legend").replaceChildren(...shownMethods().map(methodLabel));
   }
-  invalidateCharts();
+  redrawCharts();
 }
 
 function curveSpec(task, quantity) {
@@ -125,7 +128,7 @@ function curveSpec(task, quantity) {
   const digits = isReturn ? task.digits : 2;
   return {
     label: task.id, x: "environment steps", y: isReturn ? "episodic return" : "policy entropy", lines,
-    xFrom: 0, xFormat: (step) => `${formatCount(step)} steps`, yFormat: (value) => formatValue(value, digits),
+    height: SINGLE ? 380 : undefined, xFrom: 0, xFormat: (step) => `${formatCount(step)} steps`, yFormat: (value) => formatValue(value, digits),
   };
 }
 

@@ -180,7 +180,7 @@ function taskRow(task, methods, sources) {
 }
 
 function returnParts(task, method, cell) {
-  const few = cell.seeds < STUDY.minSeeds ? make("span", { class: "tag few" }, `${countOf(cell.seeds, "seed")}: no verdict`) : null;
+  const few = cell.few ? make("span", { class: "tag few" }, `${countOf(cell.seeds, "seed")}: no verdict`) : null;
   const left = cell.left_out ? make("small", { dir: "auto" }, cell.left_out) : null;
   return [numberButton(formatMean(cell, task.digits), task, method), few, left];
 }
@@ -194,16 +194,45 @@ function numberButton(text, task, method) {
 function differenceParts(task, method, cell) {
   const { difference, improvement } = cell;
   if (!difference || !isNumber(difference.mean)) return [make("span", { class: "quiet" }, "–")];
-  const mark = hasVerdict(cell) ? difference.verdict : "no verdict";
+  const mark = verdictOf(cell);
   const better = improvement && isNumber(improvement.value)
     ? `P(better) ${formatValue(improvement.value, 2)} (${formatInterval(improvement, 2)})` : null;
   return [
     make("div", { class: "difference" },
       numberButton(formatSigned(difference.mean, task.digits), task, method),
       make("span", { class: `tag ${mark.replace(" ", "-")}` }, mark)),
-    make("small", {}, [formatInterval(difference, task.digits), difference.pText].filter(Boolean).join(", ")),
+    make("small", {}, [formatInterval(difference, task.digits), testsText(difference)].filter(Boolean).join(", ")),
     better && make("small", {}, better),
   ];
+}
+
+// One task: a row for each method.
+function singleTable(task) {
+  const sources = publishedSources();
+  const head = ["method", "seeds", "final return", "95% interval", `difference to ${REFERENCE.label}`, "entropy"];
+  const published = sources.map((source) => make("th", { scope: "col", class: "published" }, nameOf(source), make("small", {}, "by others, not run here")));
+  const rows = shownMethods().map((method) => singleRow(task, method, sources));
+  return make(
+    "table", { id: "results", class: "single" },
+    make("caption", { class: "visually-hidden" }, "Final returns of every method."),
+    make("thead", {}, make("tr", {}, head.map((title) => make("th", { scope: "col" }, title)), published)),
+    make("tbody", {}, rows),
+  );
+}
+
+function singleRow(task, method, sources) {
+  const cell = cellOf(task.id, method.id);
+  const name = make("th", { scope: "row" }, methodLabel(method));
+  if (!cell) return make("tr", { "data-method": method.id }, name, make("td", { colspan: 5 + sources.length }, "–"));
+  return make(
+    "tr", { "data-method": method.id }, name,
+    make("td", { class: "figure" }, String(cell.seeds), cell.left_out ? make("small", { dir: "auto" }, cell.left_out) : null),
+    make("td", {}, returnParts(task, method, { ...cell, left_out: "" })),
+    make("td", { class: "figure" }, formatInterval(cell, task.digits)),
+    make("td", {}, method === REFERENCE ? "reference" : differenceParts(task, method, cell)),
+    make("td", { class: "figure" }, isNumber(cell.entropy) ? formatValue(cell.entropy, 2) : "–"),
+    sources.map((source) => make("td", { class: "published" }, publishedParts(task, source, [method]))),
+  );
 }
 
 function publishedParts(task, source, methods) {

@@ -5,19 +5,21 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from robustpo.action_units import action_units
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
-from robustpo.algorithm.normalization import normalize_observation
 from robustpo.environments.base import (
+    Autoreset,
     Environment,
+    ExactEnvironment,
     Step,
 )
 from robustpo.shape import Shape
@@ -31,7 +33,10 @@ from robustpo.training.rollout import (
     augment,
     draw_rollout,
     observe,
+    observe_ends,
+    scale_shift,
 )
+from robustpo.validation import require_choice
 
 
 def compiled(function: Callable, **options: Any) -> Any:
@@ -53,16 +58,43 @@ class Collector(abc.ABC):
         self.spec = environment.spec
         self.shape = shape
         self.num_agents = num_agents
+        # What is subtracted from each agent's observations before they become float32.
+        self.origins = np.zeros((num_agents, self.spec.observation_size), np.float32)
         self._low = np.asarray(self.spec.action_low, np.float32)
         self._high = np.asarray(self.spec.action_high, np.float32)
         self._family = DISTRIBUTIONS[shape.distribution]
+        self._units = action_units(self.spec, shape)
+        require_choice("autoreset", environment.autoreset, get_args(Autoreset))
+        self.same_step = environment.autoreset == "same_step"
+        # Clipping the raw action again gives what the simulator was given, but for its last bit
+        # where it is the sum of more than the policy's own noise, and not in other units.
+        clipped_only = self._family.clipped and self._units is None
+        self._keep_executed = not clipped_only or shape.collection_noise != "none"
         # Measured: with one environment per agent the third level only takes longer to compile.
         options = compiler_options(loops=shape.num_envs >= LANES)
+        self._scale_shift = jax.jit(
+            scale_shift, static_argnums=3, compiler_options=compiler_options()
+        )
         self._draw = jax.jit(draw_rollout, static_argnums=(2, 3, 4), compiler_options=options)
 
     @abc.abstractmethod
-    def start(self, state: CollectorState) -> CollectorState:
-        """Reset the simulators and take in their first observations."""
+    def start(
+        self, state: CollectorState, origins: Sequence[np.ndarray | None] = ()
+    ) -> CollectorState:
+        """Reset the simulators and take in their first observations.
+
+        Args:
+            state: the state before the first observation.
+            origins: those of agents that start from a policy; None for the agent's own.
+        """
+
+    def set_origins(self, origins: Sequence[np.ndarray | None]) -> None:
+        """Take over the origins of those agents whose one is given."""
+        for index, origin in enumerate(origins):
+            if origin is not None:
+                self.origins[index] = origin
+        if isinstance(self.environment, ExactEnvironment):
+            self.environment.set_origin(np.repeat(self.origins, self.shape.num_envs, axis=0))
 
     @abc.abstractmethod
     def compile(
@@ -79,7 +111,12 @@ class Collector(abc.ABC):
         iterations: Sequence[int],
     ) -> tuple[CollectorState, Rollout]:
         """Collect `T` steps of every agent; the state given is used up."""
-        return self._collect(params, state, self.draw(keys, iterations), coefficients)
+        draws = self.draw(keys, iterations)
+        if draws.shift is not None:
+            draws = draws._replace(
+                shift=self._scale_shift(draws.shift, params, coefficients, self.shape)
+            )
+        return self._collect(params, state, draws, coefficients)
 
     @abc.abstractmethod
     def _collect(
@@ -116,13 +153,16 @@ class Collector(abc.ABC):
             coefficients: of every agent.
         """
         obs = augment(state.obs, state.obs_moments, draws.scale, coefficients, self.shape)
-        action = act(params, obs, draws, coefficients, self.shape)
+        action = act(params, obs, draws, self.shape)
         return obs, action, self.to_environment(action)
 
     def to_environment(self, action: Array) -> Array:
         """Turn `[Q, E, A]` into `[P·E, A]` inside the bounds; a broken agent's actions become 0."""
         # While it is padded: what is computed here is rounded alike in every population.
         real = jnp.where(jnp.isfinite(action), action, 0.0)
+        if self._units is not None:
+            centre, half = map(jnp.asarray, self._units)
+            real = centre + half * real
         given = self._family.execute(real, self._low, self._high)
         return given[: self.num_agents].reshape(-1, action.shape[-1])
 
@@ -146,19 +186,23 @@ class Collector(abc.ABC):
         step: Step,
         scale: Array | None,
         coefficients: Coefficients,
-        *,
-        same_step: bool,
     ) -> tuple[CollectorState, RawRow]:
-        """Take in what the simulator returned for what `decide` decided."""
+        """Take in what the simulator returned for what `decide` decided.
+
+        `scale` is the step's own, which scaled what the agents decided on.
+        """
         entered, action, given = decision
-        moments, obs = observe(state.obs_moments, self.from_environment(step.obs), self.shape)
-        final_obs = None
-        if same_step:
+        raw, final_obs = self.from_environment(step.obs), None
+        if self.same_step:
+            ended = self.from_environment(step.terminated | step.truncated)[..., 0]
             final_obs = self.from_environment(step.final_obs)
-            if self.shape.normalize_observations:
-                final_obs = jax.vmap(normalize_observation)(final_obs, moments)
+            moments, obs, final_obs = observe_ends(
+                state.obs_moments, raw, final_obs, ended, self.shape
+            )
             final_obs = augment(final_obs, moments, scale, coefficients, self.shape)
+        else:
+            moments, obs = observe(state.obs_moments, raw, self.shape)
         flags = Flags(step.reward, step.terminated, step.truncated, step.valid)
-        executed = None if self._family.clipped else self.from_environment(given)
+        executed = self.from_environment(given) if self._keep_executed else None
         row = RawRow(entered, action, executed, flags, final_obs)
         return replace(state, obs=obs, obs_moments=moments), row

@@ -14,6 +14,7 @@ from jaxtyping import Array
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
 from robustpo.environments.base import (
+    ExactEnvironment,
     HostEnvironment,
     SavedEnvironment,
     Step,
@@ -22,6 +23,7 @@ from robustpo.environments.watchdog import watching
 from robustpo.errors import SimulatorError
 from robustpo.shape import Shape
 from robustpo.training.collectors.base import Collector, compiled
+from robustpo.training.origin import origin_of, takes_origin
 from robustpo.training.population import CollectorState
 from robustpo.training.rollout import (
     Draws,
@@ -39,11 +41,28 @@ class HostCollector(Collector):
         self._between = compiled(self._observe_and_decide, donate_argnums=(1,))
         self._digest = compiled(partial(digest, shape=shape))
 
-    def start(self, state: CollectorState) -> CollectorState:
+    def start(
+        self, state: CollectorState, origins: Sequence[np.ndarray | None] = ()
+    ) -> CollectorState:
         """Reset the simulators on the host and hand their observations to JAX."""
         with watching():
-            obs = self.environment.reset()
+            obs = self._reset(origins or [None] * self.num_agents)
         return compiled(self.observe_first)(state, jnp.asarray(obs))
+
+    def _reset(self, origins: Sequence[np.ndarray | None]) -> np.ndarray:
+        """Reset the simulators; agents without an origin take one from their first observation."""
+        if not (isinstance(self.environment, ExactEnvironment) and takes_origin(self.shape)):
+            return self.environment.reset()
+        exact = self.environment.reset_exact()
+        first = exact[:: self.shape.num_envs]
+        self.set_origins(
+            [
+                origin_of(obs) if given is None else given
+                for obs, given in zip(first, origins, strict=True)
+            ]
+        )
+        own = np.repeat(self.origins, self.shape.num_envs, axis=0)
+        return (exact - own).astype(np.float32)
 
     def compile(
         self, params: AgentParams, state: CollectorState, keys: Array, coefficients: Coefficients
@@ -55,9 +74,9 @@ class HostCollector(Collector):
         count, size = decision[-1].shape[0], self.spec.observation_size
         no = np.zeros(count, bool)
         obs, reward = np.zeros((count, size), np.float32), np.zeros(count, np.float32)
-        step = Step(obs, reward, no, no, None, no)
+        step = self._kept(Step(obs, reward, no, no, obs, no))
         copied = jax.tree.map(jnp.array, state)
-        _, row, _ = self._between(params, copied, decision, step, now, coefficients)
+        _, row, _ = self._between(params, copied, decision, step, now.scale, now, coefficients)
         rows = jax.tree.map(lambda x: np.stack([x] * self.shape.num_steps), row)
         return jax.eval_shape(self._digest, state, rows, draws.last_scale(), coefficients)[1]
 
@@ -75,14 +94,25 @@ class HostCollector(Collector):
                 except SimulatorError as error:
                     error.row = t
                     raise
-                step = step._replace(final_obs=None)
                 following = _row(drawn, min(t + 1, self.shape.num_steps - 1))
+                scale = None if drawn.scale is None else drawn.scale[t]
                 state, row, decision = self._between(
-                    params, state, decision, step, following, coefficients
+                    params, state, decision, self._kept(step), scale, following, coefficients
                 )
                 rows.append(jax.tree.map(np.asarray, row))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
         return self._digest(state, stacked, drawn.last_scale(), coefficients)
+
+    def _kept(self, step: Step) -> Step:
+        """Leave out the final observation where it is the one to act on next."""
+        if not self.same_step:
+            return step._replace(final_obs=None)
+        if step.final_obs is None:
+            raise SimulatorError(
+                f"task {self.spec.id!r} resets in the step that ends an episode, and that step "
+                "returned no final_obs; return the observation that the action led to"
+            )
+        return step
 
     def simulator_state(self, index: int) -> Any:
         """Return one agent's part of what the simulators save."""
@@ -114,10 +144,12 @@ class HostCollector(Collector):
         state: CollectorState,
         decision: tuple[Array, Array, Array],
         step: Step,
+        scale: Array | None,
         draws: Draws,
         coefficients: Coefficients,
     ) -> tuple[CollectorState, RawRow, tuple[Array, Array, Array]]:
-        state, row = self.observe_step(state, decision, step, None, coefficients, same_step=False)
+        padded = self.pad(coefficients)
+        state, row = self.observe_step(state, decision, step, scale, padded)
         return state, row, self._first_decision(params, state, draws, coefficients)
 
 

@@ -38,8 +38,11 @@ class TracedCollector(Collector):
         self._run: Any = jax.jit(self._steps, donate_argnums=(1,))
         self._digest: Any = compiled(partial(digest, shape=shape))
 
-    def start(self, state: CollectorState) -> CollectorState:
+    def start(
+        self, state: CollectorState, origins: Sequence[np.ndarray | None] = ()
+    ) -> CollectorState:
         """Reset the simulators inside JAX and keep their state for the first rollout."""
+        del origins  # what is observed is float32 already
         self._simulator, obs = self.environment.init()
         return compiled(self.observe_first)(state, obs)
 
@@ -102,8 +105,5 @@ class TracedCollector(Collector):
         state, simulator = carry
         decision = self.decide(params, state, draws, coefficients)
         simulator, step = self.environment.step(simulator, decision[-1])
-        same_step = self.environment.autoreset == "same_step"
-        state, row = self.observe_step(
-            state, decision, step, draws.scale, coefficients, same_step=same_step
-        )
+        state, row = self.observe_step(state, decision, step, draws.scale, coefficients)
         return (state, simulator), row

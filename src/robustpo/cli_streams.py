@@ -1,0 +1,83 @@
+"""What a command prints and how it ends, whatever simulators print and leave behind."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+SECONDS_TO_END = 2.0
+
+
+@contextlib.contextmanager
+def prints_on_stderr() -> Iterator[None]:
+    """Send what is printed inside to standard error, by Python, by C and by child processes.
+
+    Simulators print; what a command prints on standard output is its result alone.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:
+        # Standard output is closed.
+        kept = None
+    else:
+        with contextlib.suppress(OSError):
+            os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        # Handles that simulators have kept, and C, hold back what they have printed.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stdout.flush()
+        with contextlib.suppress(Exception):
+            ctypes.CDLL(None).fflush(None)
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A Ctrl-C of the person who gave the command, and of no environment."""
+
+
+def know_interrupts() -> None:
+    """Have Ctrl-C raise `Interrupted`: environments raise `KeyboardInterrupt` themselves."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    # Where it is ignored, as in the background of a shell, it stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def cut_line(cut: int, episodes: int) -> str:
+    """Say how many episodes were cut."""
+    return (
+        f"{cut} of {episodes} episodes had not ended when they were cut (--max-steps); their "
+        "returns are those so far"
+    )
+
+
+def end_soon(code: int) -> None:
+    """End this process with a code even if threads of a simulator live on.
+
+    What ends by itself has a few seconds for that; everything of ours is written by now.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+    def end() -> None:
+        time.sleep(SECONDS_TO_END)
+        os._exit(code)
+
+    threading.Thread(target=end, daemon=True).start()

@@ -1,0 +1,87 @@
+"""The runs that were asked for and are in none of the numbers, each with its reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from robustpo.config import RunConfig
+from robustpo.files import one_line
+from robustpo.reports.scores import is_usable
+from robustpo.studies.store import COMPLETED
+
+WAITING = "waiting"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One run that no number is of.
+
+    Attributes:
+        config: which.
+        state: one word or two, such as `failed`, `unreadable`, `waiting`.
+        detail: where it stands and what is wrong, empty if there is nothing to say.
+    """
+
+    config: RunConfig
+    state: str
+    detail: str
+
+
+def left_out_runs(
+    directories: Mapping[RunConfig, Path], summary: pl.DataFrame, refused: Mapping[Path, str]
+) -> list[LeftOut]:
+    """Return what is left out, in the order of the runs.
+
+    Args:
+        directories: every run that was asked for, and where it is recorded.
+        summary: ends of the runs that could be read, as `load_summary` returns them.
+        refused: directories that are there and could not be used, and why.
+    """
+    ends = {row["path"]: row for row in summary.iter_rows(named=True)}
+    usable = set(summary.filter(is_usable())["path"])
+    found = []
+    for config, path in directories.items():
+        if path in refused:
+            found.append(LeftOut(config, "unreadable", f"({refused[path]}; {path})"))
+        elif str(path) not in ends:
+            found.append(LeftOut(config, WAITING, ""))
+        elif str(path) not in usable:
+            found.append(_unusable(config, ends[str(path)]))
+    return found
+
+
+def count_states(runs: Iterable[LeftOut]) -> str:
+    """Write `1 failed, 2 waiting`."""
+    states = Counter(run.state for run in runs)
+    return ", ".join(f"{count} {state}" for state, count in states.items())
+
+
+def list_runs(runs: Iterable[LeftOut], labels: Mapping[str, str], *, tasks: bool) -> list[str]:
+    """Write a line for each run that is there but cannot be used.
+
+    Args:
+        runs: what is left out; those that were never begun get no line.
+        labels: of the variants.
+        tasks: whether to name the task too.
+    """
+    lines = []
+    for run in runs:
+        if run.state != WAITING:
+            name = f"{labels[run.config.variant]} seed {run.config.settings.seed}"
+            place = f"{run.config.task}, {name}" if tasks else name
+            lines.append(f"{place}: {run.state} {run.detail}".strip())
+    return lines
+
+
+def _unusable(config: RunConfig, end: Mapping) -> LeftOut:
+    completed = end["status"] == COMPLETED
+    state = "without a return" if completed else one_line(end["status"], 40)
+    at = "" if end["steps"] is None else f"at step {end['steps']:,}"
+    # A traceback belongs in the run's own files; its first line says what happened.
+    error = one_line((end["error"] or "").strip().split("\n")[0])
+    return LeftOut(config, state, f"{at} ({error})".strip() if error else at)

@@ -1,0 +1,120 @@
+"""Which preset a task gets where none is named, and what is said of it.
+
+Tasks that nobody has published numbers of get `own`. Runs that were recorded before there was
+that preset go on under `paper`, so that the same command still means the same experiment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from robustpo.config import RunConfig, default_preset
+from robustpo.environments.base import TaskSpec
+from robustpo.environments.bounds import describe_bounds
+from robustpo.policy import FAMILIES
+from robustpo.studies.run_files import as_dict, read_object
+from robustpo.studies.study import Part, Study
+from robustpo.training.record import CONFIG_FILE, task_directory
+
+OWN, PAPER = "own", "paper"
+
+
+def preset_note(config: RunConfig, spec: TaskSpec | None = None) -> str | None:
+    """Say in one line what the preset `own` makes of a task; None for runs under another one.
+
+    Args:
+        config: a run on the task.
+        spec: sizes and bounds of the task, where they are known.
+    """
+    if config.preset != OWN:
+        return None
+    ends = {"bootstrap": "bootstrapped", "terminal": "taken for terminal states"}
+    return (
+        f"task {config.task} gets the preset own: {_actions(config, spec)}, time limits "
+        f"{ends[config.settings.time_limit]}; --preset paper is the published protocol"
+    )
+
+
+def preset_notes(configs: Iterable[RunConfig]) -> list[str]:
+    """Return a sentence for each task of a study that is trained under the preset `own`."""
+    notes: dict[str, str] = {}
+    for config in configs:
+        if note := preset_note(config):
+            notes.setdefault(config.task, f"{note[0].upper()}{note[1:]}.")
+    return list(notes.values())
+
+
+def _actions(config: RunConfig, spec: TaskSpec | None) -> str:
+    if not FAMILIES[config.shape.distribution].clipped:
+        return "actions stretched onto the bounds"
+    if config.shape.action_scale == "raw":
+        return "actions in raw units"
+    if spec is None:
+        return "actions scaled to the bounds"
+    ends = np.array([spec.action_low, spec.action_high])
+    bounded = np.isfinite(ends).all(axis=0)
+    if not bounded.any():
+        return "actions in raw units for want of finite bounds"
+    others = "" if bounded.all() else "; raw where there are none"
+    return f"actions scaled to the bounds ({describe_bounds(*ends[:, bounded])}{others})"
+
+
+def settle_preset(task: str, out: Path) -> tuple[str, str | None]:
+    """Return the preset of a task for which none is named, and a note if its records decided.
+
+    Args:
+        task: name of the task.
+        out: directory that holds all runs.
+    """
+    preset = default_preset(task)
+    directory = task_directory(out, task)
+    if preset != OWN or _recorded_presets(directory) != {PAPER}:
+        return preset, None
+    note = (
+        f"task {task} keeps the preset paper (actions in raw units, time limits terminal), because "
+        f"runs under it are recorded in {directory}; for the preset own, which such tasks get now, "
+        "choose --preset own or another --out"
+    )
+    return PAPER, note
+
+
+def settle_study(study: Study, out: Path) -> tuple[Study, tuple[str, ...]]:
+    """Name the preset of those tasks of a study whose records decide it; return what to say too."""
+    parts: list[Part] = []
+    notes: dict[str, None] = {}
+    for part in study.parts:
+        if part.options.get("preset") is not None:
+            parts.append(part)
+            continue
+        found = {task: settle_preset(task, out) for task in part.tasks}
+        kept = tuple(task for task, (_, note) in found.items() if note)
+        others = tuple(task for task in part.tasks if task not in kept)
+        notes |= dict.fromkeys(note for _, note in found.values() if note)
+        if others:
+            parts.append(replace(part, tasks=others))
+        if kept:
+            parts.append(replace(part, tasks=kept, options=part.options | {"preset": PAPER}))
+    return replace(study, parts=tuple(parts)), tuple(notes)
+
+
+def _recorded_presets(directory: Path) -> set[str]:
+    """Return the presets `own` and `paper` as far as runs of a task are recorded under them."""
+    found: set[str] = set()
+    try:
+        variants = sorted(path for path in directory.iterdir() if path.is_dir())
+        # All seeds of a variant have one preset; some may hold no record that can be read.
+        for variant in variants:
+            for run in sorted(variant.glob("seed-*")):
+                record = read_object(run / CONFIG_FILE)
+                if record is not None:
+                    # Before there were presets everything was trained as in the paper.
+                    preset = as_dict(record.get("identity")).get("preset", PAPER)
+                    found |= {name for name in (OWN, PAPER) if name == preset}
+                    break
+    except OSError:
+        return found
+    return found

@@ -1,0 +1,161 @@
+"""What the moments and the scale of rewards make of an episode's end, against Gymnasium's own."""
+
+from functools import partial
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.wrappers.utils import RunningMeanStd
+
+from robustpo.algorithm.normalization import RunningMoments
+from robustpo.config import make_config
+from robustpo.environments.base import Step
+from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment, JaxStep, JaxTask
+from robustpo.errors import SimulatorError
+from robustpo.training.collectors import make_collector
+from robustpo.training.population import (
+    coefficients_at,
+    init_collector,
+    init_population,
+    stack,
+)
+from robustpo.training.replay import ReplayLog
+from robustpo.training.rollout import Flags, RawRow, digest, observe_ends
+
+
+class Count(JaxTask):
+    """Shows and pays the number of its steps, and ends after three of them."""
+
+    observation_size, episode_limit = 1, 3
+    action_low, action_high = (-1.0,), (1.0,)
+
+    def reset(self, *, key):
+        return jnp.zeros(1), jnp.zeros(1)
+
+    def step(self, state, action, *, key):
+        return JaxStep(state + 1, state + 1, state[0], False)
+
+
+class Paying(gymnasium.Env):
+    """Pays what it is told, and is cut off after four steps."""
+
+    observation_space = action_space = spaces.Box(-1, 1, (1,))
+
+    def __init__(self, rewards):
+        self.rewards = iter(rewards)
+
+    def reset(self, *, seed=None, options=None):
+        self.count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.zeros(1, np.float32), next(self.rewards), False, self.count == 4, {}
+
+
+def start(num_envs=1):
+    return init_collector(stack([RunningMoments.create((1,))]), 1, num_envs)
+
+
+def test_moments_take_in_every_observation_once_as_gymnasiums_do():
+    # Episodes of one step from 1 to 3: half of what is seen is a start, half an end.
+    shape = make_config("Count", num_envs=2).shape
+    gymnasiums = RunningMeanStd(epsilon=1e-4, shape=(1,))
+    rng = np.random.default_rng(0)
+    moments = jax.tree.map(lambda x: x[None], RunningMoments.create((1,)))
+    for _ in range(50):
+        final, first = rng.normal([[3.0], [4.0]]), rng.normal([[1.0], [0.0]])
+        ended = rng.random(2) < 0.5
+        raw = (np.where(ended[:, None], first, final), final)
+        given = (jnp.float32(x)[None] for x in raw)
+        moments, obs, final_obs = observe_ends(moments, *given, jnp.asarray(ended)[None], shape)
+        gymnasiums.update(final)
+        if ended.any():
+            gymnasiums.update(first[ended])
+    np.testing.assert_allclose(moments.mean[0], gymnasiums.mean, rtol=1e-5)
+    np.testing.assert_allclose(moments.variance[0], gymnasiums.var, rtol=1e-5)
+    scale = np.sqrt(gymnasiums.var + 1e-8)
+    np.testing.assert_allclose(final_obs[0], (final - gymnasiums.mean) / scale, rtol=1e-4)
+    np.testing.assert_allclose(obs[0][ended], (first[ended] - gymnasiums.mean) / scale, rtol=1e-4)
+
+
+def rewards_of(rewards, config):
+    """Return normalised rewards of one environment that is cut after four steps, phantoms out."""
+    paid, valid, cut = [], [], []
+    for index, reward in enumerate(rewards):
+        paid, valid, cut = [*paid, reward], [*valid, True], [*cut, index % 4 == 3]
+        if cut[-1]:
+            paid, valid, cut = [*paid, 1e3], [*valid, False], [*cut, False]
+    flags = (np.float32(paid), np.zeros(len(paid), bool), np.array(cut), np.array(valid))
+    zeros = jnp.zeros((len(paid), 8, 1, 1))
+    rows = RawRow(zeros, zeros, None, Flags(*(jnp.asarray(x)[:, None] for x in flags)), None)
+    _, rollout = digest(start(), rows, None, coefficients_at([config], [0]), config.shape)
+    return np.asarray(rollout.transitions.reward)[0, :, 0][np.array(valid)]
+
+
+def test_the_return_that_scales_rewards_follows_the_time_limit_if_asked():
+    rewards = np.random.default_rng(1).normal(1.0, 0.3, 60)
+    env = gymnasium.wrappers.NormalizeReward(Paying(rewards), gamma=0.99)
+    expected = []
+    for _ in rewards:
+        if len(expected) % 4 == 0:
+            env.reset()
+        expected.append(env.step(np.zeros(1))[1])
+    asked = {"reward_return_reset": "time-limit"}
+    found = rewards_of(rewards, make_config("Count", time_limit="bootstrap", **asked))
+    np.testing.assert_allclose(found, np.clip(expected, -10, 10), rtol=1e-4)
+    # Published: anew at every end, whatever a truncation bootstraps; so also with terminal limits.
+    published = rewards_of(rewards, make_config("Count", time_limit="bootstrap"))
+    statistics, total = RunningMeanStd(epsilon=1e-4), 0.0
+    for index, reward in enumerate(rewards):
+        total = (0.0 if index % 4 == 0 else total) * 0.99 + reward
+        statistics.update(np.array([total]))
+        scaled = np.clip(reward / np.sqrt(statistics.var + 1e-8), -10, 10)
+        np.testing.assert_allclose(published[index], scaled, rtol=1e-3)
+    np.testing.assert_array_equal(rewards_of(rewards, make_config("Count", **asked)), published)
+
+
+class WithoutFinal(HostJaxEnvironment):
+    """Resets in the same step and forgets what the episode ended on."""
+
+    def step(self, action) -> Step:
+        return super().step(action)._replace(final_obs=None)
+
+
+@pytest.mark.parametrize("method", ["rpo", "rad-ppo"])
+def test_on_the_host_a_reset_in_the_same_step_is_what_it_is_in_the_program(method):
+    config = make_config(
+        "Count", method, num_steps=8, num_minibatches=1, hidden_sizes=(4,), steps=8
+    )
+
+    def collect(environment):
+        population = init_population([config], 1, 1)
+        collector = make_collector(environment, config.shape, 1)
+        state = collector.start(population.collector)
+        numbers = coefficients_at([config], [0])
+        return collector.collect(population.learners.params, state, population.keys, numbers, [0])
+
+    traced = collect(JaxEnvironment(Count(), [0]))
+    hosted = collect(HostJaxEnvironment(JaxEnvironment(Count(), [0])))
+    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(close, traced, hosted)
+    state, rollout = hosted
+    # 0 1 2 3 0 1 2 3 0 1 2: eight steps and the starts of three episodes.
+    seen = np.array([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2])
+    assert int(state.obs_moments.count[0]) == len(seen)
+    np.testing.assert_allclose(state.obs_moments.mean[0], seen.mean(), rtol=1e-4)
+    np.testing.assert_allclose(state.obs_moments.variance[0], seen.var(), rtol=1e-3)
+    assert rollout.transitions.final_obs is not None
+    with pytest.raises(SimulatorError, match="returned no final_obs"):
+        collect(WithoutFinal(JaxEnvironment(Count(), [0])))
+
+
+def test_resets_in_the_same_step_are_counted_where_they_happen():
+    log = ReplayLog(1, (-1.0,), (1.0,))
+    actions = np.linspace(-1, 1, 5, dtype=np.float32)[:, None, None]
+    log.add(actions, np.array([0, 1, 0, 1, 0], bool)[:, None])
+    assert log.resets == 3
+    np.testing.assert_array_equal(log.tails()[0], actions[4:, 0])
