@@ -1,8 +1,8 @@
 """Environments that do everything an environment should not, made from a name.
 
 `hostile:<fault>__<moment>` names one on a command line: the fault happens when the environment is
-made, at its first reset, at its first step or at its 40th. `hostile:<fault>__<moment>__once` breaks
-one agent of several only: that of `HIT`.
+made, at every reset, from its first step on or from its 40th. `hostile:<fault>__<moment>__once`
+breaks one agent of several only: that of `HIT`.
 """
 
 import os
@@ -12,14 +12,21 @@ import sys
 import threading
 import time
 import warnings
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from environments import hostile as odd
+
 HIT = 1
 MOMENTS = {"made": 0, "reset": 0, "step": 1, "later": 40}
+STEPS = ("step", "later")
+# `train-one` breaks one agent of three, each in a worker of its own.
+COMMANDS = ("train", "compare", "evaluate", "record", "check")
 
 
 class Sound(gymnasium.Env):
@@ -28,6 +35,7 @@ class Sound(gymnasium.Env):
     metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 20}
     observation_space = spaces.Box(-np.inf, np.inf, (2,))
     action_space = spaces.Box(-1.0, 1.0, (1,))
+    alive = 0
 
     def __init__(self, render_mode=None):
         self.render_mode = render_mode
@@ -74,8 +82,8 @@ class Hostile(Sound):
     def step(self, action):
         answer = super().step(action)
         self.steps += 1
-        due = self.steps == MOMENTS[self.moment] or self.steps > MOMENTS[self.moment] > 0
-        return self.fault(self, answer) if due and self.hit and MOMENTS[self.moment] else answer
+        due = self.steps >= MOMENTS[self.moment] > 0
+        return self.fault(self, answer) if due and self.hit else answer
 
 
 def simulator_seed(agent_seed):
@@ -163,66 +171,160 @@ def never_ends(env, answer):
     return (*answer[:3], False, answer[4]) if answer and len(answer) == 5 else answer
 
 
+def exists_once(env, answer):
+    if Sound.alive:
+        raise OSError("address already in use")
+    Sound.alive += 1
+
+    def close():
+        Sound.alive -= 1
+
+    env.close = close
+    return answer
+
+
+def silence():
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def take_all():
+    """Be rude in many ways at once."""
+    ignore_signals()
+    enable_x64()
+    os.makedirs("assets", exist_ok=True)
+    os.chdir("assets")
+    silence()
+    np.seterr(all="raise")
+
+
+def write_everywhere():
+    print("hello")
+    os.write(1, b"hello\n")
+    os.system("echo hello")
+
+
+def raise_unwritable(env, answer):
+    class Odd(Exception):
+        def __str__(self):
+            raise ValueError
+
+    raise Odd
+
+
+def lose_last(answer):
+    return (None if answer[3] else answer[0], *answer[1:])
+
+
 def make_cyclic(answer):
     loop = []
     loop.append(loop)
     return (loop, *answer[1:])
 
 
-NUMBERS = {"nan": np.nan, "inf": np.inf, "huge": 1e300}
+@dataclass(frozen=True)
+class Fault:
+    """What an environment does, and what is to come of it.
 
-# What must end well: the environment is rude to the process, but its answers are sound.
+    Attributes:
+        act: does it.
+        moments: when.
+        fine: the commands that must end with the right result all the same.
+        wrong: those that must end in a line that says what is wrong; of commands that are in
+            neither, either is right.
+        kills: whether it ends the process that steps, which only a worker may meet.
+    """
+
+    act: Callable[[Any, Any], Any]
+    moments: tuple[str, ...] = tuple(MOMENTS)
+    fine: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    kills: bool = False
+
+    @property
+    def commands(self):
+        """The commands that may meet it."""
+        return self.wrong if self.kills else COMMANDS
+
+
+def rude(act, moments=("made", "reset", "later"), fine=COMMANDS, wrong=()):
+    """Rude to the process, but sound in its answers: all must end well."""
+    return Fault(act, moments, fine, wrong)
+
+
+def broken(act, moments=tuple(MOMENTS), fine=(), wrong=COMMANDS):
+    """All must end in one clear line."""
+    return Fault(act, moments, fine, wrong)
+
+
+def deadly(act):
+    """It ends the process that steps: the runs of that worker fail, and no others."""
+    return Fault(act, STEPS, (), ("train", "compare", "train-one"), kills=True)
+
+
 RUDE = {
-    "chdir": does(lambda: os.chdir("/")),
-    "prints": does(lambda: print("\x1b[31mhello\x1b[0m")),
-    "writes-to-1": does(lambda: os.write(1, b"hello\n")),
-    "ignores-signals": does(ignore_signals),
-    "leaves-thread": once_per_process(leave_thread),
-    "leaves-child": once_per_process(leave_child),
-    "leaves-fork": once_per_process(leave_fork),
-    "enables-x64": does(enable_x64),
-    "warns": does(lambda: warnings.warn("beware", stacklevel=1)),
-    "makes-warnings-errors": does(lambda: warnings.simplefilter("error")),
-    "makes-numpy-raise": does(lambda: np.seterr(all="raise")),
-    "seeds-numpy": does(lambda: np.random.seed(0)),
-    "close-raises": break_close,
-    "close-exits": exit_on_close,
-    "never-ends": never_ends,
-    "info-none": answers(lambda a: (*a[:4], None)),
-    "flags-of-numpy": answers(lambda a: (*a[:2], np.bool_(a[2]), np.bool_(a[3]), a[4])),
-    "reward-of-numpy": answers(lambda a: (a[0], np.float64(a[1]), *a[2:])),
-    "loses-stdout": does(lambda: setattr(sys, "stdout", None)),
+    "chdir": rude(does(lambda: os.chdir("/"))),
+    "prints": rude(does(lambda: print("\x1b[31mhello\x1b[0m"))),
+    "writes-everywhere": rude(does(write_everywhere)),
+    "ignores-signals": rude(does(ignore_signals)),
+    "takes-all": rude(once_per_process(take_all)),
+    "silences": rude(once_per_process(silence)),
+    "leaves-thread": rude(once_per_process(leave_thread)),
+    "leaves-child": rude(once_per_process(leave_child)),
+    "leaves-fork": rude(once_per_process(leave_fork)),
+    "enables-x64": rude(does(enable_x64)),
+    "warns": rude(does(lambda: warnings.warn("beware", stacklevel=1))),
+    "makes-warnings-errors": rude(does(lambda: warnings.simplefilter("error"))),
+    "makes-numpy-raise": rude(does(lambda: np.seterr(all="raise"))),
+    "seeds-numpy": rude(does(lambda: np.random.seed(0))),
+    "close-raises": rude(break_close),
+    "close-exits": rude(exit_on_close),
+    "info-none": rude(answers(lambda a: (*a[:4], None)), STEPS),
+    "flags-of-numpy": rude(
+        answers(lambda a: (*a[:2], np.bool_(a[2]), np.bool_(a[3]), a[4])), STEPS
+    ),
+    "reward-of-numpy": rude(answers(lambda a: (a[0], np.float64(a[1]), *a[2:])), STEPS),
+    "loses-stdout": rude(does(lambda: setattr(sys, "stdout", None))),
+    # Cut by evaluation and film; of training there is nothing to compare.
+    "never-ends": rude(never_ends, STEPS, ("train", "evaluate", "record", "check")),
+    # A film and the check need one, evaluation was asked for one.
+    "exists-once": rude(
+        exists_once, ("made",), ("evaluate", "record", "check"), ("train", "compare")
+    ),
+    # What float32 cannot square is not learned from, but may be reported.
+    "reward-huge": rude(
+        answers(lambda a: (a[0], -1e20, *a[2:])), STEPS, ("evaluate", "record"), ("check",)
+    ),
 }
-# What must end in one clear line.
 BROKEN = {
-    "raises": raises(ValueError("out\nof \x1b[31mrange")),
-    "asserts": raises(AssertionError()),
-    "exits-0": raises(SystemExit(0)),
-    "exits-text": raises(SystemExit("good bye")),
-    "interrupts": raises(KeyboardInterrupt()),
-    "out-of-memory": raises(MemoryError()),
-    "recursion": raises(RecursionError("maximum recursion depth exceeded")),
-    "generator-exit": raises(GeneratorExit()),
-    "returns-none": lambda env, answer: None,
-    "reward-none": answers(lambda a: (a[0], None, *a[2:])),
-    "reward-text": answers(lambda a: (a[0], "much", *a[2:])),
-    "reward-array": answers(lambda a: (a[0], np.ones(2), *a[2:])),
-    "reward-nan": answers(lambda a: (a[0], np.nan, *a[2:])),
-    "reward-inf": answers(lambda a: (a[0], -np.inf, *a[2:])),
-    "obs-nan": answers(lambda a: (np.full(2, np.nan), *a[1:])),
-    "obs-short": answers(lambda a: (a[0][:1], *a[1:])),
-    "obs-text": answers(lambda a: ("here", *a[1:])),
-    "obs-none": answers(lambda a: (None, *a[1:])),
-    "obs-cyclic": answers(make_cyclic),
-    "four-things": answers(lambda a: a[:4]),
+    "raises": broken(raises(ValueError("out\nof \x1b[31mrange"))),
+    "asserts": broken(raises(AssertionError())),
+    "exits-0": broken(raises(SystemExit(0))),
+    "exits-text": broken(raises(SystemExit("good bye"))),
+    "interrupts": broken(raises(KeyboardInterrupt())),
+    "out-of-memory": broken(raises(MemoryError())),
+    "recursion": broken(raises(RecursionError("maximum recursion depth exceeded"))),
+    "generator-exit": broken(raises(GeneratorExit())),
+    "unwritable": broken(raise_unwritable),
+    "returns-none": broken(lambda env, answer: None, ("reset", *STEPS)),
+    "reward-none": broken(answers(lambda a: (a[0], None, *a[2:])), STEPS),
+    "reward-text": broken(answers(lambda a: (a[0], "much", *a[2:])), STEPS),
+    "reward-array": broken(answers(lambda a: (a[0], np.ones(2), *a[2:])), STEPS),
+    "reward-nan": broken(answers(lambda a: (a[0], np.nan, *a[2:])), STEPS),
+    "reward-inf": broken(answers(lambda a: (a[0], -np.inf, *a[2:])), STEPS),
+    "obs-nan": broken(answers(lambda a: (np.full(2, np.nan), *a[1:])), STEPS),
+    "obs-short": broken(answers(lambda a: (a[0][:1], *a[1:])), STEPS),
+    "obs-text": broken(answers(lambda a: ("here", *a[1:])), STEPS),
+    "obs-none": broken(answers(lambda a: (None, *a[1:])), STEPS),
+    "obs-cyclic": broken(answers(make_cyclic), STEPS),
+    "last-obs-none": broken(answers(lose_last), STEPS),
+    "four-things": broken(answers(lambda a: a[:4]), STEPS),
 }
-# What ends the process that steps, so only a worker may meet it.
 DEADLY = {
-    "leaves-with-0": does(lambda: os._exit(0)),
-    "leaves-with-3": does(lambda: os._exit(3)),
-    "kills-itself": does(lambda: os.kill(os.getpid(), signal.SIGKILL)),
-    "terminates-itself": does(lambda: os.kill(os.getpid(), signal.SIGTERM)),
-    "aborts": does(os.abort),
+    "leaves-with-0": deadly(does(lambda: os._exit(0))),
+    "leaves-with-3": deadly(does(lambda: os._exit(3))),
+    "kills-itself": deadly(does(lambda: os.kill(os.getpid(), signal.SIGKILL))),
+    "terminates-itself": deadly(does(lambda: os.kill(os.getpid(), signal.SIGTERM))),
+    "aborts": deadly(does(os.abort)),
 }
 FAULTS = RUDE | BROKEN | DEADLY
 
@@ -250,11 +352,9 @@ class NotAnEnvironment:
     pass
 
 
-_shared = Sound()
+# Nobody can train on these; a constructor or a class each, or no such thing.
 ODD = {
     "no-spaces": NoSpaces,
-    "other-spaces": OtherSpaces,
-    "raising-space": RaisingSpace,
     "no-init": NoInit,
     "not-an-environment": NotAnEnvironment,
     "nothing": lambda: None,
@@ -262,23 +362,26 @@ ODD = {
     "takes-arguments": lambda size: Sound(),
     "a-vector": lambda: gymnasium.vector.SyncVectorEnv([Sound]),
     "discrete": lambda: gymnasium.make("CartPole-v1"),
+    "other-spaces": OtherSpaces,
+    "raising-space": RaisingSpace,
+    "no-space-before-reset": odd.NoSpace,
+    "other-actions": odd.OtherActions,
+    "other-observations": odd.OtherObservations,
+    "other-package": odd.OtherPackage,
+    "wraps-nothing": odd.WrapsNothing,
+    "no-actions": odd.NoActions,
+    "unreadable-spec": odd.UnreadableSpec,
 }
 
 
-def shared():
-    return _shared
-
-
 def __getattr__(name):
-    if name in ODD:
-        return ODD[name]
     fault, _, rest = name.partition("__")
     moment, _, once = rest.partition("__")
     if fault not in FAULTS or moment not in MOMENTS:
         raise AttributeError(name)
 
     def make():
-        return Hostile(FAULTS[fault], moment, once == "once")
+        return Hostile(FAULTS[fault].act, moment, once == "once")
 
     make.__name__ = make.__qualname__ = name
     return make
