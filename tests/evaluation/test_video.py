@@ -20,6 +20,7 @@ from robustpo.environments.catalog import CATALOG
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.rendering import make_rendering
 from robustpo.errors import ConfigError, StorageError
+from robustpo.evaluation import video
 from robustpo.evaluation.video import record_video
 from robustpo.policy import Policy, save_policy
 
@@ -263,6 +264,24 @@ def test_nothing_is_left_of_a_film_that_is_stopped(tmp_path, number):
     recording.send_signal(number)
     assert recording.wait(timeout=30) == 128 + number
     assert [file.name for file in tmp_path.iterdir()] == ["idle.safetensors"]
+
+
+@pytest.mark.parametrize("begun", ["new_partial", "_start_encoder"])
+def test_a_ctrl_c_while_something_is_begun_leaves_nothing(tmp_path, monkeypatch, begun):
+    begin, made = getattr(video, begun), []
+
+    def begin_and_press(*arguments):
+        made.append(begin(*arguments))
+        # Inside the call: whoever made it knows nothing of what was made.
+        signal.raise_signal(signal.SIGINT)
+        return made[-1]
+
+    monkeypatch.setattr(video, begun, begin_and_press)
+    with pytest.raises(KeyboardInterrupt):
+        record_video(idle("Pendulum-v1"), "Pendulum-v1", tmp_path / "film.mp4", max_steps=5)
+    assert list(tmp_path.iterdir()) == []
+    assert begun == "new_partial" or made[0].returncode is not None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_on_the_command_line(robustpo_command, tmp_path):

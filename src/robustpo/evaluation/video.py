@@ -17,6 +17,7 @@ from robustpo.environments.rendering import Rendering, make_rendering
 from robustpo.errors import ConfigError, StorageError
 from robustpo.evaluation.evaluate import step_limit, use_origin
 from robustpo.policy import Policy
+from robustpo.signals import held_back
 from robustpo.writing import new_partial
 
 MAX_FPS = 60.0
@@ -157,11 +158,14 @@ def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
     count = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = new_partial(path)
+        with held_back():
+            partial = new_partial(path)
         for frame in frames:
             # The encoder takes even sizes only.
             height, width = (side // 2 * 2 for side in frame.shape[:2])
-            encoder = encoder or _start_encoder(partial, width, height, fps)
+            if encoder is None:
+                with held_back():
+                    encoder = _start_encoder(partial, width, height, fps)
             assert encoder.stdin is not None
             try:
                 encoder.stdin.write(np.ascontiguousarray(frame[:height, :width]).tobytes())
@@ -175,11 +179,12 @@ def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
     except OSError as error:
         raise StorageError(path, error) from error
     finally:
-        if encoder is not None:
-            encoder.kill()
-            encoder.communicate()
-        if partial is not None:
-            partial.unlink(missing_ok=True)
+        with held_back():
+            if encoder is not None:
+                encoder.kill()
+                encoder.communicate()
+            if partial is not None:
+                partial.unlink(missing_ok=True)
     return count
 
 
