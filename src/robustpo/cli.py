@@ -25,7 +25,13 @@ from robustpo.cli_envs import Envs
 from robustpo.cli_methods import Methods
 from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
 from robustpo.cli_record import Record
-from robustpo.cli_streams import cut_line, end_soon, know_interrupts, prints_on_stderr
+from robustpo.cli_streams import (
+    cut_line,
+    end_children_at_exit,
+    end_soon,
+    know_interrupts,
+    prints_on_stderr,
+)
 from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
 from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
@@ -214,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _write_what_the_terminal_can()
     if arguments is None:
         know_interrupts()
+        end_children_at_exit()
         code = _run(sys.argv[1:])
         end_soon(code)
         return code

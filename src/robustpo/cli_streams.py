@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -10,8 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 SECONDS_TO_END = 2.0
+PR_SET_CHILD_SUBREAPER = 36
 
 
 @contextlib.contextmanager
@@ -67,6 +70,35 @@ def cut_line(cut: int, episodes: int) -> str:
     )
 
 
+def end_children_at_exit() -> None:
+    """Have what simulators leave running in this process killed when it ends.
+
+    A child holds the pipes of its parent: whoever reads what a command prints, as `| tee log` does,
+    would wait for it. One that has left this process group wants to live on, and does.
+    """
+    if sys.platform == "linux":
+        # Children of children that have ended become ours.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+        atexit.register(_kill_children)
+
+
+def _kill_children() -> None:
+    parents = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            # After the program's name, in brackets, which may hold anything: state, parent, group.
+            _, parent, group = (place / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(group) == os.getpgrp():
+                parents[int(place.name)] = int(parent)
+    ours, found = {os.getpid()}, True
+    while found:
+        found = {child for child, parent in parents.items() if parent in ours} - ours
+        ours |= found
+    for child in ours - {os.getpid()}:
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGKILL)
+
+
 def end_soon(code: int) -> None:
     """End this process with a code even if threads of a simulator live on.
 
@@ -78,6 +110,7 @@ def end_soon(code: int) -> None:
 
     def end() -> None:
         time.sleep(SECONDS_TO_END)
+        _kill_children()
         os._exit(code)
 
     threading.Thread(target=end, daemon=True).start()

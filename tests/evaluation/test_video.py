@@ -266,7 +266,7 @@ def test_nothing_is_left_of_a_film_that_is_stopped(tmp_path, number):
     assert [file.name for file in tmp_path.iterdir()] == ["idle.safetensors"]
 
 
-@pytest.mark.parametrize("begun", ["new_partial", "_start_encoder"])
+@pytest.mark.parametrize("begun", ["new_partial", "_Encoder"])
 def test_a_ctrl_c_while_something_is_begun_leaves_nothing(tmp_path, monkeypatch, begun):
     begin, made = getattr(video, begun), []
 
@@ -280,7 +280,7 @@ def test_a_ctrl_c_while_something_is_begun_leaves_nothing(tmp_path, monkeypatch,
     with pytest.raises(KeyboardInterrupt):
         record_video(idle("Pendulum-v1"), "Pendulum-v1", tmp_path / "film.mp4", max_steps=5)
     assert list(tmp_path.iterdir()) == []
-    assert begun == "new_partial" or made[0].returncode is not None
+    assert begun == "new_partial" or made[0]._process.returncode is not None
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -26,7 +26,9 @@ HIT = 1
 MOMENTS = {"made": 0, "reset": 0, "step": 1, "later": 40}
 STEPS = ("step", "later")
 # `train-one` breaks one agent of three, each in a worker of its own.
-COMMANDS = ("train", "compare", "evaluate", "record", "check")
+# `train-apart` steps in processes of its own.
+COMMANDS = ("train", "train-apart", "compare", "evaluate", "record", "check")
+NO_FILM = tuple(command for command in COMMANDS if command != "record")
 
 
 class Sound(gymnasium.Env):
@@ -258,7 +260,7 @@ def broken(act, moments=tuple(MOMENTS), fine=(), wrong=COMMANDS):
 
 def deadly(act):
     """It ends the process that steps: the runs of that worker fail, and no others."""
-    return Fault(act, STEPS, (), ("train", "compare", "train-one"), kills=True)
+    return Fault(act, STEPS, (), ("train", "train-apart", "compare", "train-one"), kills=True)
 
 
 RUDE = {
@@ -285,10 +287,13 @@ RUDE = {
     "reward-of-numpy": rude(answers(lambda a: (a[0], np.float64(a[1]), *a[2:])), STEPS),
     "loses-stdout": rude(does(lambda: setattr(sys, "stdout", None))),
     # Cut by evaluation and film; of training there is nothing to compare.
-    "never-ends": rude(never_ends, STEPS, ("train", "evaluate", "record", "check")),
-    # A film and the check need one, evaluation was asked for one.
+    "never-ends": rude(never_ends, STEPS, ("train", "train-apart", "evaluate", "record", "check")),
+    # One in each process is all that these need.
     "exists-once": rude(
-        exists_once, ("made",), ("evaluate", "record", "check"), ("train", "compare")
+        exists_once,
+        ("made",),
+        ("train-apart", "evaluate", "record", "check"),
+        ("train", "compare"),
     ),
     # What float32 cannot square is not learned from, but may be reported.
     "reward-huge": rude(
@@ -309,8 +314,9 @@ BROKEN = {
     "reward-none": broken(answers(lambda a: (a[0], None, *a[2:])), STEPS),
     "reward-text": broken(answers(lambda a: (a[0], "much", *a[2:])), STEPS),
     "reward-array": broken(answers(lambda a: (a[0], np.ones(2), *a[2:])), STEPS),
-    "reward-nan": broken(answers(lambda a: (a[0], np.nan, *a[2:])), STEPS),
-    "reward-inf": broken(answers(lambda a: (a[0], -np.inf, *a[2:])), STEPS),
+    # A film shows what was played, and says that it returned that.
+    "reward-nan": broken(answers(lambda a: (a[0], np.nan, *a[2:])), STEPS, ("record",), NO_FILM),
+    "reward-inf": broken(answers(lambda a: (a[0], -np.inf, *a[2:])), STEPS, ("record",), NO_FILM),
     "obs-nan": broken(answers(lambda a: (np.full(2, np.nan), *a[1:])), STEPS),
     "obs-short": broken(answers(lambda a: (a[0][:1], *a[1:])), STEPS),
     "obs-text": broken(answers(lambda a: ("here", *a[1:])), STEPS),

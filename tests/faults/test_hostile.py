@@ -59,6 +59,9 @@ def words(command, task, policy):
     film = ["--episodes", 3, "--max-steps", 60, "--out", "film.mp4"]
     return {
         "train": ["train", task, "--seeds", "0:2", "--workers", 1, *SHORT],
+        "train-apart": [
+            *("train", task, "--seeds", "0:2", "--workers", 1, "--env-processes", 2, *SHORT)
+        ],
         "train-one": ["train", f"{task}__once", "--seeds", "0:3", "--workers", 3, *SHORT],
         "compare": ["compare", task, "--seeds", "0:1", "--workers", 1, *SHORT],
         "evaluate": ["evaluate", policy, "--task", task, *("--episodes", 3, "--envs", 1), "--json"],
@@ -118,7 +121,7 @@ def assert_right(case, code, stdout, cwd, about):
         assert code == 0, about
     if command in fault.wrong:
         assert code != 0, about
-    if code == 0 and command == "train":
+    if code == 0 and command in ("train", "train-apart"):
         assert_whole(cwd, stdout)
     if code == 0 and command == "evaluate":
         assert json.loads(stdout)["episodes"] == 3

@@ -18,7 +18,7 @@ from robustpo.places import cache_directory
 from robustpo.studies.local import worker_environment
 from robustpo.studies.locks import RunLocks, is_locked
 from robustpo.training import compilation, provenance
-from robustpo.training.descriptors import forget
+from robustpo.descriptors import forget
 
 SETTINGS = {
     "jax_enable_x64": True,
@@ -154,7 +154,7 @@ def test_a_fork_of_this_process_does_not_keep_its_locks(tmp_path):
 def test_what_a_worker_starts_inherits_none_of_its_files():
     code = """
 import os, subprocess, sys
-from robustpo.training.descriptors import keep_from_children
+from robustpo.descriptors import keep_from_children
 mine, _ = os.pipe()
 os.set_inheritable(mine, True)
 keep_from_children([mine])

@@ -14,10 +14,13 @@ from typing import Any
 
 import cloudpickle
 
+from robustpo.descriptors import keep_from_children
 from robustpo.environments.fence import describe, importing
 from robustpo.environments.gymnasium import GymnasiumEnvironment
 from robustpo.environments.pickling import register
 from robustpo.errors import ConfigError, SimulatorError
+
+PARENT = os.getppid()
 
 
 def main() -> None:
@@ -25,6 +28,8 @@ def main() -> None:
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
+    # Else the parent would wait for what an environment has left running, not for this process.
+    keep_from_children([connection.fileno()])
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         # What the task is made of may lie beside the program that was started, not here. The
         # working directory goes last, so that nothing in it stands in for a module.
@@ -66,4 +71,7 @@ if __name__ == "__main__":
     # Threads of simulators may live on.
     main()
     sys.stderr.flush()
+    # The parent kills what an environment has left running; if it has died, nobody else does.
+    if os.getppid() != PARENT:
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)

@@ -6,6 +6,7 @@ after the other. What comes back is, bit for bit, what one process would have re
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -212,6 +213,9 @@ def _end(workers: list[_Worker]) -> None:
         except subprocess.TimeoutExpired:
             worker.process.kill()
             worker.process.wait()
+        # What an environment has left running there.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(worker.process.pid, signal.SIGKILL)
 
 
 def _signal(number: int) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from robustpo.environments.base import ExactEnvironment, HostEnvironment, TaskSpec
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.watchdog import watching
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, SimulatorError
 from robustpo.policy import Policy
 
 MAX_ENVS = 20
@@ -72,6 +72,21 @@ class Evaluation:
             "length_mean": float(np.mean(self.lengths)),
             "cut": self.cut,
         }
+
+
+def require_finite(task: str, evaluation: Evaluation) -> Evaluation:
+    """Return an evaluation, unless a return says nothing about the policy.
+
+    Raises:
+        SimulatorError: if one is NaN or infinite.
+    """
+    odd = next((value for value in evaluation.returns if not math.isfinite(value)), None)
+    if odd is None:
+        return evaluation
+    raise SimulatorError(
+        f"task {task!r}: the return of an episode is {odd}, for a reward was not one finite "
+        "number; mend the environment (robustpo envs TASK --check says more)"
+    )
 
 
 def recorded_task(policy: Policy) -> str:

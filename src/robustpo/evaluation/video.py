@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from robustpo.descriptors import forget, keep_from_children
 from robustpo.environments.availability import require_extra
 from robustpo.environments.frames import require_one_size
 from robustpo.environments.gymnasium import Task
@@ -154,7 +155,7 @@ def _thin_out(frames: Iterator[np.ndarray], rate: float, fps: float) -> Iterator
 def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
     """Hand pictures to FFmpeg one by one; return how many there were."""
     partial: Path | None = None
-    encoder: subprocess.Popen[bytes] | None = None
+    encoder: _Encoder | None = None
     count = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,16 +166,15 @@ def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
             height, width = (side // 2 * 2 for side in frame.shape[:2])
             if encoder is None:
                 with held_back():
-                    encoder = _start_encoder(partial, width, height, fps)
-            assert encoder.stdin is not None
+                    encoder = _Encoder(partial, width, height, fps)
             try:
-                encoder.stdin.write(np.ascontiguousarray(frame[:height, :width]).tobytes())
+                encoder.write(frame[:height, :width])
             except BrokenPipeError:
                 # FFmpeg has ended, and says why below.
                 break
             count += 1
         assert encoder is not None
-        _require_success(encoder)
+        encoder.finish()
         os.replace(partial, path)
     except OSError as error:
         raise StorageError(path, error) from error
@@ -182,28 +182,51 @@ def _write(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
         with held_back():
             if encoder is not None:
                 encoder.kill()
-                encoder.communicate()
             if partial is not None:
                 partial.unlink(missing_ok=True)
     return count
 
 
-def _require_success(encoder: subprocess.Popen[bytes]) -> None:
-    _, complaints = encoder.communicate()
-    if encoder.returncode:
-        last = complaints.decode(errors="replace").strip().splitlines()[-1:]
-        raise OSError(f"FFmpeg: {''.join(last) or f'exit code {encoder.returncode}'}")
+class _Encoder:
+    """FFmpeg, which makes a film of what it reads; not its package's own, which leaves pipes open.
 
+    It ends when nobody can write to it any more, forks that an environment has left included.
+    """
 
-def _start_encoder(file: Path, width: int, height: int, fps: float) -> subprocess.Popen[bytes]:
-    import imageio_ffmpeg
+    def __init__(self, file: Path, width: int, height: int, fps: float) -> None:
+        import imageio_ffmpeg
 
-    # Not through its own writer, which leaves pipes open.
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}"]
-    film = ["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20"]
-    return subprocess.Popen(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *raw, "-i", "-", *film, str(file)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}"]
+        film = ["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20"]
+        program = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"]
+        self._process = subprocess.Popen(
+            [*program, *raw, "-i", "-", *film, str(file)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        assert self._process.stdin is not None
+        self._pipe = self._process.stdin
+        keep_from_children([self._pipe.fileno()])
+
+    def write(self, picture: np.ndarray) -> None:
+        self._pipe.write(np.ascontiguousarray(picture).tobytes())
+
+    def finish(self) -> None:
+        """Wait for the film.
+
+        Raises:
+            OSError: if FFmpeg made none; it says why.
+        """
+        complaints = self._communicate().decode(errors="replace").strip().splitlines()[-1:]
+        if code := self._process.returncode:
+            raise OSError(f"FFmpeg: {''.join(complaints) or f'exit code {code}'}")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._communicate()
+
+    def _communicate(self) -> bytes:
+        if not self._pipe.closed:
+            forget(self._pipe.fileno())
+        return self._process.communicate()[1]

@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, TextIO
 
 from robustpo.config import RunConfig
+from robustpo.descriptors import keep_from_children
 from robustpo.environments import watchdog
 from robustpo.environments.base import Environment
 from robustpo.environments.fingerprint import fingerprint
@@ -29,7 +30,6 @@ from robustpo.environments.pickling import register
 from robustpo.errors import EnvironmentMismatch, RobustpoError
 from robustpo.files import one_line
 from robustpo.training.cores import claim_core, share_no_core
-from robustpo.training.descriptors import keep_from_children
 from robustpo.training.record import RunRecord, config_from_identity
 from robustpo.training.surroundings import Surroundings, recorded, require_one
 

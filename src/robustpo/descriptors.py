@@ -1,7 +1,7 @@
-"""Open files that what an environment starts must not inherit: locks, and the way to the parent.
+"""Open files that what an environment starts must not inherit: locks and pipes.
 
-A lock lasts until the last process that holds its file has ended. A process that an environment
-starts may outlive the training by far.
+A lock lasts, and a pipe stays open, until the last process that holds it has ended. A process that
+an environment starts may outlive the training by far.
 """
 
 from __future__ import annotations
