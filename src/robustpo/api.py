@@ -239,23 +239,20 @@ def evaluate(
     Raises:
         ConfigError: if there is no such policy, it does not fit the task, or its task has to be
             given.
-        SimulatorError: if an environment raises, or a return is not finite.
+        SimulatorError: if an environment raises, or what it returns is not finite.
     """
-    from robustpo.environments.constructors import task_name
-    from robustpo.evaluation.evaluate import evaluate_policy, recorded_task, require_finite
+    from robustpo.evaluation.evaluate import evaluate_policy, recorded_task
 
     policy = _load(run, best)
-    task = task or recorded_task(policy)
-    evaluation = evaluate_policy(
+    return evaluate_policy(
         policy,
-        task,
+        task or recorded_task(policy),
         episodes=_count("episodes", episodes),
         deterministic=not stochastic,
         seed=_count("seed", seed),
         max_steps=None if max_steps is None else _count("max_steps", max_steps),
         envs=None if envs is None else _count("envs", envs),
     )
-    return require_finite(task_name(task), evaluation)
 
 
 def record(

@@ -13,7 +13,7 @@ from scipy import stats
 from environments import hostile
 from environments.test_jax_task import Walk
 from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, SimulatorError
 from robustpo.evaluation.evaluate import (
     MAX_ENVS,
     MAX_STEPS,
@@ -264,6 +264,26 @@ def test_an_evaluation_stops_when_it_is_asked_to():
     asked = iter([False] * 30 + [True])
     with pytest.raises(Stopped):
         evaluate_policy(make_policy(), hostile.Endless, should_stop=lambda: next(asked))
+
+
+class Blind(Drawn):
+    """Sees nothing, and pays a finite reward all the same."""
+
+    def _observe(self):
+        return np.full(2, np.nan, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("task", "quantity"),
+    [
+        (Blind, "an observation"),
+        (lambda: Drawn(reward=float("nan")), "a reward"),
+        (lambda: Drawn(reward=-float("inf")), "a reward"),
+    ],
+)
+def test_what_is_not_finite_is_no_result(task, quantity):
+    with pytest.raises(SimulatorError, match=f"{quantity} is not finite"):
+        evaluate_policy(make_policy(), task, episodes=2)
 
 
 @pytest.mark.parametrize("options", [{"max_steps": 0}, {"envs": 0}])

@@ -74,21 +74,6 @@ class Evaluation:
         }
 
 
-def require_finite(task: str, evaluation: Evaluation) -> Evaluation:
-    """Return an evaluation, unless a return says nothing about the policy.
-
-    Raises:
-        SimulatorError: if one is NaN or infinite.
-    """
-    odd = next((value for value in evaluation.returns if not math.isfinite(value)), None)
-    if odd is None:
-        return evaluation
-    raise SimulatorError(
-        f"task {task!r}: the return of an episode is {odd}, for a reward was not one finite "
-        "number; mend the environment (robustpo envs TASK --check says more)"
-    )
-
-
 def recorded_task(policy: Policy) -> str:
     """Return the task that a policy's file names, unless making it would run what the file chose.
 
@@ -177,7 +162,7 @@ def evaluate_policy(
 
     Raises:
         ConfigError: if the task is unknown or does not fit the policy.
-        SimulatorError: if an environment raises.
+        SimulatorError: if an environment raises, or what it returns is not finite.
         Stopped: if `should_stop` said so.
     """
     environment = make_evaluation(task, episodes, seed, envs)
@@ -202,6 +187,16 @@ def _require_fit(policy: Policy, spec: TaskSpec) -> None:
             f"{policy.action_size} actions, task {spec.id!r} has {spec.observation_size} and "
             f"{spec.action_size}; evaluate it on the task it was trained on"
         )
+
+
+def require_finite(spec: TaskSpec, obs: np.ndarray, reward: np.ndarray | float = 0.0) -> None:
+    """Raise `SimulatorError` at what no policy can act on, and no return can count."""
+    for name, value in (("an observation", obs), ("a reward", reward)):
+        if not np.isfinite(value).all():
+            raise SimulatorError(
+                f"task {spec.id!r}: {name} is not finite; find the division, root or logarithm "
+                "that makes it (envs TASK --check looks for more)"
+            )
 
 
 def use_origin(policy: Policy, environment: HostEnvironment) -> Policy:
@@ -231,6 +226,7 @@ class _Episodes:
 
     def _begin(self) -> None:
         self._obs = self._environment.reset()
+        require_finite(self._environment.spec, self._obs)
         self._totals, self._steps = np.zeros(len(self._quota)), np.zeros(len(self._quota), int)
         self._waits = np.array([self._played(i) for i in range(len(self._quota))])
 
@@ -254,6 +250,8 @@ class _Episodes:
 
     def _step(self, action: np.ndarray) -> None:
         step = self._environment.step(action)
+        counts = ~self._waits
+        require_finite(self._environment.spec, step.obs[counts], step.reward[counts])
         self._totals += np.where(step.valid, step.reward, 0.0)
         self._steps += step.valid
         ended = (step.terminated | step.truncated) & step.valid

@@ -16,7 +16,7 @@ from robustpo.environments.frames import require_one_size
 from robustpo.environments.gymnasium import Task
 from robustpo.environments.rendering import Rendering, make_rendering
 from robustpo.errors import ConfigError, StorageError
-from robustpo.evaluation.evaluate import step_limit, use_origin
+from robustpo.evaluation.evaluate import require_finite, step_limit, use_origin
 from robustpo.policy import Policy
 from robustpo.signals import held_back
 from robustpo.writing import new_partial
@@ -72,6 +72,7 @@ def record_video(
     Raises:
         ConfigError: if the task cannot be drawn or does not fit the policy, or the file's name
             does not say what kind of film it is to be.
+        SimulatorError: if the simulator raises, or what it returns is not finite.
         StorageError: if the file could not be written.
     """
     path = Path(out)
@@ -124,9 +125,11 @@ def _episodes(
     rng = np.random.default_rng([VIDEO_STREAM, seed])
     for _ in range(episodes):
         obs, total, steps, done = rendering.environment.reset(), 0.0, 0, False
+        require_finite(rendering.environment.spec, obs)
         while not done and steps < limit:
             yield rendering.frame()
             step = rendering.environment.step(policy(obs, deterministic=deterministic, rng=rng))
+            require_finite(rendering.environment.spec, step.obs, step.reward)
             obs, steps = step.obs, steps + 1
             total += float(step.reward[0])
             done = bool(step.terminated[0] or step.truncated[0])
