@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -95,6 +96,21 @@ class Threads(Slide):
     def __init__(self, render_mode=None):
         super().__init__(render_mode)
         threading.Thread(target=time.sleep, args=(10_000,)).start()
+
+
+class Leaves(Slide):
+    """Leaves processes running that hold what they were given: a child, an orphan, a fork."""
+
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode)
+        subprocess.Popen(["sleep", "10000"])
+        os.system("sleep 10000 &")
+
+    def step(self, action) -> Any:
+        if self.t == 4 and os.fork() == 0:
+            time.sleep(10_000)
+            os._exit(0)
+        return super().step(action)
 
 
 class Once(Slide):

@@ -304,7 +304,7 @@ def report_lost(shard: Shard, reason: str, on_event: OnEvent) -> None:
     others = f" and {len(lost) - 1} runs beside it" if len(lost) > 1 else ""
     text: str | None = (
         f"{name_of(first)}{others}: {reason}; what was recorded is kept, the same command goes on "
-        "from there"
+        "from there once nothing stands in its way"
     )
     for config, directory in lost:
         failed = {"kind": "failed", "lost": True, "reason": reason, "text": text, "step": 0}
