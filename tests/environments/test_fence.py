@@ -114,6 +114,31 @@ def test_the_process_stays_ours_and_the_simulator_keeps_its_own(tmp_path, monkey
     environment.close()
 
 
+class Frugal(hostile.Slide):
+    """Finds its modules where nobody else does, calls little deep and makes files for itself."""
+
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode)
+        sys.path[:] = ["assets"]
+        sys.setrecursionlimit(150)
+        os.umask(0o777)
+
+
+def test_what_a_constructor_takes_away_is_given_back():
+    mask = os.umask(0o027)
+    places, depth = list(sys.path), sys.getrecursionlimit()
+    try:
+        GymnasiumEnvironment(Frugal, [1])
+        assert os.umask(0o027) == 0o027
+        assert sys.getrecursionlimit() == depth
+        # What it has added it goes on to find.
+        assert sys.path == ["assets", *places]
+    finally:
+        os.umask(mask)
+        sys.path[:] = places
+        sys.setrecursionlimit(depth)
+
+
 class Moves(hostile.Slide):
     """Goes to a folder of its own at its first reset and comes back at its second."""
 

@@ -285,6 +285,12 @@ RUDE = {
     ),
     "reward-of-numpy": rude(answers(lambda a: (a[0], np.float64(a[1]), *a[2:])), STEPS),
     "loses-stdout": rude(does(lambda: setattr(sys, "stdout", None))),
+    "loses-stderr": rude(does(lambda: setattr(sys, "stderr", None))),
+    "closes-1": rude(once_per_process(lambda: os.close(1))),
+    "closes-2": rude(once_per_process(lambda: os.close(2))),
+    "clears-variables": rude(does(os.environ.clear)),
+    "lowers-recursion": rude(does(lambda: sys.setrecursionlimit(120)), ("made",)),
+    "empties-path": rude(does(sys.path.clear), ("made",)),
     # Cut by evaluation and film; of training there is nothing to compare.
     "never-ends": rude(never_ends, STEPS, ("train", "train-apart", "evaluate", "record", "check")),
     # One in each process is all that these need.

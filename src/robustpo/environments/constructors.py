@@ -17,6 +17,7 @@ from robustpo.environments.availability import require_extra
 from robustpo.environments.callables import callable_name
 from robustpo.environments.entry import Entry
 from robustpo.environments.fence import Fence, describe, importing, is_stop, one_line
+from robustpo.environments.requirements import require_wrapped
 from robustpo.environments.wrappers import require_new
 from robustpo.errors import ConfigError
 
@@ -64,6 +65,7 @@ def construct(name: str, constructor: Callable[[], Any], fence: Fence | None = N
     made = fence.construct(constructor)
     with fence.reading():
         if isinstance(made, gymnasium.Env):
+            require_wrapped(name, made)
             require_new(name, made)
     return made
 

@@ -16,6 +16,7 @@ from robustpo.environments.process_state import (
     Apart,
     ProcessState,
     SignalHandlers,
+    kept_interpreter,
     kept_streams,
     return_to,
 )
@@ -64,7 +65,7 @@ class Fence:
         before = ProcessState.now()
         self._home = before.directory
         try:
-            with kept_streams(), self._apart.inside():
+            with kept_streams(), kept_interpreter(), self._apart.inside():
                 return constructor()
         except ConfigError:
             raise
@@ -180,7 +181,7 @@ def importing() -> Iterator[None]:
     global _imported
     before, handlers = ProcessState.now(), SignalHandlers()
     try:
-        with kept_streams():
+        with kept_streams(), kept_interpreter():
             yield
     finally:
         changed = before.restore()

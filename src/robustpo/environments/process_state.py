@@ -110,6 +110,27 @@ def kept_streams() -> Iterator[None]:
             os.close(copy)
 
 
+@contextlib.contextmanager
+def kept_interpreter() -> Iterator[None]:
+    """Give back what is taken away inside: places of modules, depth of calls, rights of new files.
+
+    What is added stays, for a simulator may need it.
+    """
+    places, depth, mask = list(sys.path), sys.getrecursionlimit(), _umask()
+    try:
+        yield
+    finally:
+        sys.path.extend(place for place in places if place not in sys.path)
+        sys.setrecursionlimit(max(depth, sys.getrecursionlimit()))
+        os.umask(mask)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 def _double() -> bool:
     # Whoever has not imported JAX has not changed it either, and nobody else should import it.
     config: Any = getattr(sys.modules.get("jax"), "config", None)

@@ -22,7 +22,7 @@ def require_environment(name: str, made: object) -> gymnasium.Env:
         ConfigError: if it is anything else, or a wrapper around nothing.
     """
     if isinstance(made, gymnasium.Env):
-        _require_wrapped(name, made)
+        require_wrapped(name, made)
         return made
     kind = type(made)
     text = f"task {name!r} returned {kind.__name__}, expected a single gymnasium.Env or "
@@ -55,7 +55,8 @@ def require_spaces(name: str, env: gymnasium.Env) -> None:
             )
 
 
-def _require_wrapped(name: str, env: gymnasium.Env) -> None:
+def require_wrapped(name: str, env: gymnasium.Env) -> None:
+    """Raise `ConfigError` if an environment is a wrapper around nothing."""
     while isinstance(env, gymnasium.Wrapper):
         if not hasattr(env, "env") or not hasattr(env, "_action_space"):
             raise ConfigError(
