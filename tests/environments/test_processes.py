@@ -1,16 +1,19 @@
 """Host environments in processes: the same bits, the same errors, and nothing left running."""
 
+import contextlib
 import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
 
+from environments import hostile
 from robustpo.environments.gymnasium import GymnasiumEnvironment
 from robustpo.environments.processes import ProcessEnvironment
 from robustpo.errors import ConfigError, SimulatorError
@@ -102,6 +105,40 @@ def test_a_process_that_is_killed_is_reported_at_once():
         environment.step(actions(1)[0])
     assert time.monotonic() - begin < 10 and e.value.index == 3
     environment.close()
+
+
+class Forks(hostile.Slide):
+    """Leaves a fork, which holds all that its process holds, and then ends its process."""
+
+    def step(self, action):
+        if os.fork() == 0:
+            time.sleep(10_000)
+        os._exit(3)
+
+
+def test_a_fork_that_is_left_behind_keeps_nobody():
+    many = ProcessEnvironment(Forks, [1], 1)
+    group = many._workers[0].process.pid
+    many.reset()
+    started = time.monotonic()
+    with pytest.raises(SimulatorError, match="ended with exit code 3"):
+        many.step(np.zeros((1, 1), np.float32))
+    assert time.monotonic() - started < 60
+    many.close()
+    while living_in(group):
+        assert time.monotonic() - started < 60, "the fork lives on"
+        time.sleep(0.05)
+
+
+def living_in(group):
+    """Return the processes of a group that have not ended, whether somebody takes note or not."""
+    living = []
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, own, *_ = place.read_text().rpartition(")")[2].split()
+            if int(own) == group and state != "Z":
+                living.append(place.parent.name)
+    return living
 
 
 def test_nothing_is_left_running():

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import robustpo
+from robustpo.descriptors import forget
 from robustpo.places import cache_directory
 from robustpo.studies.local import worker_environment
 from robustpo.studies.locks import RunLocks, is_locked
 from robustpo.training import compilation, provenance
-from robustpo.descriptors import forget
 
 SETTINGS = {
     "jax_enable_x64": True,
