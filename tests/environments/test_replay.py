@@ -69,7 +69,7 @@ def assert_brought_back(task):
     expected = play(first, actions)
     log = ReplayLog(len(SEEDS), spec.action_low, spec.action_high)
     for rollout in np.array_split(np.arange(count), 3):
-        log.add(actions[rollout], expected[2][rollout])
+        log.add(actions[rollout], ~expected[2][rollout])
     assert (log.resets >= 2).all()
     again = EnvPoolEnvironment(task, SEEDS)
     again.init()
