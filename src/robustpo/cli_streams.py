@@ -15,6 +15,7 @@ from pathlib import Path
 
 SECONDS_TO_END = 2.0
 PR_SET_CHILD_SUBREAPER = 36
+CUT_HINT = "(default: 10000, or the task's time limit if that is longer)"
 
 
 @contextlib.contextmanager
