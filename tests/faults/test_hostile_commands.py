@@ -62,7 +62,7 @@ def test_a_worker_whose_simulator_exits_has_not_finished(run, tmp_path):
     task = "environments.hostile:Exits"
     done = run(f"train {task} --seeds 0:2 --out runs", *SMALL)
     last = one_line_of(done, 1)
-    assert "failed: every run failed" in last and "step ended the program" in last
+    assert "failed: of 2 runs 2 are not finished" in last and "step ended the program" in last
     assert done.stdout == ""
     assert not list(tmp_path.rglob("result.json"))
 
@@ -112,7 +112,7 @@ def test_one_that_fails_to_close_is_no_failure(run, policy):
 def test_a_simulator_that_exists_once(run, tmp_path):
     task = "environments.hostile:Once"
     done = run(f"train {task} --eval-every 512 --out a", *SMALL)
-    last = one_line_of(done, 1)
+    last = one_line_of(done, 2)
     assert "no environments to evaluate in (--eval-every)" in last and "already in use" in last
     assert not list(tmp_path.rglob("metrics.jsonl"))
     done = run(f"train {task} --out b", *SMALL)
