@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SECONDS_TO_END = 2.0
-PR_SET_CHILD_SUBREAPER = 36
+MARK = "ROBUSTPO_COMMAND"
 CUT_HINT = "(default: 10000, or the task's time limit if that is longer)"
 
 
@@ -77,24 +77,25 @@ def end_children_at_exit() -> None:
     A child holds the pipes of its parent: whoever reads what a command prints, as `| tee log` does,
     would wait for it. One that has left this process group wants to live on, and does.
     """
-    if sys.platform == "linux":
-        # Children of children that have ended become ours.
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-        atexit.register(_kill_children)
+    # Children of children that have ended are nobody's, but still say by whose order they run.
+    os.environ[MARK] = str(os.getpid())
+    atexit.register(_kill_children)
 
 
 def _kill_children() -> None:
-    parents = {}
+    mark = f"{MARK}={os.getpid()}".encode()
+    parents: dict[int, int] = {}
+    ours = {os.getpid()}
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError):
             # After the program's name, in brackets, which may hold anything: state, parent, group.
             _, parent, group = (place / "stat").read_text().rpartition(")")[2].split()[:3]
             if int(group) == os.getpgrp():
                 parents[int(place.name)] = int(parent)
-    ours, found = {os.getpid()}, True
-    while found:
-        found = {child for child, parent in parents.items() if parent in ours} - ours
-        ours |= found
+                if mark in (place / "environ").read_bytes().split(b"\0"):
+                    ours.add(int(place.name))
+    while grown := {child for child, parent in parents.items() if parent in ours} - ours:
+        ours |= grown
     for child in ours - {os.getpid()}:
         with contextlib.suppress(OSError):
             os.kill(child, signal.SIGKILL)
