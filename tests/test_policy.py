@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -47,12 +48,13 @@ def make_agent(activation="tanh", normalize=True, seed=0, **options):
     mean, variance = rng.normal(size=OBS), rng.uniform(0.1, 4.0, OBS)
     zero = jnp.zeros(OBS)
     moments = RunningMoments(jnp.float32(mean), jnp.float32(variance), zero, zero, jnp.int32(1000))
+    settings: dict[str, Any] = {"preset": "paper"} | options
     config = make_config(
         "task",
         hidden_sizes=(8, 7),
         activation=activation,
         normalize_observations=normalize,
-        **{"preset": "paper"} | options,
+        **settings,
     )
     return params, moments, make_policy(config, SPEC, params, moments)
 
