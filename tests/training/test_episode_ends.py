@@ -107,11 +107,11 @@ def test_the_return_that_scales_rewards_follows_the_time_limit_if_asked():
         if len(expected) % 4 == 0:
             env.reset()
         expected.append(env.step(np.zeros(1))[1])
-    asked: dict[str, Any] = {"reward_return_reset": "time-limit"}
+    asked: dict[str, Any] = {"preset": "paper", "reward_return_reset": "time-limit"}
     found = rewards_of(rewards, make_config("Count", time_limit="bootstrap", **asked))
     np.testing.assert_allclose(found, np.clip(expected, -10, 10), rtol=1e-4)
     # Published: anew at every end, whatever a truncation bootstraps; so also with terminal limits.
-    published = rewards_of(rewards, make_config("Count", time_limit="bootstrap"))
+    published = rewards_of(rewards, make_config("Count", preset="paper", time_limit="bootstrap"))
     statistics, total = RunningMeanStd(epsilon=1e-4), 0.0
     for index, reward in enumerate(rewards):
         total = (0.0 if index % 4 == 0 else total) * 0.99 + reward

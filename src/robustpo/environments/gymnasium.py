@@ -23,12 +23,13 @@ from robustpo.environments.constructors import (
     is_registered,
     task_name,
 )
-from robustpo.environments.fence import Fence, WrongAnswer, one_line
+from robustpo.environments.fence import Fence, WrongAnswer
 from robustpo.environments.frames import as_picture
 from robustpo.environments.probe import Probed
 from robustpo.environments.requirements import require_environment, require_spaces
 from robustpo.environments.wrappers import require_stateless
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, EnvironmentMismatch
+from robustpo.files import one_line
 
 Task = str | Callable[[], Any]
 
@@ -95,7 +96,8 @@ class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
         try:
             return prepare(fence, construct(self._name, constructor, fence))
         except ConfigError as error:
-            if not self._envs:
+            # Fewer do not help where all are one.
+            if not self._envs or isinstance(error, EnvironmentMismatch):
                 raise
             raise ConfigError(
                 f"{error}; {len(self._envs)} had been made before it: if no more can exist at one "

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import math
 import os
 import re
 import reprlib
@@ -22,6 +21,7 @@ from typing import Any
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.files import one_line, parse_json, read_bytes
+from robustpo.json_text import finite
 from robustpo.naming import fit
 from robustpo.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
@@ -65,17 +65,6 @@ def run_root(directory: Path, config: RunConfig) -> Path:
     below = run_directory(Path(), config).parts
     inside = directory.parts[-len(below) :] == below
     return directory.parents[len(below) - 1] if inside else directory
-
-
-def _finite(data: Any) -> Any:
-    """Replace what JSON cannot say (NaN, infinities) by null."""
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, Mapping):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return data
 
 
 class RunRecord:
@@ -126,7 +115,7 @@ class RunRecord:
         self._write_lines(EVALUATIONS_FILE, self._evaluations)
 
     def _write_json(self, name: str, data: Any) -> None:
-        content = (json.dumps(_finite(data), indent=2) + "\n").encode()
+        content = (json.dumps(finite(data), indent=2) + "\n").encode()
         write_atomically(self.directory / name, content, self._root)
 
     def _write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
@@ -137,13 +126,13 @@ class RunRecord:
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Append one row of metrics; at most one line is cut if the process dies."""
-        clean = _finite({name: row[name] for name in COLUMNS})
+        clean = finite({name: row[name] for name in COLUMNS})
         self._rows.append(clean)
         append_line(self.directory / METRICS_LINES, json.dumps(clean), self._root)
 
     def add_evaluation(self, row: Mapping[str, Any]) -> None:
         """Append one evaluation made during training."""
-        clean = _finite(dict(row))
+        clean = finite(dict(row))
         self._evaluations.append(clean)
         append_line(self.directory / EVALUATIONS_FILE, json.dumps(clean), self._root)
 
