@@ -4,8 +4,10 @@ import functools
 import json
 import os
 import shutil
+import sys
 from typing import Any
 
+import cloudpickle
 import gymnasium
 import numpy as np
 import pytest
@@ -219,6 +221,8 @@ def test_two_lambdas_are_two_tasks(tmp_path):
 
 
 def test_an_id_registered_in_this_process_is_trained_by_workers(tmp_path):
+    # As what a script or a notebook defines.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
     gymnasium.register("LocalDrift-v0", entry_point=lambda **_: Drift(), max_episode_steps=20)
     try:
         # In a worker, and in the processes that it starts in turn.
@@ -227,6 +231,7 @@ def test_an_id_registered_in_this_process_is_trained_by_workers(tmp_path):
         assert config["environment"]["description"]["time limit"] == 20
     finally:
         del gymnasium.registry["LocalDrift-v0"]
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 def test_one_instance_for_all_agents_is_refused(tmp_path):
