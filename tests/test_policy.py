@@ -21,8 +21,8 @@ from robustpo.config import make_config
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.evaluation.evaluate import recorded_task
-from robustpo.policy import ACTIVATIONS as NUMPY_ACTIVATIONS
 from robustpo.policy import POLICY_FILE, Policy, load_policy, save_policy
+from robustpo.policy_families import ACTIVATIONS as NUMPY_ACTIVATIONS
 from robustpo.training.snapshot import make_policy
 
 OBS, ACTIONS = 5, 3

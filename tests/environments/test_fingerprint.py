@@ -23,7 +23,8 @@ from robustpo.environments import probe
 from robustpo.environments.constructors import task_name
 from robustpo.environments.fingerprint import fingerprint
 from robustpo.environments.gymnasium import GymnasiumEnvironment
-from robustpo.environments.jax_task import JaxEnvironment, operations
+from robustpo.environments.jax_environment import JaxEnvironment
+from robustpo.environments.jax_task import operations
 from robustpo.environments.make import look, make_environment, resolve
 from robustpo.environments.pickling import pickled
 from robustpo.environments.processes import ProcessEnvironment

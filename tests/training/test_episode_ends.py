@@ -14,7 +14,8 @@ from gymnasium.wrappers.utils import RunningMeanStd
 from robustpo.algorithm.normalization import RunningMoments
 from robustpo.config import make_config
 from robustpo.environments.base import Step
-from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment, JaxStep, JaxTask
+from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnvironment
+from robustpo.environments.jax_task import JaxStep, JaxTask
 from robustpo.errors import SimulatorError
 from robustpo.training.collectors import make_collector
 from robustpo.training.population import (

@@ -15,9 +15,9 @@ from robustpo.errors import ConfigError
 from robustpo.files import read_tensors, write_tensors
 from robustpo.studies.run_state import RunState, run_state
 from robustpo.studies.standing import examine
+from robustpo.training.identity import config_from_identity
 from robustpo.training.record import (
     RunRecord,
-    config_from_identity,
     find_checkpoint,
     holds_run,
     run_directory,

@@ -15,7 +15,7 @@ from robustpo.environments.check_walk import SEED, STEPS, Walk, random_actions
 from robustpo.environments.check_walk import walk as take_walk
 from robustpo.environments.constructors import construct, find_constructor, task_name
 from robustpo.environments.fence import Fence, describe, is_stop
-from robustpo.environments.gymnasium import Task, describe_task, prepare
+from robustpo.environments.inspection import Task, describe_task, prepare
 from robustpo.environments.make import is_jax_task
 from robustpo.errors import ConfigError
 from robustpo.settings import Settings
@@ -69,7 +69,7 @@ def _check(task: Task) -> Sequence[Finding]:
 
 
 def _check_jax(task: Any, name: str) -> list[Finding]:
-    from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment
+    from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnvironment
 
     environment = HostJaxEnvironment(JaxEnvironment(task, [SEED, SEED], name=name))
     found = [Finding("ok", "sizes, shapes and types agree", name="spaces")]

@@ -30,7 +30,8 @@ from robustpo.errors import EnvironmentMismatch, RobustpoError
 from robustpo.files import one_line
 from robustpo.training.cores import claim_core, share_no_core
 from robustpo.training.descriptors import keep_from_children
-from robustpo.training.record import RunRecord, config_from_identity
+from robustpo.training.identity import config_from_identity
+from robustpo.training.record import RunRecord
 from robustpo.training.surroundings import Surroundings, recorded, require_one
 
 PARENT = os.getppid()
