@@ -311,7 +311,7 @@ def test_nothing_is_deleted_or_written_through_a_link(tmp_path):
     names = ("step-000000000001.safetensors", "notes", ".x.partial", ".config.json.partial")
     for name in names:
         (elsewhere / name).write_text("mine")
-    RunRecord(place, config).finish({"status": "completed"})
+    RunRecord(place, config).finish({"status": "completed", "steps": config.total_steps})
     (place / "checkpoint").symlink_to(elsewhere)
     assert examine({config: place}, fresh=False)[config].run.done
     (place / "result.json").unlink()
