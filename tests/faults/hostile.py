@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -33,7 +33,7 @@ COMMANDS = ("train", "train-apart", "compare", "evaluate", "record", "check")
 class Sound(gymnasium.Env):
     """Pushes a cart to the origin in episodes of 20 steps; well behaved."""
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
     observation_space = spaces.Box(-np.inf, np.inf, (2,))
     action_space = spaces.Box(-1.0, 1.0, (1,))
     alive = 0

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,12 @@ from robustpo.environments.check import check_environment
 from robustpo.errors import ConfigError
 
 STEPS = 512
-OPTIONS = {"num_steps": 128, "num_minibatches": 4, "update_epochs": 2, "steps": STEPS}
+OPTIONS: dict[str, Any] = {
+    "num_steps": 128,
+    "num_minibatches": 4,
+    "update_epochs": 2,
+    "steps": STEPS,
+}
 SHORT = [part for k, v in OPTIONS.items() for part in (f"--{k.replace('_', '-')}", v)]
 SECONDS = 150
 # The soak tries all; this many of each kind are tried with the slow tests.

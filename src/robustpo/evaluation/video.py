@@ -13,7 +13,7 @@ import numpy as np
 from robustpo.descriptors import forget, keep_from_children
 from robustpo.environments.availability import require_extra
 from robustpo.environments.frames import require_one_size
-from robustpo.environments.gymnasium import Task
+from robustpo.environments.inspection import Task
 from robustpo.environments.rendering import Rendering, make_rendering
 from robustpo.errors import ConfigError, StorageError
 from robustpo.evaluation.evaluate import require_finite, step_limit, use_origin
