@@ -60,7 +60,7 @@ def train(
         seeds: a seed, several, or text such as `"0:10"`.
         steps: simulator steps of each run, floored to whole iterations.
         out: directory that holds all runs.
-        workers: processes; by default one per core.
+        workers: processes; by default one per core, as far as memory goes.
         pin: whether each process claims a core for itself.
         fresh: whether to train again what is recorded already, moving the old record aside.
         track: `"tensorboard"` writes scalars beside each run.
@@ -75,7 +75,7 @@ def train(
             for slow ones; 0 steps them in the worker. Results do not depend on it.
         ray: address of a Ray cluster that trains, or `"auto"` (extra `ray`).
         gpus: GPUs, or the fraction of one, that each worker asks Ray for.
-        **options: any field of `Settings` and `Shape`, `eval_every`, `eval_episodes` and
+        **options: any field of `Settings` and `Shape`, `preset`, `eval_every`, `eval_episodes` and
             `init_policy`.
 
     Returns:

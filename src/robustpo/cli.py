@@ -1,7 +1,8 @@
 """Train, compare and hand over policies for continuous control; the words are the Python API's.
 
-Exit codes: 0 if all that was asked for is finished, 1 if something failed or is missing, 2 if the
-command was refused before anything was done, 130 or 143 if Ctrl-C or SIGTERM stopped it.
+Exit codes: 0 if all that was asked for is finished, 1 if something failed or is missing (the last
+line names it) or a check found a fault, 2 if the command was refused before anything was done, 130
+or 143 if Ctrl-C or SIGTERM stopped it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from robustpo.cli_envs import Envs
 from robustpo.cli_methods import Methods
 from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
 from robustpo.cli_record import Record
-from robustpo.cli_streams import cut_line, end_soon, know_interrupts, prints_on_stderr
+from robustpo.cli_streams import CUT_HINT, cut_line, end_soon, know_interrupts, prints_on_stderr
 from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
 from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
@@ -133,9 +134,7 @@ class Evaluate:
     """Directory of a run, or a policy file."""
     episodes: int = 100
     """Whole episodes to run."""
-    max_steps: Annotated[
-        int | None, arg(metavar="INT", help_behavior_hint="(default: 10000, or its time limit)")
-    ] = None
+    max_steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint=CUT_HINT)] = None
     """Steps after which an episode is cut that goes on."""
     envs: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: up to 20)")] = None
     """Environments side by side; 1 for a simulator that exists once."""

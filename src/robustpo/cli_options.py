@@ -14,6 +14,7 @@ from robustpo.settings import Settings
 from robustpo.shape import Shape
 
 Switch = Literal["on", "off"]
+_DEFAULTS = "the defaults are those of rpo under the preset paper."
 
 
 def _options(name: str, source: type, title: str, skip: tuple[str, ...] = ()) -> type:
@@ -59,9 +60,11 @@ if TYPE_CHECKING:
     from robustpo.shape import Shape as ShapeOptions
 else:
     AgentOptions = _options(
-        "AgentOptions", Settings, "Numbers of each agent; the defaults are rpo's.", skip=("seed",)
+        "AgentOptions", Settings, f"Numbers of each agent; {_DEFAULTS}", skip=("seed",)
     )
-    ShapeOptions = _options("ShapeOptions", Shape, "What all agents of a population share.")
+    ShapeOptions = _options(
+        "ShapeOptions", Shape, f"What all agents of a population share; {_DEFAULTS}"
+    )
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,15 @@ class ExecutionOptions:
     out: Path = Path("runs")
     """Directory that holds all runs."""
     workers: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all)")] = None
-    """Processes; by default one per core."""
+    """Processes; by default one per core, as far as memory goes."""
     pin: bool = True
-    """Let each process claim a core for itself."""
+    """Let each process claim a core for itself, as long as others leave it alone."""
     fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Train again what is recorded already; the old record is moved aside."""
+    """Train again what is recorded, however far it is; the old record is moved aside."""
     checkpoint_every: int = 0
     """Steps between checkpoints, from which a stopped run goes on; 0 for one every two minutes."""
     step_timeout: float = 60.0
-    """Seconds that a step of a simulator outside the compiled program may take; 0 for no limit."""
+    """Seconds that a worker waits for a simulator outside the compiled program; 0 for no limit."""
     env_processes: int = 0
     """Processes of each worker that step simulators outside the compiled program; 0 for none."""
     ray: Annotated[
@@ -105,11 +108,13 @@ class RunOptions(ExecutionOptions):
         Literal["paper", "own", "isaac"] | None,
         arg(
             metavar="{paper,own,isaac}",
-            help_behavior_hint="(default: own, and what they were published with for named tasks)",
+            help="Defaults that the method is laid over: the paper's Table 2 (paper), the same "
+            "with actions in units of the bounds and bootstrapped time limits (own), or rl_games' "
+            "of IsaacGym (isaac).",
+            help_behavior_hint="(default: paper, or isaac for isaac/*; own for tasks of your own, "
+            "unless they are recorded under paper)",
         ),
     ] = None
-    """Defaults that the method is laid over: the paper's Table 2 (paper), the same in units of the
-    task's bounds and with bootstrapped time limits (own), or rl_games' of IsaacGym (isaac)."""
     eval_every: int = 0
     """Steps between evaluations during training, which keep the best policy; 0 for none."""
     eval_episodes: int = 10

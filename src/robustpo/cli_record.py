@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from robustpo.cli_streams import cut_line, prints_on_stderr
+from robustpo.cli_streams import CUT_HINT, cut_line, prints_on_stderr
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,7 @@ class Record:
     """The film: .mp4 or .mkv."""
     episodes: int = 1
     """Whole episodes, one after the other."""
-    max_steps: Annotated[
-        int | None, arg(metavar="INT", help_behavior_hint="(default: 10000, or its time limit)")
-    ] = None
+    max_steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint=CUT_HINT)] = None
     """Steps after which an episode is cut that goes on."""
     stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Samples instead of the deterministic mode."""

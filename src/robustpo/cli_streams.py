@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 
 SECONDS_TO_END = 2.0
+CUT_HINT = "(default: 10000, or the task's time limit if that is longer)"
 
 
 @contextlib.contextmanager

@@ -81,7 +81,7 @@ class Show:
     name: Name
     select: OmitArgPrefixes[Selection] = field(default_factory=Selection)
     workers: int | None = None
-    """Processes to expect; one per core by default."""
+    """Processes to expect; by default as many as would train."""
     measure: bool = True
     """Whether to measure every task for a moment."""
 

@@ -22,7 +22,7 @@ class Theory:
     steps: int = 500_000
     """Simulator steps of each agent."""
     alpha: float = 0.5
-    """Magnitude of the noise, in action units."""
+    """Magnitude of the noise, in the policy's units of action."""
     init_policy: Annotated[
         str | None, arg(metavar="PATH", help_behavior_hint="(default: none)")
     ] = None

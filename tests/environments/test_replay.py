@@ -69,7 +69,7 @@ def assert_brought_back(task):
     expected = play(first, actions)
     log = ReplayLog(len(SEEDS), spec.action_low, spec.action_high)
     for rollout in np.array_split(np.arange(count), 3):
-        log.add(actions[rollout], expected[2][rollout])
+        log.add(actions[rollout], ~expected[2][rollout])
     assert (log.resets >= 2).all()
     again = EnvPoolEnvironment(task, SEEDS)
     again.init()
@@ -115,14 +115,14 @@ def test_an_episode_that_ended_in_the_last_row_is_reset_in_the_next():
 def test_the_log_counts_resets_and_keeps_what_was_executed():
     log = ReplayLog(2, (-1.0,), (0.5,))
     action = np.array([[0.1, 9.0], [0.2, np.nan], [-7.0, 0.3], [0.4, 0.4]], np.float32)[..., None]
-    valid = np.array([[1, 1], [0, 1], [1, 1], [1, 1]], bool)
-    log.add(action, valid)
+    reset = np.array([[0, 0], [1, 0], [0, 0], [0, 0]], bool)
+    log.add(action, reset)
     assert log.resets.tolist() == [2, 1]
     # Clipped to the bounds; what is not finite goes to the simulator as 0.
     first, second = log.tails()
     np.testing.assert_array_equal(first[:, 0], np.array([-1.0, 0.4], np.float32))
     np.testing.assert_array_equal(second[:, 0], np.array([0.5, 0.0, 0.3, 0.4], np.float32))
-    log.add(action[:1], np.array([[1, 0]], bool))
+    log.add(action[:1], np.array([[0, 1]], bool))
     assert log.resets.tolist() == [2, 2]
     assert [len(tail) for tail in log.tails()] == [3, 0]
     copy = ReplayLog(2, (-1.0,), (0.5,))
@@ -134,16 +134,16 @@ def test_the_log_counts_resets_and_keeps_what_was_executed():
 def test_an_episode_too_long_to_keep_is_given_up(monkeypatch):
     monkeypatch.setattr("robustpo.training.replay.MAX_TAIL", 10)
     log = ReplayLog(1, (-1.0,), (1.0,))
-    action, valid = np.zeros((8, 1, 1), np.float32), np.ones((8, 1), bool)
-    log.add(action, valid)
+    action, reset = np.zeros((8, 1, 1), np.float32), np.zeros((8, 1), bool)
+    log.add(action, reset)
     assert log.kept.all()
-    log.add(action, valid)
+    log.add(action, reset)
     assert not log.kept.any() and len(log.tails()[0]) == 0
     copy = ReplayLog(1, (-1.0,), (1.0,))
     copy.restore(log.to_tensors(), 16)
     assert not copy.kept.any()
-    valid[3] = False
-    log.add(action, valid)
+    reset[3] = True
+    log.add(action, reset)
     assert log.kept.all() and len(log.tails()[0]) == 4
 
 

@@ -1,4 +1,4 @@
-"""The record of one run on disk; see "On disk" in the design for what each file is for.
+"""The record of one run on disk; the README says what each file is for.
 
 While a run trains, its rows are appended to a text file and kept in memory; every checkpoint holds
 all of them. A run that goes on writes that file anew from the checkpoint, so whatever happened to

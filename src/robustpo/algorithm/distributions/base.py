@@ -15,8 +15,8 @@ class ActionDistribution(abc.ABC):
     Attributes:
         outputs_per_action: numbers the actor puts out per dimension of the action.
         has_scale: whether a state-independent log scale `[A]` is learned beside the actor.
-        clipped: whether raw actions are in the environment's units and only clipped to its bounds;
-            otherwise they are mapped onto the bounds, which must be finite.
+        clipped: whether raw actions are in units of the action (`action_scale`) and only clipped to
+            its bounds; otherwise they are mapped onto the bounds, which must be finite.
     """
 
     outputs_per_action: ClassVar[int] = 1

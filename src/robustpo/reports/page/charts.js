@@ -107,13 +107,23 @@ function ticks(low, high, wanted) {
   return found.map((value) => Number(value.toPrecision(12)));
 }
 
+// As short as counts are written, unless two ticks would then read alike.
+function tickTexts(values) {
+  const short = values.map(formatCount);
+  if (new Set(short).size === values.length) return short;
+  const digits = Math.max(...values.map((value) => (String(value).split(".")[1] || "").length));
+  return values.map((value) => formatValue(value, Math.min(digits, 8)));
+}
+
 function drawAxes(spec, frame) {
   const group = makeSvg("g", { class: "axes" });
   const bottom = MARGIN.top + frame.innerHeight;
-  for (const value of ticks(frame.low, frame.high, 5)) {
+  const heights = ticks(frame.low, frame.high, 5);
+  const texts = tickTexts(heights);
+  for (const [index, value] of heights.entries()) {
     const y = frame.toY(value);
     group.append(makeSvg("line", { class: "grid", x1: MARGIN.left, x2: frame.width - MARGIN.right, y1: y, y2: y }));
-    group.append(makeSvg("text", { x: MARGIN.left - 6, y: y + 4, "text-anchor": "end" }, formatCount(value)));
+    group.append(makeSvg("text", { x: MARGIN.left - 6, y: y + 4, "text-anchor": "end" }, texts[index]));
   }
   for (const value of ticks(frame.left, frame.right, Math.max(2, Math.min(5, frame.innerWidth / 55)))) {
     const x = frame.toX(value);
