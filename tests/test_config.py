@@ -20,7 +20,8 @@ from robustpo.naming import fit
 from robustpo.settings import MAX_SEED, SETTING_NAMES, Settings
 from robustpo.shape import Shape
 from robustpo.studies.grid import parse_method, parse_seeds
-from robustpo.training.record import config_from_identity, run_directory
+from robustpo.training.identity import config_from_identity
+from robustpo.training.record import run_directory
 from robustpo.validation import suggest
 
 TASK = "dm_control/walker-walk-v0"

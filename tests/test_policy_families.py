@@ -15,8 +15,10 @@ from robustpo.algorithm.random import make_key
 from robustpo.config import make_config
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
-from robustpo.policy import FAMILIES, load_policy, save_policy
-from robustpo.studies.execution import Execution, execute
+from robustpo.policy import load_policy, save_policy
+from robustpo.policy_families import FAMILIES
+from robustpo.studies.execution import execute
+from robustpo.studies.manner import Execution
 from robustpo.training.snapshot import make_policy
 
 LOW, HIGH = (-2.0, -1.5), (1.0, 3.5)

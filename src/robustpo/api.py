@@ -12,8 +12,9 @@ from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.files import user_path
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
-from robustpo.studies.execution import Execution, execute
+from robustpo.studies.execution import execute
 from robustpo.studies.grid import parse_seeds, short_task, sweep_methods
+from robustpo.studies.manner import Execution
 from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.request import left_by_sweeps, request_notes, require_request, with_left_alone
 from robustpo.studies.study import Part, Study

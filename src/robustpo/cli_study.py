@@ -123,7 +123,8 @@ class Run:
 
     def __call__(self) -> int:
         """Train and report."""
-        from robustpo.studies.execution import Execution, execute
+        from robustpo.studies.execution import execute
+        from robustpo.studies.manner import Execution
 
         out = self.run.out
         study = with_left_alone(self.select.of(get_study(self.name)))

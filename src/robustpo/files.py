@@ -192,7 +192,10 @@ def digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
 
 
 def one_line(value: object, limit: int = 200) -> str:
-    """Write what came out of a file on one line, without signs that steer a terminal."""
-    text = " ".join(str(value)[: 10 * limit].split())
+    """Write what came from elsewhere on one line, without signs that steer a terminal."""
+    try:
+        text = " ".join(str(value)[: 10 * limit].split())
+    except Exception:
+        text = f"a {type(value).__name__} that cannot be written out"
     text = "".join(sign if sign.isprintable() else "?" for sign in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

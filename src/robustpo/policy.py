@@ -7,7 +7,6 @@ action bounds, and a digest of it all. Nothing in it can run code.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,88 +15,18 @@ import numpy as np
 from jaxtyping import Float32
 
 from robustpo.errors import ConfigError
-from robustpo.files import one_line, parse_tensors, read_bytes, user_path, write_tensors
+from robustpo.files import parse_tensors, read_bytes, user_path, write_tensors
+from robustpo.policy_checks import FORMAT, require_metadata, require_shapes, require_values
+from robustpo.policy_families import ACTIVATIONS, FAMILIES
 
 POLICY_FILE = "policy.safetensors"
 BEST_POLICY_FILE = "policy_best.safetensors"
-FORMAT = 1
 MAX_BYTES = 256 * 2**20
 MAX_HEADER_BYTES = 2**20
-MAX_TEXT = 1000
 OBSERVATION_CLIP = 10.0
 EPSILON = 1e-8
-# The exponential of a larger log scale is beyond float32.
-MAX_LOG_SCALE = 80.0
 
 Array = np.ndarray
-
-
-def _sigmoid(x: Array) -> Array:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
-
-
-def _softplus(x: Array) -> Array:
-    return np.logaddexp(x, np.float32(0))
-
-
-@dataclass(frozen=True)
-class _Family:
-    """What acting needs of an action distribution; `robustpo.algorithm.distributions` has the rest.
-
-    Attributes:
-        outputs_per_action: numbers the actor puts out per dimension of the action.
-        has_scale: whether there is a log scale per dimension.
-        act: takes outputs, log scale and a source of samples, or None for the mode; returns actions
-            that are only clipped to the bounds if `clipped`, in the environment's units or in those
-            that the file scales to them, else in (0, 1) of the way between the bounds.
-        clipped: see `act`.
-    """
-
-    outputs_per_action: int
-    has_scale: bool
-    act: Callable[[Array, Array, np.random.Generator | None], Array]
-    clipped: bool
-
-
-def _gaussian(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
-    if rng is None:
-        return outputs
-    return outputs + np.exp(log_scale) * rng.standard_normal(outputs.shape, np.float32)
-
-
-def _laplace(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
-    return outputs if rng is None else outputs + np.exp(log_scale) * rng.laplace(size=outputs.shape)
-
-
-def _gumbel(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
-    return outputs if rng is None else outputs + np.exp(log_scale) * rng.gumbel(size=outputs.shape)
-
-
-def _tanh_gaussian(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
-    return 0.5 * (1.0 + np.tanh(_gaussian(outputs, log_scale, rng)))
-
-
-def _beta(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
-    del log_scale
-    a, b = np.split(_softplus(outputs) + np.float32(BETA_MARGIN), 2, axis=-1)
-    return a / (a + b) if rng is None else rng.beta(1 + a, 1 + b)
-
-
-FAMILIES = {
-    "gaussian": _Family(1, True, _gaussian, True),
-    "laplace": _Family(1, True, _laplace, True),
-    "gumbel": _Family(1, True, _gumbel, True),
-    "tanh-gaussian": _Family(1, True, _tanh_gaussian, False),
-    "beta": _Family(2, False, _beta, False),
-}
-BETA_MARGIN = 1e-6
-
-ACTIVATIONS = {
-    "tanh": np.tanh,
-    "relu": lambda x: np.maximum(x, 0.0),
-    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0))),
-    "swish": lambda x: x * _sigmoid(x),
-}
 
 
 @dataclass(frozen=True)
@@ -247,100 +176,10 @@ def parse_policy(content: bytes, name: object) -> Policy:
     """
     tensors, metadata = parse_tensors(content, name, max_header_bytes=MAX_HEADER_BYTES)
     try:
-        _require_metadata(metadata)
+        require_metadata(metadata)
         family = FAMILIES[metadata["distribution"]]
-        _require_shapes(tensors, family, shared=metadata.get("shared_network", False))
-        _require_values(tensors, family)
+        require_shapes(tensors, family, shared=metadata.get("shared_network", False))
+        require_values(tensors, family)
     except ConfigError as error:
         raise ConfigError(f"{name} is not a policy of robustpo: {error}") from error
     return Policy(tensors, metadata)
-
-
-def _require_metadata(metadata: dict[str, Any]) -> None:
-    form = metadata.get("format")
-    if type(form) is not int or form != FORMAT:
-        raise ConfigError(f"its metadata does not name format {FORMAT}")
-    for name, known in (("activation", ACTIVATIONS), ("distribution", FAMILIES)):
-        if not isinstance(metadata.get(name), str) or metadata[name] not in known:
-            raise ConfigError("its activation or distribution is unknown")
-    for name in ("task", "method", "variant"):
-        text = metadata.get(name, "")
-        if not isinstance(text, str) or len(text) > MAX_TEXT:
-            raise ConfigError(f"its {name} is not text of at most {MAX_TEXT} signs")
-    if type(metadata.get("shared_network", False)) is not bool:
-        raise ConfigError("its shared_network is neither true nor false")
-    seed = metadata.get("seed", 0)
-    if type(seed) is not int or not 0 <= seed < 2**63:
-        raise ConfigError("its seed is not a whole number from 0 to 2⁶³")
-
-
-def _require_shapes(tensors: dict[str, Array], family: _Family, *, shared: bool) -> None:
-    """Raise `ConfigError` unless the tensors are those of a policy, no more and no fewer."""
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    first = shapes.get("actor.0.weight", ())
-    observation = first[0] if len(first) == 2 else 0
-    wanted, outputs = _network_shapes("actor", shapes, observation)
-    if outputs % family.outputs_per_action:
-        raise ConfigError(f"its actor has {outputs} outputs, expected an even number")
-    action = outputs // family.outputs_per_action
-    wanted |= dict.fromkeys(("action.low", "action.high"), (action,))
-    if family.clipped and ("action.centre" in shapes or "action.half" in shapes):
-        wanted |= dict.fromkeys(("action.centre", "action.half"), (action,))
-    wanted["log_std"] = (action if family.has_scale else 0,)
-    if any(name.startswith("critic.") for name in shapes):
-        last = max(int(name.split(".")[1]) for name in wanted if name.startswith("actor."))
-        width = wanted[f"actor.{last}.weight"][0] if shared else observation
-        critic, outputs = _network_shapes("critic", shapes, width)
-        wanted |= critic
-        if outputs != 1:
-            raise ConfigError(f"its critic has {outputs} outputs, expected 1")
-    if any(name.startswith("observation.") for name in shapes):
-        wanted |= dict.fromkeys(("observation.mean", "observation.variance"), (observation,))
-        more = {"observation.count": (), "observation.origin": (observation,)}
-        wanted |= {name: shape for name, shape in more.items() if name in shapes}
-    for name, shape in wanted.items():
-        if shapes.get(name) != shape:
-            raise ConfigError(f"{name} has shape {shapes.get(name)}, expected {shape}")
-    if unknown := sorted(shapes.keys() - wanted.keys()):
-        raise ConfigError(f"it holds a tensor {one_line(repr(unknown[0]), 60)}, which none has")
-
-
-def _network_shapes(
-    name: str, shapes: dict[str, tuple[int, ...]], width: int
-) -> tuple[dict[str, tuple[int, ...]], int]:
-    """Follow a network's layers; return the shapes of its tensors and the width it ends with."""
-    wanted: dict[str, tuple[int, ...]] = {}
-    layer = 0
-    while not layer or f"{name}.{layer}.weight" in shapes:
-        weight = shapes.get(f"{name}.{layer}.weight")
-        if weight is None or len(weight) != 2 or weight[0] != width or 0 in weight:
-            raise ConfigError(f"{name}.{layer}.weight has shape {weight}")
-        width = weight[1]
-        wanted |= {f"{name}.{layer}.weight": weight, f"{name}.{layer}.bias": (width,)}
-        layer += 1
-    return wanted, width
-
-
-def _require_values(tensors: dict[str, Array], family: _Family) -> None:
-    for name, tensor in tensors.items():
-        if tensor.dtype != np.float32:
-            raise ConfigError(f"{name} is {tensor.dtype}, expected float32")
-        if not np.isfinite(tensor).all() and name not in ("action.low", "action.high"):
-            wrong = tensor[~np.isfinite(tensor)].flat[0]
-            raise ConfigError(f"{name} holds {wrong}, expected finite numbers")
-    low, high = tensors["action.low"], tensors["action.high"]
-    # Comparisons with NaN are false, so this refuses it as well.
-    if not (low <= high).all():
-        raise ConfigError("action.low is not at most action.high everywhere")
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(high - low).all()
-    if not family.clipped and not finite:
-        raise ConfigError("its bounds are not finite, and its distribution is stretched onto them")
-    if not (tensors.get("action.half", np.ones(1)) > 0).all():
-        raise ConfigError("action.half is not above 0 everywhere")
-    if (largest := tensors["log_std"].max(initial=0)) > MAX_LOG_SCALE:
-        raise ConfigError(f"log_std holds {largest:g}, expected at most {MAX_LOG_SCALE:g}")
-    if not (tensors.get("observation.variance", np.zeros(1)) >= 0).all():
-        raise ConfigError("observation.variance is not at least 0 everywhere")
-    if not 0 <= float(tensors.get("observation.count", 0)) < 2**31:
-        raise ConfigError("observation.count is not a number from 0 to 2³¹")

@@ -17,7 +17,7 @@ from environments import hostile
 from environments.test_jax_task import Walk
 from robustpo.environments.fence import describe
 from robustpo.environments.gymnasium import GymnasiumEnvironment
-from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment
+from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnvironment
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, SimulatorError
 
@@ -189,7 +189,7 @@ def test_handlers_that_c_has_replaced_are_put_back():
     program = """
 import ctypes, os, signal
 from environments.hostile import Slide
-from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment
+from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnvironment
 from robustpo.environments.make import resolve
 class Takes(Slide):
     def __init__(self):

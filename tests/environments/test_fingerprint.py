@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import gymnasium
 import jax.numpy as jnp
@@ -22,7 +23,8 @@ from robustpo.environments import probe
 from robustpo.environments.constructors import task_name
 from robustpo.environments.fingerprint import fingerprint
 from robustpo.environments.gymnasium import GymnasiumEnvironment
-from robustpo.environments.jax_task import JaxEnvironment, operations
+from robustpo.environments.jax_environment import JaxEnvironment
+from robustpo.environments.jax_task import operations
 from robustpo.environments.make import look, make_environment, resolve
 from robustpo.environments.pickling import pickled
 from robustpo.environments.processes import ProcessEnvironment
@@ -30,17 +32,19 @@ from robustpo.environments.sameness import compare, difference
 from robustpo.errors import ConfigError, EnvironmentMismatch
 
 WORDS = ("recorded", "now")
+PARTS: dict[str, spaces.Space[Any]] = {
+    "place": spaces.Box(-9, 9, (1,)),
+    "start": spaces.Box(-1, 1, (1,)),
+}
 
 
 class Line(gymnasium.Env):
     """Moves by its action along a line; ends every seventh step."""
 
-    observation_space = spaces.Dict(
-        {"place": spaces.Box(-9, 9, (1,)), "start": spaces.Box(-1, 1, (1,))}
-    )
+    observation_space = spaces.Dict(PARTS)
     action_space = spaces.Box(-1, 1, (1,))
 
-    def __init__(self, reward=1.0, bonus_from=0, length=7):
+    def __init__(self, reward: Any = 1.0, bonus_from=0, length=7):
         self.reward, self.bonus_from, self.length = reward, bonus_from, length
         self.steps = 0
 
@@ -115,8 +119,7 @@ def widened(env):
 
 
 def turned(env):
-    parts = dict(reversed(Line.observation_space.spaces.items()))
-    env.observation_space = spaces.Dict(list(parts.items()))
+    env.observation_space = spaces.Dict(list(reversed(PARTS.items())))
     return env
 
 
@@ -376,7 +379,7 @@ def test_names_are_the_same_in_every_process():
 def test_what_cannot_be_pickled_is_named():
     lock = threading.Lock()
     held = Line()
-    held.box = {"key": [lock]}
+    vars(held)["box"] = {"key": [lock]}
     for value in (lambda: lock, functools.partial(Line, lock), lambda: held):
         with pytest.raises(ConfigError, match=r"task 'x' cannot be sent.*_thread\.lock"):
             pickled(value, "x")

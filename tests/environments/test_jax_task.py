@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment, JaxStep, JaxTask
+from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnvironment
+from robustpo.environments.jax_task import JaxStep, JaxTask
 from robustpo.errors import ConfigError
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from environments import hostile
 from environments.test_jax_task import Walk
-from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment
+from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnvironment
 from robustpo.errors import ConfigError
 from robustpo.evaluation.evaluate import (
     MAX_ENVS,

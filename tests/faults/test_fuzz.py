@@ -36,8 +36,9 @@ from robustpo.studies.run_files import METRICS_SCHEMA
 from robustpo.studies.store import RESULTS_SCHEMA, SUMMARY_SCHEMA, load_results, load_summary
 from robustpo.studies.study import Part, Study
 from robustpo.training.agent import Agent
+from robustpo.training.identity import config_from_identity
 from robustpo.training.population import take_agent
-from robustpo.training.record import RunRecord, config_from_identity, holds_run
+from robustpo.training.record import RunRecord, holds_run
 from robustpo.training.trainer import Trainer
 
 

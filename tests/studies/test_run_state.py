@@ -64,7 +64,7 @@ def test_what_waits_runs_or_cannot_be_read(tmp_path, config):
     assert run_state(place).state == "waiting"
     RunRecord(place, config)
     with RunLocks() as locks:
-        locks.acquire([place])
+        locks.acquire([place], tmp_path)
         assert run_state(place).state == "running"
     assert run_state(place).state == "stopped"
     (place / "config.json").write_text("{")

@@ -19,7 +19,8 @@ from robustpo.environments.brax_task import BraxTask
 from robustpo.environments.dm_control import DmControlEnv
 from robustpo.environments.entry import Entry
 from robustpo.environments.gymnasium import GymnasiumEnvironment
-from robustpo.environments.jax_task import JaxEnvironment, JaxStep, JaxTask
+from robustpo.environments.jax_environment import JaxEnvironment
+from robustpo.environments.jax_task import JaxStep, JaxTask
 from robustpo.environments.processes import ProcessEnvironment
 
 FALLS, LIMIT = 3, 4

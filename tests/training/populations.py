@@ -1,13 +1,16 @@
 """Small populations that are trained here and now, and what became of them."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
 from robustpo.config import make_config
+from robustpo.training.agent import Agent
 from robustpo.training.trainer import Trainer
 
 TASK = "dm_control/cartpole-balance-v0"
-SMALL = {
+SMALL: dict[str, Any] = {
     "hidden_sizes": (16, 16),
     "num_steps": 64,
     "num_minibatches": 4,
@@ -20,6 +23,12 @@ def small(method="rpo", **options):
     return make_config(TASK, method, **(SMALL | options))
 
 
+def tensors_of(agent: Agent) -> dict[str, np.ndarray]:
+    """Return the tensors of the policy that an agent has become."""
+    assert agent.policy is not None
+    return agent.policy.tensors
+
+
 def train(configs):
     """Train a population; return what each agent has become and all that it has reported."""
     events = []
@@ -27,11 +36,10 @@ def train(configs):
     trainer.run()
     results = []
     for index, agent in enumerate(trainer.agents):
-        assert agent.policy is not None
         learner = jax.tree.map(lambda x, i=index: np.asarray(x[i]), trainer.population.learners)
         results.append(
             {
-                "policy": agent.policy.tensors,
+                "policy": tensors_of(agent),
                 # Agents that are done are carried along; what they do then does not count.
                 "learner": learner if agent.config.steps == configs[0].steps else None,
                 "returns": np.array(agent.log.recent_returns),

@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import gymnasium
 import jax.numpy as jnp
@@ -22,8 +23,9 @@ from robustpo.studies.preflight import check_bounds
 from robustpo.studies.preset_choice import preset_note
 from robustpo.training.agent import Agent
 from robustpo.training.trainer import Trainer
+from training.populations import tensors_of
 
-TINY = {
+TINY: dict[str, Any] = {
     "hidden_sizes": (16, 16),
     "num_steps": 64,
     "num_minibatches": 4,
@@ -31,7 +33,7 @@ TINY = {
     "steps": 4 * 64,
 }
 # Half the ranges are powers of two, by which Gymnasium divides without rounding.
-LOW, HIGH = np.float32([0, -0.25]), np.float32([4, 0.25])
+LOW, HIGH = np.array([[0, -0.25], [4, 0.25]], np.float32)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,9 +85,10 @@ def test_it_is_training_in_units_of_one_bit_for_bit(scaled):
     np.testing.assert_array_equal(told, also_told)
     assert (told == HIGH).any() and (told == LOW).any() and len(np.unique(told)) > 50
     for mine, theirs in zip(trainer.agents, other.agents, strict=True):
-        for name, tensor in theirs.policy.tensors.items():
+        found = tensors_of(mine)
+        for name, tensor in tensors_of(theirs).items():
             if not name.startswith("action."):
-                np.testing.assert_array_equal(mine.policy.tensors[name], tensor, err_msg=name)
+                np.testing.assert_array_equal(found[name], tensor, err_msg=name)
 
 
 def test_the_policy_acts_in_the_environments_units(scaled, tmp_path):
@@ -160,7 +163,8 @@ def test_what_the_compiled_program_gives_is_the_formula():
     spec = TaskSpec("t", "s", 2, (0.0, -0.35), (5.0, 0.35), 30, "gymnasium")
     trainer = Trainer([make_config("push", **TINY)], constructor=Push)
     collector = trainer._collector
-    collector._low, collector._high = np.float32(spec.action_low), np.float32(spec.action_high)
+    collector._low = np.array(spec.action_low, np.float32)
+    collector._high = np.array(spec.action_high, np.float32)
     collector._units = action_units(spec, Shape(action_scale="bounds"))
     raw = np.random.default_rng(2).normal(size=(8, 1, 2)).astype(np.float32)
     raw[0, 0] = [np.nan, 1e38]
@@ -180,7 +184,7 @@ def test_a_warm_start_in_other_units_is_refused(tmp_path, scaled):
     start = tmp_path / "start.safetensors"
     save_policy(start, trainer.agents[0].policy)
 
-    def go_on(constructor=Push, **options):
+    def go_on(constructor: Callable[[], gymnasium.Env] = Push, **options):
         return robustpo.train(
             constructor,
             init_policy=str(start),

@@ -4,18 +4,22 @@ import functools
 import json
 import os
 import shutil
+import sys
+from typing import Any
 
+import cloudpickle
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 import robustpo
+from robustpo.api import Task
 from robustpo.errors import EnvironmentMismatch
 from robustpo.studies.recorded_environments import RecordedEnvironments
 from robustpo.training.surroundings import Surroundings, recorded, require_one
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "steps": 512,
     "num_steps": 256,
     "num_minibatches": 2,
@@ -96,7 +100,7 @@ class Drift(gymnasium.Env):
         return self.x, float(os.environ.get("DRIFT", "1")), False, self.count == 50, {}
 
 
-def train(out, task=Drift, **options):
+def train(out, task: Task = Drift, **options):
     return robustpo.train(task, out=out, **SMALL | options)
 
 
@@ -123,7 +127,7 @@ def test_a_run_that_goes_on_keeps_its_environment(tmp_path, monkeypatch, capsys)
         if event["step"] >= 512:
             raise KeyboardInterrupt
 
-    options = {"steps": 1024, "checkpoint_every": 256}
+    options: dict[str, Any] = {"steps": 1024, "checkpoint_every": 256}
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "a", callback=stop, **options)
     (run,) = [path.parent for path in (tmp_path / "a").rglob("config.json")]
@@ -146,7 +150,7 @@ def test_a_run_that_goes_on_keeps_its_environment(tmp_path, monkeypatch, capsys)
     del content["environment"]
     old.write_text(json.dumps(content))
     capsys.readouterr()
-    train(tmp_path / "b", **options | {"progress": True})
+    train(tmp_path / "b", **options, progress=True)
     assert "do not say what their environment was" in " ".join(capsys.readouterr().err.split())
 
 
@@ -209,7 +213,7 @@ def test_two_lambdas_are_two_tasks(tmp_path):
     for reward in (1.0, 2.0, 1.0):
 
         def make(reward=reward):
-            return gymnasium.wrappers.TransformReward(Drift(), lambda r: r * reward)
+            return gymnasium.wrappers.TransformReward(Drift(), lambda r: float(r) * reward)
 
         for task in (lambda: make(), functools.partial(make, reward)):
             trained += train(tmp_path, task)
@@ -217,7 +221,9 @@ def test_two_lambdas_are_two_tasks(tmp_path):
 
 
 def test_an_id_registered_in_this_process_is_trained_by_workers(tmp_path):
-    gymnasium.register("LocalDrift-v0", entry_point=lambda: Drift(), max_episode_steps=20)
+    # As what a script or a notebook defines.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    gymnasium.register("LocalDrift-v0", entry_point=lambda **_: Drift(), max_episode_steps=20)
     try:
         # In a worker, and in the processes that it starts in turn.
         (run,) = train(tmp_path, "LocalDrift-v0", env_processes=1)
@@ -225,6 +231,7 @@ def test_an_id_registered_in_this_process_is_trained_by_workers(tmp_path):
         assert config["environment"]["description"]["time limit"] == 20
     finally:
         del gymnasium.registry["LocalDrift-v0"]
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 def test_one_instance_for_all_agents_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """What the moments and the scale of rewards make of an episode's end, against Gymnasium's own."""
 
 from functools import partial
+from typing import Any
 
 import gymnasium
 import jax
@@ -13,7 +14,8 @@ from gymnasium.wrappers.utils import RunningMeanStd
 from robustpo.algorithm.normalization import RunningMoments
 from robustpo.config import make_config
 from robustpo.environments.base import Step
-from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment, JaxStep, JaxTask
+from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnvironment
+from robustpo.environments.jax_task import JaxStep, JaxTask
 from robustpo.errors import SimulatorError
 from robustpo.training.collectors import make_collector
 from robustpo.training.population import (
@@ -82,12 +84,14 @@ def test_moments_take_in_every_observation_once_as_gymnasiums_do():
     gymnasiums = RunningMeanStd(epsilon=1e-4, shape=(1,))
     rng = np.random.default_rng(0)
     moments = jax.tree.map(lambda x: x[None], RunningMoments.create((1,)))
+    first = final = obs = final_obs = np.zeros(0)
+    ended = np.zeros(2, bool)
     for _ in range(50):
         final, first = rng.normal([[3.0], [4.0]]), rng.normal([[1.0], [0.0]])
         ended = rng.random(2) < 0.5
-        raw = (np.where(ended[:, None], first, final), final)
-        given = (jnp.float32(x)[None] for x in raw)
-        moments, obs, final_obs = observe_ends(moments, *given, jnp.asarray(ended)[None], shape)
+        raw = np.where(ended[:, None], first, final)
+        given = (jnp.float32(raw)[None], jnp.float32(final)[None], jnp.asarray(ended)[None])
+        moments, obs, final_obs = observe_ends(moments, *given, shape)
         gymnasiums.update(final)
         if ended.any():
             gymnasiums.update(first[ended])
@@ -105,7 +109,7 @@ def rewards_of(rewards, config):
         paid, valid, cut = [*paid, reward], [*valid, True], [*cut, index % 4 == 3]
         if cut[-1]:
             paid, valid, cut = [*paid, 1e3], [*valid, False], [*cut, False]
-    flags = (np.float32(paid), np.zeros(len(paid), bool), np.array(cut), np.array(valid))
+    flags = (np.array(paid, np.float32), np.zeros(len(paid), bool), np.array(cut), np.array(valid))
     zeros = jnp.zeros((len(paid), 8, 1, 1))
     rows = RawRow(zeros, zeros, None, Flags(*(jnp.asarray(x)[:, None] for x in flags)), None)
     _, rollout = digest(start(), rows, None, coefficients_at([config], [0]), config.shape)
@@ -120,7 +124,7 @@ def test_the_return_that_scales_rewards_follows_the_time_limit_if_asked():
         if len(expected) % 4 == 0:
             env.reset()
         expected.append(env.step(np.zeros(1))[1])
-    asked = {"reward_return_reset": "time-limit"}
+    asked: dict[str, Any] = {"preset": "paper", "reward_return_reset": "time-limit"}
     found = rewards_of(rewards, make_config("Count", time_limit="bootstrap", **asked))
     np.testing.assert_allclose(found, np.clip(expected, -10, 10), rtol=1e-4)
     # Published: anew at every end, whatever a truncation bootstraps; so also with terminal limits.

@@ -12,7 +12,7 @@ import probes
 import robustpo
 from robustpo.config import make_config
 from robustpo.environments.brax_task import BraxTask
-from robustpo.environments.jax_task import JaxEnvironment
+from robustpo.environments.jax_environment import JaxEnvironment
 from robustpo.training.trainer import Trainer
 from training.populations import assert_same_bits, train
 from training.test_resume import run

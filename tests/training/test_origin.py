@@ -2,6 +2,7 @@
 
 import functools
 import os
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -19,7 +20,7 @@ from robustpo.shape import Shape
 from robustpo.training.origin import origin_of, takes_origin
 from robustpo.training.record import RunRecord
 from robustpo.training.trainer import Trainer
-from training.populations import SMALL, assert_same_bits
+from training.populations import SMALL, assert_same_bits, tensors_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,9 +57,8 @@ unix_time = functools.partial(Walk, 1.7e9)
 
 
 def configs_of(seeds, **options):
-    return [
-        make_config("walk", seed=s, num_envs=2, **(SMALL | {"steps": 512} | options)) for s in seeds
-    ]
+    settings: dict[str, Any] = SMALL | {"steps": 512} | options
+    return [make_config("walk", seed=s, num_envs=2, **settings) for s in seeds]
 
 
 def trained(constructor, seeds=(0, 1), **options):
@@ -75,7 +75,7 @@ def on_grid():
 def test_the_offset_of_an_observation_plays_no_part(on_grid):
     plain, far = trained(Walk), trained(unix_time)
     for agents in zip(plain.agents, on_grid.agents, far.agents, strict=True):
-        policies = [agent.policy.tensors for agent in agents]
+        policies = [tensors_of(agent) for agent in agents]
         assert "observation.origin" not in policies[0]
         for tensors, offset in zip(policies[1:], (5.5e6, 1.7e9), strict=True):
             origin = tensors["observation.origin"].astype(np.float64)
@@ -90,8 +90,8 @@ def test_the_offset_of_an_observation_plays_no_part(on_grid):
 
 def test_an_origin_is_the_agents_own(on_grid):
     alone = trained(grid, seeds=(1,))
-    assert_same_bits(alone.agents[0].policy.tensors, on_grid.agents[1].policy.tensors)
-    first, second = (a.policy.tensors["observation.origin"] for a in on_grid.agents)
+    assert_same_bits(tensors_of(alone.agents[0]), tensors_of(on_grid.agents[1]))
+    first, second = (tensors_of(a)["observation.origin"] for a in on_grid.agents)
     assert first[0] != second[0]
 
 
@@ -143,7 +143,7 @@ def test_a_run_that_goes_on_keeps_its_origin(tmp_path):
         return trainer.agents[0]
 
     go_on("parts", 2)
-    assert_same_bits(go_on("parts", 9).policy.tensors, go_on("whole", 9).policy.tensors)
+    assert_same_bits(tensors_of(go_on("parts", 9)), tensors_of(go_on("whole", 9)))
 
 
 def test_an_agent_that_starts_from_a_policy_takes_its_origin(tmp_path, on_grid):
@@ -151,7 +151,7 @@ def test_an_agent_that_starts_from_a_policy_takes_its_origin(tmp_path, on_grid):
     save_policy(tmp_path / "p.safetensors", policy)
     warm = trained(grid, seeds=(7,), init_policy=str(tmp_path / "p.safetensors"))
     assert_same_bits(
-        warm.agents[0].policy.tensors["observation.origin"], policy.tensors["observation.origin"]
+        tensors_of(warm.agents[0])["observation.origin"], policy.tensors["observation.origin"]
     )
     assert robustpo.load_policy(tmp_path / "p.safetensors").origin is not None
 

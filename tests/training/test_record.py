@@ -15,9 +15,9 @@ from robustpo.errors import ConfigError
 from robustpo.files import read_tensors, write_tensors
 from robustpo.studies.run_state import RunState, run_state
 from robustpo.studies.standing import examine
+from robustpo.training.identity import config_from_identity
 from robustpo.training.record import (
     RunRecord,
-    config_from_identity,
     find_checkpoint,
     holds_run,
     run_directory,
@@ -311,7 +311,7 @@ def test_nothing_is_deleted_or_written_through_a_link(tmp_path):
     names = ("step-000000000001.safetensors", "notes", ".x.partial", ".config.json.partial")
     for name in names:
         (elsewhere / name).write_text("mine")
-    RunRecord(place, config).finish({"status": "completed"})
+    RunRecord(place, config).finish({"status": "completed", "steps": config.total_steps})
     (place / "checkpoint").symlink_to(elsewhere)
     assert examine({config: place}, fresh=False)[config].run.done
     (place / "result.json").unlink()

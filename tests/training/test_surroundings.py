@@ -111,7 +111,7 @@ def test_workers_get_no_settings_of_jax_but_devices(monkeypatch):
     assert then["xla_flags"] == ["--xla_cpu_enable_fast_math=true"]
     assert provenance.inexact(then) is None
     monkeypatch.delenv("XLA_FLAGS")
-    assert "XLA_FLAGS [] (was ['--xla_cpu_enable_fast_math=true'])" in provenance.inexact(then)
+    assert "XLA_FLAGS [] (was ['--xla_cpu_enable_fast_math=true'])" in str(provenance.inexact(then))
 
 
 def test_a_user_without_a_home_does_without_a_cache(monkeypatch):
@@ -131,7 +131,7 @@ def test_a_user_without_a_home_does_without_a_cache(monkeypatch):
 def test_a_fork_of_this_process_does_not_keep_its_locks(tmp_path):
     run = tmp_path / "seed-0"
     with RunLocks() as locks:
-        locks.acquire([run])
+        locks.acquire([run], tmp_path)
         child = os.fork()
         if not child:
             time.sleep(60)

@@ -13,9 +13,9 @@ from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
 from robustpo.environments.bounds import far_bounds
 from robustpo.environments.check_walk import SEED, STEPS, Walk, random_actions
 from robustpo.environments.check_walk import walk as take_walk
-from robustpo.environments.constructors import find_constructor, task_name
+from robustpo.environments.constructors import construct, find_constructor, task_name
 from robustpo.environments.fence import Fence, describe, is_stop
-from robustpo.environments.gymnasium import Task, describe_task, prepare
+from robustpo.environments.inspection import Task, describe_task, prepare
 from robustpo.environments.make import is_jax_task
 from robustpo.errors import ConfigError
 from robustpo.settings import Settings
@@ -62,14 +62,14 @@ def check_environment(task: Task) -> list[Finding]:
 def _check(task: Task) -> Sequence[Finding]:
     constructor, name = find_constructor(task), task_name(task)
     fence = Fence(name)
-    made = fence.construct(constructor)
+    made = construct(name, constructor, fence)
     if is_jax_task(made):
         return _check_jax(made, name)
     return _check_gymnasium(fence, made, constructor)
 
 
 def _check_jax(task: Any, name: str) -> list[Finding]:
-    from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment
+    from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnvironment
 
     environment = HostJaxEnvironment(JaxEnvironment(task, [SEED, SEED], name=name))
     found = [Finding("ok", "sizes, shapes and types agree", name="spaces")]
@@ -124,7 +124,7 @@ def _check_gymnasium(fence: Fence, made: Any, constructor: Callable[[], Any]) ->
 
 def _walk_again(name: str, constructor: Callable[[], Any], spec: TaskSpec) -> Walk:
     fence = Fence(name)
-    again = fence.construct(constructor)
+    again = construct(name, constructor, fence)
     try:
         return take_walk(fence, again, spec)
     finally:

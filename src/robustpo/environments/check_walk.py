@@ -12,8 +12,9 @@ from gymnasium import spaces
 from robustpo.diagnosis.finding import Finding
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.bounds import bounds_to_try
-from robustpo.environments.fence import Fence, describe, one_line
+from robustpo.environments.fence import Fence, describe
 from robustpo.errors import SimulatorError
+from robustpo.files import one_line
 
 STEPS = 200
 SEED = 1

@@ -16,9 +16,10 @@ from robustpo.environments import catalog
 from robustpo.environments.availability import require_extra
 from robustpo.environments.callables import callable_name
 from robustpo.environments.entry import Entry
-from robustpo.environments.fence import Fence, describe, importing, is_stop, one_line
+from robustpo.environments.fence import Fence, describe, importing, is_stop
 from robustpo.environments.wrappers import require_new
 from robustpo.errors import ConfigError
+from robustpo.files import one_line
 
 # Forces the benchmark's own implementation of a task that the catalog would run in EnvPool.
 GYMNASIUM_PREFIX = catalog.GYMNASIUM_PREFIX

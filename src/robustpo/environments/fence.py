@@ -21,6 +21,7 @@ from robustpo.environments.process_state import (
 )
 from robustpo.environments.watchdog import about_to_call
 from robustpo.errors import ConfigError, SimulatorError
+from robustpo.files import one_line
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -208,12 +209,3 @@ def describe(error: BaseException) -> str:
     if isinstance(error, WrongAnswer):
         return one_line(error)
     return f"raised {type(error).__name__}: {one_line(error)}".removesuffix(": ")
-
-
-def one_line(value: object, limit: int = 200) -> str:
-    """Write `value` on one line of at most `limit` characters."""
-    try:
-        text = " ".join(str(value).split())
-    except Exception:
-        text = f"a {type(value).__name__} that cannot be written out"
-    return text if len(text) <= limit else text[: limit - 1] + "…"

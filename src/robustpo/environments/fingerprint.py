@@ -92,7 +92,8 @@ def _of_jax(environment: Any) -> dict[str, Any]:
 
 def _walk_in_jax(task: Any) -> dict[str, Any]:
     """Walk in a task written in JAX, whose functions hold no state that this could change."""
-    from robustpo.environments.jax_task import HostJaxEnvironment, JaxEnvironment, operations
+    from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnvironment
+    from robustpo.environments.jax_task import operations
 
     if operations(task) > MAX_OPERATIONS:
         raise Unusable("compiling it for that alone would take long")

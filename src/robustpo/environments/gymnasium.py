@@ -9,28 +9,21 @@ own wrapper; action spaces of any shape are presented as a flat vector.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
 from robustpo.environments import fingerprint
-from robustpo.environments.base import ExactEnvironment, Replayed, Step, TaskSpec
-from robustpo.environments.constructors import (
-    construct,
-    find_constructor,
-    is_registered,
-    task_name,
-)
-from robustpo.environments.fence import Fence, WrongAnswer, one_line
+from robustpo.environments.base import ExactEnvironment, Replayed, Step
+from robustpo.environments.constructors import construct, find_constructor, task_name
+from robustpo.environments.fence import Fence, WrongAnswer
 from robustpo.environments.frames import as_picture
+from robustpo.environments.inspection import Task, box_of_actions, describe_task, prepare
 from robustpo.environments.probe import Probed
-from robustpo.environments.requirements import require_environment, require_spaces
-from robustpo.environments.wrappers import require_stateless
-from robustpo.errors import ConfigError
-
-Task = str | Callable[[], Any]
+from robustpo.errors import ConfigError, EnvironmentMismatch
+from robustpo.files import one_line
 
 # Under which names environments that reset themselves in the same step return the observation that
 # an episode ended on: Gymnasium's since 1.0, and before.
@@ -85,7 +78,7 @@ class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
             self.close()
             raise
         self.num_envs = len(self._seeds)
-        self._action_space = _action_space(self._envs[0])
+        self._action_space = box_of_actions(self._envs[0])
         self._seeded = np.zeros(self.num_envs, dtype=bool)
         self._ended = np.zeros(self.num_envs, dtype=bool)
         self._origin = np.zeros((self.num_envs, self.spec.observation_size))
@@ -95,7 +88,8 @@ class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
         try:
             return prepare(fence, construct(self._name, constructor, fence))
         except ConfigError as error:
-            if not self._envs:
+            # Fewer do not help where all are one.
+            if not self._envs or isinstance(error, EnvironmentMismatch):
                 raise
             raise ConfigError(
                 f"{error}; {len(self._envs)} had been made before it: if no more can exist at one "
@@ -287,75 +281,6 @@ class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
         space = self._action_space
         native = np.asarray(action).reshape(len(action), *space.shape).astype(space.dtype)
         return np.clip(native, space.low, space.high)
-
-
-def inspect(task: Task, made: object) -> TaskSpec:
-    """Read the sizes and limits of an environment that a task's constructor made, and close it.
-
-    Raises:
-        ConfigError: as `GymnasiumEnvironment` does.
-    """
-    name = task_name(task)
-    fence = Fence(name)
-    env = prepare(fence, made)
-    try:
-        with fence.reading():
-            return describe_task(name, task, env)
-    finally:
-        fence.close(env)
-
-
-def prepare(fence: Fence, made: object) -> gymnasium.Env:
-    """Return an environment with a flat observation, or say in one line why it will not do.
-
-    Raises:
-        ConfigError: if its spaces are not those of a continuous control task on vectors.
-    """
-    with fence.reading():
-        env = require_environment(fence.task, made)
-    try:
-        with fence.reading():
-            require_stateless(fence.task, env)
-            require_spaces(fence.task, env)
-            shape = env.observation_space.shape
-            if isinstance(env.observation_space, spaces.Box) and len(shape or ()) == 1:
-                return env
-            return gymnasium.wrappers.FlattenObservation(env)
-    except BaseException:
-        fence.close(env)
-        raise
-
-
-def describe_task(name: str, task: Task, env: gymnasium.Env) -> TaskSpec:
-    """Return the sizes and limits of an environment that `prepare` has let through."""
-    bounds = _action_space(env)
-    return TaskSpec(
-        id=name,
-        suite="Gymnasium" if isinstance(task, str) and is_registered(task) else "Custom",
-        observation_size=int(np.prod(env.observation_space.shape or ())),
-        action_low=tuple(float(bound) for bound in bounds.low.ravel()),
-        action_high=tuple(float(bound) for bound in bounds.high.ravel()),
-        episode_limit=_episode_limit(env),
-        simulator="gymnasium",
-    )
-
-
-def _action_space(env: gymnasium.Env) -> spaces.Box:
-    """Return the action space that `_require_continuous` has let through."""
-    return cast(spaces.Box, env.action_space)
-
-
-def _episode_limit(env: gymnasium.Env) -> int | None:
-    """Return the shortest time limit among the environment's wrappers and registration."""
-    # What a registration says holds where its wrapper is; a spec that an environment made of itself
-    # names no entry point.
-    spec = env.spec
-    limits = [spec.max_episode_steps] if spec is not None and spec.entry_point is None else []
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, gymnasium.wrappers.TimeLimit):
-            limits.append(env._max_episode_steps)
-        env = env.env
-    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _kind(answer: object) -> str:

@@ -44,9 +44,9 @@ def resolve(task: Task) -> TaskSpec:
         from robustpo.environments.jax_task import describe
 
         return describe(made, name)
-    from robustpo.environments import gymnasium
+    from robustpo.environments.inspection import inspect
 
-    return gymnasium.inspect(task, made)
+    return inspect(task, made)
 
 
 def look(task: Task) -> tuple[TaskSpec, dict[str, Any]]:
@@ -108,7 +108,7 @@ def make_host_environment(
     environment = _make(task, env_seeds, processes)
     if isinstance(environment, HostEnvironment):
         return environment
-    from robustpo.environments.jax_task import HostJaxEnvironment
+    from robustpo.environments.jax_environment import HostJaxEnvironment
 
     return HostJaxEnvironment(environment)
 
@@ -131,7 +131,7 @@ def _make(task: Task, env_seeds: Sequence[int], processes: int, per_agent: int =
         fence = Fence(name, env_seeds[0], 0)
         made = construct(name, find_constructor(task), fence)
         if is_jax_task(made):
-            from robustpo.environments.jax_task import JaxEnvironment
+            from robustpo.environments.jax_environment import JaxEnvironment
 
             suite = entry.suite if entry else "Custom"
             return JaxEnvironment(made, env_seeds, name=name, suite=suite, per_agent=per_agent)

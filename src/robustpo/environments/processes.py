@@ -19,7 +19,7 @@ import numpy as np
 
 from robustpo.environments.base import ExactEnvironment, Replayed, Step
 from robustpo.environments.constructors import task_name
-from robustpo.environments.gymnasium import Task
+from robustpo.environments.inspection import Task
 from robustpo.environments.pickling import pickled, registration
 from robustpo.environments.probe import Probed
 from robustpo.environments.watchdog import about_to_call

@@ -21,7 +21,8 @@ from robustpo.environments.availability import require_extra
 from robustpo.environments.base import HostEnvironment
 from robustpo.environments.constructors import find_constructor, load_source, task_name
 from robustpo.environments.entry import Entry
-from robustpo.environments.gymnasium import GymnasiumEnvironment, Task
+from robustpo.environments.gymnasium import GymnasiumEnvironment
+from robustpo.environments.inspection import Task
 from robustpo.environments.offscreen import choose_renderer, load_egl, require_renderer
 from robustpo.errors import ConfigError
 

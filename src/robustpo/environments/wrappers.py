@@ -22,7 +22,8 @@ _made: weakref.WeakValueDictionary[int, gymnasium.Env] = weakref.WeakValueDictio
 
 def layers(env: gymnasium.Env) -> Iterator[gymnasium.Env]:
     """Yield an environment's wrappers from the outside in, and the environment itself."""
-    while isinstance(env, gymnasium.Wrapper):
+    # A wrapper whose own __init__ forgot Gymnasium's wraps nothing.
+    while isinstance(env, gymnasium.Wrapper) and "env" in vars(env):
         yield env
         env = env.env
     yield env

@@ -12,7 +12,7 @@ import numpy as np
 
 from robustpo.environments.availability import require_extra
 from robustpo.environments.frames import require_one_size
-from robustpo.environments.gymnasium import Task
+from robustpo.environments.inspection import Task
 from robustpo.environments.rendering import Rendering, make_rendering
 from robustpo.errors import ConfigError, StorageError
 from robustpo.evaluation.evaluate import step_limit, use_origin

@@ -115,10 +115,7 @@ def read_study_data(study: Study, out: Path) -> StudyData:
         shared=shared,
         reference=reference,
         rows=rows,
-        digits={
-            task: decimals({v: row.returns for (t, v), row in rows.items() if t == task})
-            for task in study.tasks
-        },
+        digits={task: _digits(task, rows) for task in study.tasks},
         decisions=decisions,
         suites=[
             suite
@@ -158,6 +155,10 @@ def _rows(
         )
         for pair, configs in groups.items()
     }
+
+
+def _digits(task: str, rows: dict[tuple[str, str], VariantRow]) -> int:
+    return decimals({variant: row.returns for (of, variant), row in rows.items() if of == task})
 
 
 def _counted(results: pl.DataFrame, summary: pl.DataFrame) -> pl.DataFrame:

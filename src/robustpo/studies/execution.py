@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,72 +14,46 @@ from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import look, resolve
 from robustpo.errors import ConfigError
 from robustpo.studies.grid import pack
-from robustpo.studies.interruption import interruptible, stopping
-from robustpo.studies.local import Event, OnEvent, Shard, run_shards
+from robustpo.studies.interruption import interruptible
+from robustpo.studies.launch import counted_workers, launch
+from robustpo.studies.local import Event, OnEvent, Shard
 from robustpo.studies.locks import RunLocks, allow_open_files
+from robustpo.studies.manner import Execution
 from robustpo.studies.preflight import check_bounds, check_policies, starting_notes
 from robustpo.studies.recorded_environments import RecordedEnvironments
 from robustpo.studies.standing import State, check_writable, examine, require_done
 from robustpo.studies.watch import Watch
-from robustpo.training.limits import default_workers
 from robustpo.training.record import run_directory, set_aside
 from robustpo.training.tracking import make_tracker
-from robustpo.validation import require_count
-
-MAX_ENV_PROCESSES = 1024
 
 
 @dataclass(frozen=True)
-class Execution:
-    """How runs are carried out; none of it changes a result.
+class _Request:
+    """What is asked for, and what is known of it before anything is trained.
 
     Attributes:
-        out: directory that holds all runs.
-        workers: processes; None is one per core.
-        pin: whether each process claims a core.
-        fresh: whether recorded runs are moved aside and trained again.
-        track: name of a tracker, or None.
-        progress: whether progress is shown.
-        checkpoint_every: steps between checkpoints; 0 for one every two minutes.
-        step_timeout: seconds a host simulator may take for a step in a worker; 0 is no limit.
-        env_processes: processes of each worker that step host simulators; 0 steps them in it.
-        ray: address of the Ray cluster that trains, `auto`, or None for this machine alone.
-            `workers` then only says into how many shards the runs are packed.
-        gpus: GPUs, or the fraction of one, that each worker asks Ray for.
+        directories: of the runs.
+        states: how far each is.
+        environments: what the runs that are begun or done were trained on.
+        specs: sizes and limits by task.
+        tracker: takes events, or None.
     """
 
-    out: Path
-    workers: int | None = None
-    pin: bool = True
-    fresh: bool = False
-    track: str | None = None
-    progress: bool = True
-    checkpoint_every: int = 0
-    step_timeout: float = 60.0
-    env_processes: int = 0
-    ray: str | None = None
-    gpus: float = 0.0
+    directories: Mapping[RunConfig, Path]
+    states: dict[RunConfig, State]
+    environments: RecordedEnvironments
+    specs: dict[str, TaskSpec]
+    tracker: Any
 
-    def __post_init__(self) -> None:
-        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
-            raise ConfigError(
-                f"workers={self.workers!r} is not valid; expected a whole number of at least 1"
-            )
-        if not isinstance(self.checkpoint_every, int) or self.checkpoint_every < 0:
-            raise ConfigError(
-                f"checkpoint_every={self.checkpoint_every!r} is not valid; expected a number of "
-                "steps, or 0 for a checkpoint every two minutes"
-            )
-        require_count("env_processes", self.env_processes, 0, high=MAX_ENV_PROCESSES)
-        if not 0 <= self.step_timeout < 1e9:
-            raise ConfigError(
-                f"step_timeout={self.step_timeout!r} is not valid; expected seconds, or 0 for none"
-            )
-        if not 0 <= self.gpus < 1e3 or (self.gpus and self.ray is None):
-            raise ConfigError(
-                f"gpus={self.gpus!r} is not valid; expected a number of GPUs, or a fraction of "
-                "one, with --ray; 0 for none"
-            )
+    @property
+    def pending(self) -> list[RunConfig]:
+        """The runs that are to be trained."""
+        return [config for config, state in self.states.items() if state.pending]
+
+    @property
+    def stale(self) -> list[Path]:
+        """What lies in the way of those, and is moved aside."""
+        return [self.directories[c] for c in self.pending if self.states[c].stale]
 
 
 def execute(
@@ -113,6 +85,33 @@ def execute(
         UnfinishedError: if a run has failed, now or before, or is missing; the others are done.
         TrainingError: if a simulator fails in this process.
     """
+    request = _check(configs, execution, constructor)
+    with (
+        interruptible(),
+        counted_workers(execution, bool(request.pending)) as (workers, bounded),
+        RunLocks(_say if execution.progress else _nothing) as locks,
+    ):
+        request = _lock(request, locks, execution)
+        accepted()
+        shards = _pack(request, locks, 1 if constructor else workers)
+        watch = _watch(request, min(len(shards), workers), execution.progress, callback)
+        with watch:
+            for text in [*notes, *_opening(request, execution, workers, bounded)]:
+                watch.note(text)
+            for place in request.stale:
+                set_aside(place)
+            on_event = _hearing(request.environments, watch)
+            interrupted = launch(shards, on_event, constructor, workers, execution)
+    if interrupted:
+        raise interrupted
+    require_done(request.directories, watch.lost)
+    return list(request.directories.values())
+
+
+def _check(
+    configs: Sequence[RunConfig], execution: Execution, constructor: Callable[[], Any] | None
+) -> _Request:
+    """Refuse what cannot be carried out as written."""
     if constructor is not None and execution.ray is not None:
         raise ConfigError(
             f"ray={execution.ray!r} needs a task that its nodes can make; give it as "
@@ -128,70 +127,7 @@ def execute(
     check_bounds(configs, specs)
     check_policies(configs, specs)
     check_writable(execution.out)
-    needed = any(state.pending for state in states.values())
-    with (
-        interruptible(),
-        _workers(execution, needed) as (workers, bounded),
-        RunLocks(_say if execution.progress else _nothing) as locks,
-    ):
-        pending = [config for config in configs if states[config].pending]
-        allow_open_files(len(pending))
-        locks.acquire((directories[config] for config in pending), execution.out)
-        # Again: whoever held a lock may have finished the run meanwhile.
-        states = examine(directories, fresh=execution.fresh)
-        pending = [config for config in configs if states[config].pending]
-        accepted()
-        shards = [
-            Shard(
-                group,
-                places,
-                locks.descriptors(places),
-                errand=environments.errand(group[0].task),
-            )
-            for group in pack(pending, 1 if constructor else workers)
-            for places in [[directories[config] for config in group]]
-        ]
-        watch = Watch(
-            {config: directories[config] for config in pending},
-            steps=sum(config.total_steps - (states[config].step or 0) for config in pending),
-            busy=min(len(shards), workers),
-            shown=execution.progress,
-            tracker=tracker,
-            callback=callback,
-        )
-
-        def on_event(event: Event, directory: Path | None) -> None:
-            if not environments.hear(event):
-                watch.on_event(event, directory)
-            for text in environments.news():
-                watch.note(text)
-
-        # How many fit on a cluster is Ray's business.
-        here = 0 if execution.ray else workers
-        with watch:
-            begin = starting_notes(configs, specs, states, fresh=execution.fresh, workers=here)
-            for text in [*notes, *environments.news(), *begin]:
-                watch.note(text)
-            if bounded and len(pending) > 1:
-                watch.note(bounded)
-            for config in pending:
-                if states[config].stale:
-                    set_aside(directories[config])
-            if constructor is not None:
-                interrupted = _run_here(shards, on_event, constructor, execution)
-            else:
-                options = {
-                    # The processes of a pinned worker would all run on its core.
-                    "pin": execution.pin and not execution.env_processes,
-                    "checkpoint_every": execution.checkpoint_every,
-                    "step_timeout": execution.step_timeout,
-                    "env_processes": execution.env_processes,
-                }
-                interrupted = _run_there(shards, options, on_event, workers, execution)
-    if interrupted:
-        raise interrupted
-    require_done(directories, watch.lost)
-    return list(directories.values())
+    return _Request(directories, states, environments, specs, tracker)
 
 
 def _resolve(
@@ -215,73 +151,68 @@ def _resolve(
     return specs
 
 
-@contextlib.contextmanager
-def _workers(execution: Execution, needed: bool) -> Iterator[tuple[int, str | None]]:
-    """Yield how many processes train at once, and what a person should know of their number.
-
-    Inside, Ray is connected if it is what trains.
-    """
-    if execution.ray is None or not needed:
-        yield (execution.workers, None) if execution.workers else default_workers()
-        return
-    from robustpo.studies.cluster_connection import connected, require_room, slots
-
-    asked = (_cpus(execution), execution.gpus)
-    with connected(execution.ray) as started:
-        require_room(*asked, started=started)
-        yield execution.workers or slots(*asked), None
+def _lock(request: _Request, locks: RunLocks, execution: Execution) -> _Request:
+    """Lock the runs that are to be trained; return how far they are then."""
+    allow_open_files(len(request.pending))
+    locks.acquire((request.directories[config] for config in request.pending), execution.out)
+    # Again: whoever held a lock may have finished the run meanwhile.
+    return replace(request, states=examine(request.directories, fresh=execution.fresh))
 
 
-def _run_there(
-    shards: Sequence[Shard],
-    options: dict[str, Any],
-    on_event: OnEvent,
-    workers: int,
-    execution: Execution,
-) -> KeyboardInterrupt | None:
-    """Train in worker processes, here or on a cluster."""
-    if execution.ray is None:
-        return run_shards(shards, workers=workers, options=options, on_event=on_event)
-    from robustpo.studies.cluster import run_shards_on_ray
+def _pack(request: _Request, locks: RunLocks, workers: int) -> list[Shard]:
+    """Return what each worker is to train, and what it needs to know for that."""
+    return [
+        Shard(
+            group,
+            places,
+            locks.descriptors(places),
+            errand=request.environments.errand(group[0].task),
+        )
+        for group in pack(request.pending, workers)
+        for places in [[request.directories[config] for config in group]]
+    ]
 
-    return run_shards_on_ray(
-        shards,
-        address=execution.ray,
-        options=options,
-        on_event=on_event,
-        num_cpus=_cpus(execution),
-        num_gpus=execution.gpus,
+
+def _watch(
+    request: _Request, busy: int, shown: bool, callback: Callable[[Event], None] | None
+) -> Watch:
+    pending, states = request.pending, request.states
+    return Watch(
+        {config: request.directories[config] for config in pending},
+        steps=sum(config.total_steps - (states[config].step or 0) for config in pending),
+        busy=busy,
+        shown=shown,
+        tracker=request.tracker,
+        callback=callback,
     )
 
 
-def _cpus(execution: Execution) -> float:
-    return 1.0 + execution.env_processes
+def _opening(
+    request: _Request, execution: Execution, workers: int, bounded: str | None
+) -> list[str]:
+    """Return what is to be said before the first run begins."""
+    begin = starting_notes(
+        list(request.directories),
+        request.specs,
+        request.states,
+        fresh=execution.fresh,
+        # How many fit on a cluster is Ray's business.
+        workers=0 if execution.ray else workers,
+    )
+    news = [*request.environments.news(), *begin]
+    return [*news, bounded] if bounded and len(request.pending) > 1 else news
 
 
-def _run_here(
-    shards: Sequence[Shard],
-    on_event: Callable[[Event, Path | None], None],
-    constructor: Callable[[], Any],
-    execution: Execution,
-) -> KeyboardInterrupt | None:
-    """Train in this process; the first Ctrl-C or SIGTERM stops after the running iteration."""
-    from robustpo.training.worker import train_shard
+def _hearing(environments: RecordedEnvironments, watch: Watch) -> OnEvent:
+    """Return what takes in an event: an environment that was found is compared, the rest shown."""
 
-    stop = threading.Event()
-    with stopping(stop) as reason:
-        for shard in shards:
-            if stop.is_set():
-                break
-            train_shard(
-                shard.configs,
-                shard.directories,
-                emit=lambda event, shard=shard: on_event(event, shard.directory_of(event)),
-                should_stop=stop.is_set,
-                constructor=constructor,
-                checkpoint_every=execution.checkpoint_every,
-                env_processes=execution.env_processes,
-            )
-    return reason()
+    def on_event(event: Event, directory: Path | None) -> None:
+        if not environments.hear(event):
+            watch.on_event(event, directory)
+        for text in environments.news():
+            watch.note(text)
+
+    return on_event
 
 
 def _say(text: str) -> None:

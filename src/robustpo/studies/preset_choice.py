@@ -15,7 +15,7 @@ import numpy as np
 from robustpo.config import RunConfig, default_preset
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.bounds import describe_bounds
-from robustpo.policy import FAMILIES
+from robustpo.policy_families import FAMILIES
 from robustpo.studies.run_files import as_dict, read_object
 from robustpo.studies.study import Part, Study
 from robustpo.training.record import CONFIG_FILE, task_directory

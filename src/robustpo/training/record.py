@@ -7,10 +7,8 @@ it in between is undone.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
-import math
 import os
 import re
 import reprlib
@@ -21,7 +19,8 @@ from typing import Any
 
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.files import one_line, parse_json, read_bytes
+from robustpo.files import parse_json, read_bytes
+from robustpo.json_text import finite
 from robustpo.naming import fit
 from robustpo.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
@@ -32,6 +31,7 @@ from robustpo.training.checkpoint import (
     remove_checkpoints,
     save_checkpoint,
 )
+from robustpo.training.identity import difference, plain, with_defaults
 from robustpo.training.provenance import environment_of_bits, machine, versions
 from robustpo.training.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
 from robustpo.writing import (
@@ -65,17 +65,6 @@ def run_root(directory: Path, config: RunConfig) -> Path:
     below = run_directory(Path(), config).parts
     inside = directory.parts[-len(below) :] == below
     return directory.parents[len(below) - 1] if inside else directory
-
-
-def _finite(data: Any) -> Any:
-    """Replace what JSON cannot say (NaN, infinities) by null."""
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, Mapping):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return data
 
 
 class RunRecord:
@@ -126,7 +115,7 @@ class RunRecord:
         self._write_lines(EVALUATIONS_FILE, self._evaluations)
 
     def _write_json(self, name: str, data: Any) -> None:
-        content = (json.dumps(_finite(data), indent=2) + "\n").encode()
+        content = (json.dumps(finite(data), indent=2) + "\n").encode()
         write_atomically(self.directory / name, content, self._root)
 
     def _write_lines(self, name: str, rows: list[dict[str, Any]]) -> None:
@@ -137,13 +126,13 @@ class RunRecord:
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Append one row of metrics; at most one line is cut if the process dies."""
-        clean = _finite({name: row[name] for name in COLUMNS})
+        clean = finite({name: row[name] for name in COLUMNS})
         self._rows.append(clean)
         append_line(self.directory / METRICS_LINES, json.dumps(clean), self._root)
 
     def add_evaluation(self, row: Mapping[str, Any]) -> None:
         """Append one evaluation made during training."""
-        clean = _finite(dict(row))
+        clean = finite(dict(row))
         self._evaluations.append(clean)
         append_line(self.directory / EVALUATIONS_FILE, json.dumps(clean), self._root)
 
@@ -155,7 +144,7 @@ class RunRecord:
     def save_checkpoint(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
         """Save the whole state of the agent, with all rows so far, and rewrite the table."""
         content = {
-            "identity": _plain(self.config.identity()),
+            "identity": plain(self.config.identity()),
             "rows": self._rows,
             "evaluations": self._evaluations,
             "resumed": self._resumed,
@@ -202,7 +191,7 @@ def find_checkpoint(directory: Path, config: RunConfig) -> tuple[Checkpoint | No
 
 def _check_state(state: Mapping[str, Any], config: RunConfig) -> None:
     """Raise `ConfigError` if a checkpoint is another run's or its rows cannot be written again."""
-    if _with_defaults(state.get("identity")) != _plain(config.identity()):
+    if with_defaults(state.get("identity")) != plain(config.identity()):
         raise ConfigError("it belongs to another experiment")
     rows, evaluations, resumed = (state.get(n) for n in ("rows", "evaluations", "resumed"))
     if not all(isinstance(x, list) for x in (rows, evaluations, resumed)):
@@ -219,11 +208,6 @@ def _check_state(state: Mapping[str, Any], config: RunConfig) -> None:
                 2**63 if name in COUNTS else sys.float_info.max
             ):
                 raise ConfigError(f"a row of its metrics has {name} {reprlib.repr(value)}")
-
-
-def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return data as it comes back from JSON."""
-    return json.loads(json.dumps(data))
 
 
 def holds_run(directory: Path, config: RunConfig) -> bool:
@@ -250,48 +234,14 @@ def holds_run(directory: Path, config: RunConfig) -> bool:
         raise ConfigError(
             f"{directory} is not empty and holds no readable {CONFIG_FILE}; choose another --out"
         ) from error
-    wanted = _plain(config.identity())
-    if _with_defaults(identity) != wanted:
+    wanted = plain(config.identity())
+    if with_defaults(identity) != wanted:
         raise ConfigError(
             f"{directory} holds a different experiment "
-            f"({_difference(_with_defaults(identity), wanted)}); "
+            f"({difference(with_defaults(identity), wanted)}); "
             "choose another --out, or --fresh to move it aside"
         )
     return True
-
-
-def _with_defaults(identity: Any) -> Any:
-    """Fill in settings that a record does not name: they did not exist then, and act by default."""
-    from robustpo.settings import Settings
-    from robustpo.shape import Shape
-
-    if not isinstance(identity, dict):
-        return identity
-    filled: dict[str, Any] = {"preset": "paper", **identity}
-    for part, defaults in (("settings", Settings()), ("shape", Shape())):
-        if isinstance(filled.get(part), dict):
-            filled[part] = _plain(dataclasses.asdict(defaults)) | filled[part]
-    return filled
-
-
-def _difference(old: Any, new: Any) -> str:
-    flat_old, flat_new = _flatten(old), _flatten(new)
-    names = [n for n in flat_old | flat_new if flat_old.get(n) != flat_new.get(n)]
-    shown = [
-        f"{one_line(n, 60)} {reprlib.repr(flat_old.get(n))} there, {flat_new.get(n)!r} asked"
-        for n in names[:3]
-    ]
-    return "; ".join(shown) + ("; …" if len(names) > 3 else "")
-
-
-def _flatten(data: Any, prefix: str = "") -> dict[str, Any]:
-    # An identity has two levels; what a stranger's file nests deeper is shown as it is.
-    if not isinstance(data, dict) or prefix.count(".") >= 2:
-        return {prefix.rstrip("."): data}
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= _flatten(value, f"{prefix}{key}.")
-    return flat
 
 
 def set_aside(directory: Path) -> Path:
@@ -301,23 +251,3 @@ def set_aside(directory: Path) -> Path:
         number += 1
     os.replace(directory, target)
     return target
-
-
-def config_from_identity(identity: Mapping[str, Any]) -> RunConfig:
-    """Rebuild a configuration from `RunConfig.identity()`.
-
-    Raises:
-        ConfigError: if a value is not valid.
-    """
-    from robustpo.settings import Settings
-    from robustpo.shape import Shape
-
-    try:
-        fields = dict(identity)
-        fields["settings"] = Settings(**fields["settings"])
-        fields["shape"] = Shape(**fields["shape"])
-        return RunConfig(**fields)
-    except ConfigError:
-        raise
-    except (TypeError, KeyError, ValueError) as error:
-        raise ConfigError(f"not a configuration of robustpo: {one_line(error)}") from error

@@ -255,9 +255,7 @@ def digest(
     """
     num_agents = coefficients.gamma.shape[0]
     padded = pad_agents(coefficients, num_agents, shape.num_envs)
-    flags = Flags(
-        *(_unfold(x, num_agents, shape) for x in rows.flags),
-    )
+    flags = Flags(*(_unfold(x, num_agents, shape) for x in rows.flags))
     state, rewards, episode_returns, episode_lengths = _reward_statistics(
         state, flags, padded, shape
     )

@@ -15,10 +15,9 @@ from jaxtyping import Array
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.config import RunConfig
 from robustpo.environments.base import HostEnvironment, Replayed, TracedEnvironment
-from robustpo.environments.make import make_environment
 from robustpo.environments.watchdog import watching
-from robustpo.errors import ConfigError, EnvironmentMismatch, SimulatorError
-from robustpo.evaluation.evaluate import Stopped, evaluate_policy, make_evaluation
+from robustpo.errors import SimulatorError
+from robustpo.evaluation.evaluate import Stopped, evaluate_policy
 from robustpo.policy import BEST_POLICY_FILE, Policy
 from robustpo.training.agent import Agent, Event
 from robustpo.training.checkpoint import Schedule
@@ -30,54 +29,16 @@ from robustpo.training.population import (
     init_population,
     make_learn,
     put_agents,
-    simulator_seeds,
     take_agent,
 )
 from robustpo.training.record import RunRecord
+from robustpo.training.remarks import diverged, endless, located, not_exact
 from robustpo.training.restore import restore_collection
+from robustpo.training.simulators import make_simulators
 from robustpo.training.snapshot import given_origin, make_policy, warm_start
 
 Emit = Callable[[Event], None]
 Inspect = Callable[[list[int], Population, Rollout, Coefficients], None]
-
-
-def make_simulators(
-    configs: Sequence[RunConfig], task: Any, env_processes: int = 0
-) -> TracedEnvironment | HostEnvironment:
-    """Make the simulators of a population, those of its first agent first.
-
-    Raises:
-        ConfigError: as `make_environment`.
-    """
-    seeds = [seed for config in configs for seed in simulator_seeds(config)]
-    per_agent = configs[0].shape.num_envs
-    return make_environment(task, seeds, processes=env_processes, per_agent=per_agent)
-
-
-def try_evaluation(
-    configs: Sequence[RunConfig], task: Any, environment: TracedEnvironment | HostEnvironment
-) -> None:
-    """Make the environments of an evaluation once: what fails then would fail while training.
-
-    Args:
-        configs: what is to be trained.
-        task: the task, or its constructor.
-        environment: the simulators that train, beside which they are made.
-
-    Raises:
-        EnvironmentMismatch: if they cannot be made.
-    """
-    evaluated = [config for config in configs if config.eval_every]
-    if not evaluated or environment.spec.simulator == "envpool":
-        return
-    episodes = max(config.eval_episodes for config in evaluated)
-    try:
-        make_evaluation(task, episodes, seed=0).close()
-    except ConfigError as error:
-        raise EnvironmentMismatch(
-            "no environments to evaluate in (--eval-every) can be made beside those that "
-            f"train, evaluate afterwards instead: {error}"
-        ) from error
 
 
 class Trainer:
@@ -180,7 +141,8 @@ class Trainer:
         for index, agent in enumerate(self.agents):
             if agent.running:
                 self._finish(index, "interrupted", seconds)
-        self._note_endless()
+        if note := endless(self.agents):
+            self._emit(note)
 
     def close(self) -> None:
         """Release the simulators."""
@@ -210,15 +172,7 @@ class Trainer:
         for agent, which in zip(self.agents, restarted, strict=True):
             if which.any():
                 agent.replay.restarted(which)
-                self._emit(agent.event("note", text=self._not_exact(agent)))
-
-    def _not_exact(self, agent: Agent) -> str:
-        if isinstance(self.environment, Replayed) and self.environment.random_step:
-            why = "its simulator draws random numbers in every step and cannot be brought back"
-        else:
-            why = "replaying its simulator did not lead to where it stood"
-        who = f"{agent.config.task}, {agent.config.variant}, seed {agent.config.settings.seed}"
-        return f"{who}: {why}; it goes on with a new episode, no longer exact to the bit"
+                self._emit(agent.event("note", text=not_exact(agent, self.environment)))
 
     def _save(self, seconds: float) -> None:
         """Write a checkpoint of every agent that still trains."""
@@ -252,7 +206,7 @@ class Trainer:
                 [agent.iteration for agent in self.agents],
             )
         except SimulatorError as error:
-            raise self._located(error) from error
+            raise located(error, self.agents) from error
         if self._inspect is not None:
             iterations = [agent.iteration for agent in self.agents]
             self._inspect(iterations, population, rollout, coefficients)
@@ -268,15 +222,6 @@ class Trainer:
         host = {name: np.asarray(values) for name, values in metrics.items()}
         host["alpha"] = np.asarray(coefficients.alpha)
         return host, rollout, moments
-
-    def _located(self, error: SimulatorError) -> SimulatorError:
-        """Say whose simulator it was and at which of its steps, if that is known."""
-        if error.index is None:
-            return error
-        agent = self.agents[error.index // self.shape.num_envs]
-        step = agent.log.step + error.row * self.shape.num_envs + 1
-        who = f"{agent.config.variant}, seed {agent.config.settings.seed}, step {step:,}"
-        return SimulatorError(f"{who}: {error}", error.index)
 
     def _take_in(
         self,
@@ -318,11 +263,7 @@ class Trainer:
 
     def _fail(self, index: int, fault: tuple[int, str], moments: Any, seconds: float) -> None:
         agent = self.agents[index]
-        step, quantity = fault
-        error = (
-            f"{agent.config.task}, {agent.config.variant}, seed {agent.config.settings.seed}: "
-            f"{quantity} not finite at step {step:,}; this agent stops, its record is kept"
-        )
+        error = diverged(agent, *fault)
         self._emit(agent.event("failed", text=error))
         self._finish(index, "failed", seconds, error=error, moments=moments)
 
@@ -335,24 +276,6 @@ class Trainer:
         if status != "failed":
             final_return = agent.log.final_return
             self._emit(agent.event("finished", status=status, final_return=final_return))
-
-    def _note_endless(self) -> None:
-        """Say, once, of which agents not one episode has ended."""
-        endless = [
-            agent
-            for agent in self.agents
-            if agent.log.step >= agent.config.total_steps and not agent.log.episodes
-        ]
-        if not endless:
-            return
-        config = endless[0].config
-        others = f" and {len(endless) - 1} beside it" if endless[1:] else ""
-        text = (
-            f"{config.task}, {config.variant}, seed {config.settings.seed}{others}: no episode "
-            f"ended within {endless[0].log.step:,} steps, so there is no return to report; give "
-            "the task a time limit, or train for longer"
-        )
-        self._emit(endless[0].event("note", text=text))
 
     def _policy(self, index: int, moments: Any = None) -> Policy:
         population = self.population

@@ -23,14 +23,15 @@ from typing import Any, NoReturn, TextIO
 
 from robustpo.config import RunConfig
 from robustpo.environments import watchdog
-from robustpo.environments.base import Environment
+from robustpo.environments.base import Environment, HostEnvironment, TracedEnvironment
 from robustpo.environments.fingerprint import fingerprint
 from robustpo.environments.pickling import register
 from robustpo.errors import EnvironmentMismatch, RobustpoError
 from robustpo.files import one_line
 from robustpo.training.cores import claim_core, share_no_core
 from robustpo.training.descriptors import keep_from_children
-from robustpo.training.record import RunRecord, config_from_identity
+from robustpo.training.identity import config_from_identity
+from robustpo.training.record import RunRecord
 from robustpo.training.surroundings import Surroundings, recorded, require_one
 
 PARENT = os.getppid()
@@ -70,19 +71,14 @@ def train_shard(
             beside which these are to stand.
     """
     from robustpo.training.compilation import own_settings
-    from robustpo.training.estimate import seconds_per_step
-    from robustpo.training.trainer import Trainer, make_simulators, try_evaluation
+    from robustpo.training.trainer import Trainer
 
     watchdog.limit(step_timeout)
     # Before a simulator may change the directory.
     directories = [directory.absolute() for directory in directories]
     task = constructor or configs[0].task
     with own_settings():
-        estimated = seconds_per_step(configs[0], len(configs), task, env_processes)
-        if estimated is not None:
-            emit({"kind": "estimate", "seconds_per_step": estimated})
-        environment = make_simulators(configs, task, env_processes)
-        try_evaluation(configs, task, environment)
+        environment = _simulators(configs, task, env_processes, emit)
         found = {**_look(environment, task), "command": errand.get("command", "")}
         notes = _require_known(configs[0].task, found, directories, errand)
         about = {"task": configs[0].task, "where": str(directories[0])}
@@ -102,6 +98,24 @@ def train_shard(
             trainer.run()
         finally:
             trainer.close()
+
+
+def _simulators(
+    configs: Sequence[RunConfig],
+    task: Any,
+    env_processes: int,
+    emit: Callable[[dict[str, Any]], None],
+) -> TracedEnvironment | HostEnvironment:
+    """Say how long a step will take, where that is known, and make what training needs."""
+    from robustpo.training.estimate import seconds_per_step
+    from robustpo.training.simulators import make_simulators, try_evaluation
+
+    estimated = seconds_per_step(configs[0], len(configs), task, env_processes)
+    if estimated is not None:
+        emit({"kind": "estimate", "seconds_per_step": estimated})
+    environment = make_simulators(configs, task, env_processes)
+    try_evaluation(configs, task, environment)
+    return environment
 
 
 def _look(environment: Environment, task: Any) -> dict[str, Any]:

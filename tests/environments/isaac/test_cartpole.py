@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robustpo.environments.isaac.cartpole import Cartpole, accelerations, integrate
-from robustpo.environments.jax_task import JaxEnvironment
+from robustpo.environments.jax_environment import JaxEnvironment
 
 mujoco = pytest.importorskip("mujoco", reason="pip install 'robustpo[mujoco]'")
 
