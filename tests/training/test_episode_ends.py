@@ -128,15 +128,14 @@ def test_the_return_that_scales_rewards_follows_the_time_limit_if_asked():
     found = rewards_of(rewards, make_config("Count", time_limit="bootstrap", **asked))
     np.testing.assert_allclose(found, np.clip(expected, -10, 10), rtol=1e-4)
     # Published: anew at every end, whatever a truncation bootstraps; so also with terminal limits.
-    paper = {"preset": "paper"}
-    published = rewards_of(rewards, make_config("Count", time_limit="bootstrap", **paper))
+    published = rewards_of(rewards, make_config("Count", preset="paper", time_limit="bootstrap"))
     statistics, total = RunningMeanStd(epsilon=1e-4), 0.0
     for index, reward in enumerate(rewards):
         total = (0.0 if index % 4 == 0 else total) * 0.99 + reward
         statistics.update(np.array([total]))
         scaled = np.clip(reward / np.sqrt(statistics.var + 1e-8), -10, 10)
         np.testing.assert_allclose(published[index], scaled, rtol=1e-3)
-    terminal = rewards_of(rewards, make_config("Count", **paper, **asked))
+    terminal = rewards_of(rewards, make_config("Count", **asked))
     np.testing.assert_array_equal(terminal, published)
 
 
