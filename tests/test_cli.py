@@ -155,7 +155,7 @@ def test_a_report_that_cannot_be_written_is_a_failure_and_not_a_refusal(
     flags = ["--methods", "ppo", "rpo", "--seeds", "0:2", *tiny.flags, "--out", "runs"]
     done = robustpo_command("compare", comparison.task, *flags, cwd=tmp_path)
     assert done.returncode == 1
-    assert "could not be written (File exists)" in done.stderr.splitlines()[-1]
+    assert "could not be written (Not a directory)" in done.stderr.splitlines()[-1]
 
 
 def test_training_is_announced_and_followed_in_plain_lines(comparison):

@@ -26,6 +26,7 @@ from robustpo.training.population import (
 )
 from robustpo.training.replay import ReplayLog
 from robustpo.training.rollout import Flags, RawRow, digest, observe_ends
+from robustpo.training.trainer import Trainer
 
 
 class Count(JaxTask):
@@ -39,6 +40,21 @@ class Count(JaxTask):
 
     def step(self, state, action, *, key):
         return JaxStep(state + 1, state + 1, state[0], False)
+
+
+class Far(JaxTask):
+    """Wanders far from zero whatever is done; ends by itself or after five steps."""
+
+    observation_size, episode_limit = 2, 5
+    action_low, action_high = (-1.0,), (1.0,)
+
+    def reset(self, *, key):
+        start = jnp.array([1e5, -2e5]) + jax.random.normal(key, (2,))
+        return start, start
+
+    def step(self, state, action, *, key):
+        after = state + 0.5 * jax.random.normal(key, (2,))
+        return JaxStep(after, after, 1.0, after[0] > 1e5 + 1)
 
 
 class Paying(gymnasium.Env):
@@ -119,7 +135,8 @@ def test_the_return_that_scales_rewards_follows_the_time_limit_if_asked():
         statistics.update(np.array([total]))
         scaled = np.clip(reward / np.sqrt(statistics.var + 1e-8), -10, 10)
         np.testing.assert_allclose(published[index], scaled, rtol=1e-3)
-    np.testing.assert_array_equal(rewards_of(rewards, make_config("Count", **asked)), published)
+    terminal = rewards_of(rewards, make_config("Count", **asked))
+    np.testing.assert_array_equal(terminal, published)
 
 
 class WithoutFinal(HostJaxEnvironment):
@@ -155,6 +172,95 @@ def test_on_the_host_a_reset_in_the_same_step_is_what_it_is_in_the_program(metho
     assert rollout.transitions.final_obs is not None
     with pytest.raises(SimulatorError, match="returned no final_obs"):
         collect(WithoutFinal(JaxEnvironment(Count(), [0])))
+
+
+@pytest.mark.parametrize("collected", ["in the program", "on the host"])
+def test_moments_of_several_environments_far_from_zero_are_those_of_all_that_was_seen(collected):
+    agents, envs, steps = 2, 4, 32
+    options = {"num_envs": envs, "num_steps": steps, "num_minibatches": 1, "hidden_sizes": (4,)}
+    configs = [make_config("Far", seed=s, steps=envs * steps, **options) for s in range(agents)]
+    seeds = range(agents * envs)
+    environment = JaxEnvironment(Far(), seeds)
+    if collected == "on the host":
+        environment = HostJaxEnvironment(environment)
+    population = init_population(configs, 2, 1)
+    collector = make_collector(environment, configs[0].shape, agents)
+    state = collector.start(population.collector)
+    numbers = coefficients_at(configs, [0, 0])
+    state, rollout = collector.collect(
+        population.learners.params, state, population.keys, numbers, [0, 0]
+    )
+    # The same walks once more, on their own: what is done does not change them.
+    again = HostJaxEnvironment(JaxEnvironment(Far(), seeds))
+    seen = [[[obs] for obs in agent] for agent in again.reset().reshape(agents, envs, 2)]
+    ends = 0
+    for _ in range(steps):
+        step = again.step(np.zeros((agents * envs, 1), np.float32))
+        for index in range(agents * envs):
+            own = seen[index // envs][index % envs]
+            own.append(step.final_obs[index])
+            if step.terminated[index] or step.truncated[index]:
+                ends += 1
+                own.append(step.obs[index])
+    assert ends > 40 and bool(np.asarray(rollout.transitions.terminated).any())
+    for agent in range(agents):
+        samples = np.concatenate(seen[agent]).astype(np.float64)
+        assert int(state.obs_moments.count[agent]) == len(samples)
+        # A float32 of 2e5 is known to 0.016, whatever is spread by 1.
+        np.testing.assert_allclose(state.obs_moments.mean[agent], samples.mean(0), atol=0.02)
+        np.testing.assert_allclose(state.obs_moments.variance[agent], samples.var(0), rtol=2e-3)
+
+
+class Clocked(gymnasium.Env):
+    """Pays by its clock; cuts twelve episodes off, and from then on terminates every other one."""
+
+    observation_space = spaces.Box(-1, 1, (1,))
+    action_space = spaces.Box(0.0, 5.0, (1,))
+
+    def __init__(self):
+        self.clock = self.episode = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.episode += 1
+        self.count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.clock, self.count = self.clock + 1, self.count + 1
+        terminal = self.episode > 12 and self.episode % 2 == 1
+        ended = self.count == 4
+        reward = 1.0 + np.sin(float(self.clock))
+        return np.zeros(1, np.float32), reward, ended and terminal, ended and not terminal, {}
+
+
+def test_a_run_of_the_preset_own_scales_rewards_as_gymnasium_does():
+    options = {"num_steps": 64, "steps": 128, "num_minibatches": 2, "hidden_sizes": (4,)}
+    config = make_config("Clocked", preset="own", update_epochs=1, **options)
+    rows = []
+
+    def inspect(iterations, population, rollout, coefficients):
+        own = rollout.transitions
+        rows.append(np.asarray(own.reward)[0, :, 0][np.asarray(own.valid)[0, :, 0]])
+
+    Trainer([config], constructor=Clocked, inspect=inspect).run()
+    found = np.concatenate(rows)
+    plain, gamma = Clocked(), config.settings.gamma
+    wrapped = gymnasium.wrappers.NormalizeReward(Clocked(), gamma=gamma)
+    _ = plain.reset(), wrapped.reset()
+    statistics, total, expected, gymnasiums = RunningMeanStd(epsilon=1e-4), 0.0, [], []
+    for _ in found:
+        _, reward, terminated, truncated, _ = plain.step(np.zeros(1))
+        gymnasiums.append(wrapped.step(np.zeros(1))[1])
+        total = gamma * total + reward
+        statistics.update(np.array([total]))
+        expected.append(reward / np.sqrt(statistics.var + 1e-8))
+        total = 0.0 if terminated else total
+        if terminated or truncated:
+            _ = plain.reset(), wrapped.reset()
+    assert plain.episode > 20
+    np.testing.assert_allclose(found, np.clip(expected, -10, 10), rtol=1e-4)
+    # Gymnasium's begins anew a step earlier than a terminated episode ends; up to there:
+    np.testing.assert_allclose(found[:48], np.clip(gymnasiums[:48], -10, 10), rtol=1e-4)
 
 
 def test_resets_in_the_same_step_are_counted_where_they_happen():

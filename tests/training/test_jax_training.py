@@ -68,6 +68,39 @@ def test_an_agent_on_a_task_of_ones_own_does_not_depend_on_its_population():
         assert_same_bits(policies(count), together[:count])
 
 
+SERVO = """
+import jax
+import robustpo
+
+
+class Servo(robustpo.JaxTask):
+    observation_size, episode_limit = 1, 100
+    action_low, action_high = (-1.0,), (1.0,)
+
+    def reset(self, *, key):
+        angle = jax.random.uniform(key, (1,), minval=-1.0)
+        return angle, angle
+
+    def step(self, state, action, *, key):
+        angle = state + 0.1 * action
+        return robustpo.JaxStep(angle, angle, reward=-(angle[0] ** 2), terminated=abs(angle[0]) > 2)
+"""
+
+
+@pytest.mark.slow
+def test_on_a_task_of_ones_own_the_number_of_workers_changes_no_bit(
+    tmp_path, robustpo_command, tiny
+):
+    (tmp_path / "mine.py").write_text(SERVO)
+    for workers in ("1", "2"):
+        options = ("--seeds", "0:3", "--workers", workers, "--out", workers, *tiny.flags)
+        done = robustpo_command("train", "mine:Servo", *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    one, two = (sorted((tmp_path / x).rglob("policy.safetensors")) for x in ("1", "2"))
+    assert len(one) == len(two) == 3
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+
+
 @pytest.mark.parametrize("options", [MANY, ONE])
 def test_a_run_that_was_stopped_ends_like_one_that_was_not(tmp_path, options):
     configs = [make_config(CARTPOLE, seed=seed, **options) for seed in range(2)]

@@ -101,15 +101,23 @@ def test_collection_does_not_know_alpha():
         assert not np.array_equal(perturbed["policy"]["log_std"], plain["policy"]["log_std"])
 
 
-def test_noise_in_collection_is_rounded_alike_in_every_population():
+@pytest.mark.parametrize(
+    ("method", "counts"),
+    [
+        ("rpo-both", (1, 2, 4)),
+        pytest.param("rpo-both", (1, 2, 3, 4, 5), marks=pytest.mark.slow),
+        pytest.param("ppo-noisy-collection", (1, 2, 3, 4, 5), marks=pytest.mark.slow),
+    ],
+)
+def test_noise_in_collection_is_rounded_alike_in_every_population(method, counts):
     # Six dimensions of actions, in which two and four agents were once rounded differently.
     tiny = {"num_steps": 64, "steps": 128, "num_minibatches": 4, "hidden_sizes": (16, 16)}
     walkers = [
-        make_config("dm_control/walker-walk-v0", "rpo-both", seed=seed, update_epochs=1, **tiny)
-        for seed in range(4)
+        make_config("dm_control/walker-walk-v0", method, seed=seed, update_epochs=1, **tiny)
+        for seed in range(max(counts))
     ]
     together = train(walkers)
-    for count in (1, 2):
+    for count in counts[:-1]:
         assert_same_bits(train(walkers[:count]), together[:count])
 
 

@@ -151,6 +151,28 @@ def test_other_methods_go_on_exactly_too(tmp_path, options):
     assert_same_runs(configs, tmp_path / "untouched", tmp_path / "stopped")
 
 
+@pytest.mark.parametrize(
+    ("task", "method"),
+    [
+        (TASK, "rpo-both"),
+        pytest.param(TASK, "ppo-noisy-collection", marks=pytest.mark.slow),
+        pytest.param("dm_control/walker-walk-v0", "rpo-both", marks=pytest.mark.slow),
+        pytest.param("dm_control/walker-walk-v0", "ppo-noisy-collection", marks=pytest.mark.slow),
+    ],
+)
+def test_what_noisy_collection_executed_is_replayed(tmp_path, task, method):
+    # Stopped after 768 of an episode's 1,000 steps; the run ends in the next episode.
+    configs = [
+        make_config(task, method, steps=3 * ROLLOUT, **(OPTIONS | {"update_epochs": 1} | agent))
+        for agent in AGENTS[:2]
+    ]
+    run(tmp_path / "untouched", configs)
+    run(tmp_path / "stopped", configs, iterations=2)
+    _, events = run(tmp_path / "stopped", configs)
+    assert not [event for event in events if event["kind"] == "note"]
+    assert_same_runs(configs, tmp_path / "untouched", tmp_path / "stopped")
+
+
 def test_the_moment_of_a_checkpoint_changes_nothing(tmp_path, configs, untouched):
     run(tmp_path, configs, every=ROLLOUT)
     assert_same_runs(configs, untouched, tmp_path)

@@ -31,7 +31,7 @@ from robustpo.studies.run_files import (
     read_metrics,
     read_object,
 )
-from robustpo.studies.run_state import COMPLETED, FAILED, state_of
+from robustpo.studies.run_state import COMPLETED, FAILED, RunState, state_of
 from robustpo.training.record import CONFIG_FILE
 
 logger = logging.getLogger(__name__)
@@ -279,8 +279,13 @@ def _summarize(run: Run) -> dict[str, Any]:
         "path": str(run.path),
         "total_steps": run.total_steps,
         "time_limit": run.time_limit,
-        "error": as_text(result.get("error")) or _odd_return(result.get("final_return")),
+        "error": _what_is_wrong(state, result),
     }
+
+
+def _what_is_wrong(state: RunState, result: Mapping[str, Any]) -> str | None:
+    said = as_text(state.result.get("error")) or state.reason
+    return said or _odd_return(result.get("final_return"))
 
 
 def _odd_return(value: Any) -> str | None:
