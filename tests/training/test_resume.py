@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -162,9 +163,9 @@ def test_other_methods_go_on_exactly_too(tmp_path, options):
 )
 def test_what_noisy_collection_executed_is_replayed(tmp_path, task, method):
     # Stopped after 768 of an episode's 1,000 steps; the run ends in the next episode.
+    options: dict[str, Any] = OPTIONS | {"update_epochs": 1}
     configs = [
-        make_config(task, method, steps=3 * ROLLOUT, **(OPTIONS | {"update_epochs": 1} | agent))
-        for agent in AGENTS[:2]
+        make_config(task, method, steps=3 * ROLLOUT, **(options | agent)) for agent in AGENTS[:2]
     ]
     run(tmp_path / "untouched", configs)
     run(tmp_path / "stopped", configs, iterations=2)
