@@ -24,7 +24,11 @@ TASK = "dm_control/pendulum-swingup-v0"
 ROLLOUT = 384  # episodes of 1,000 steps end in the middle of rollouts
 OPTIONS = {"num_steps": ROLLOUT, "num_minibatches": 4, "update_epochs": 2, "hidden_sizes": (16, 16)}
 ITERATIONS = 8
-AGENTS = ({"seed": 0}, {"seed": 1, "alpha": 0.1}, {"seed": 2, "learning_rate_schedule": "constant"})
+AGENTS: tuple[dict[str, Any], ...] = (
+    {"seed": 0},
+    {"seed": 1, "alpha": 0.1},
+    {"seed": 2, "learning_rate_schedule": "constant"},
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
