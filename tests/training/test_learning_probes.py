@@ -12,7 +12,6 @@ from robustpo.algorithm.experience import make_batch
 from robustpo.algorithm.networks import mlp
 from robustpo.config import make_config
 from robustpo.environments.base import Autoreset
-from robustpo.training import trainer as trainer_module
 from robustpo.training.collectors import make_collector
 from robustpo.training.population import coefficients_at, init_population
 from robustpo.training.trainer import Trainer
@@ -45,12 +44,11 @@ def configs_of(agents, iterations, **options):
     return [make_config("probe", "rpo", steps=steps, **(options | agent)) for agent in agents]
 
 
-def train(monkeypatch, make_probe, agents, iterations=150, **options):
+def train(make_probe, agents, iterations=150, **options):
     """Train one population on a probe; `agents` are the settings in which they differ."""
-    monkeypatch.setattr(
-        trainer_module, "make_environment", lambda task, seeds, **_: make_probe(len(seeds))
-    )
-    trainer = Trainer(configs_of(agents, iterations, **options))
+    configs = configs_of(agents, iterations, **options)
+    environment = make_probe(len(configs) * configs[0].shape.num_envs)
+    trainer = Trainer(configs, environment=environment)
     trainer.run()
     return trainer
 
@@ -75,8 +73,8 @@ PPO_AND_RPO = [{"seed": seed, "alpha": alpha} for seed in (0, 1) for alpha in (0
     ],
     ids=["constant", "observed", "delayed"],
 )
-def test_values_are_learned(monkeypatch, probe, observations, values, autoreset):
-    trainer = train(monkeypatch, lambda n: probe(n, autoreset), PPO_AND_RPO)
+def test_values_are_learned(probe, observations, values, autoreset):
+    trainer = train(lambda n: probe(n, autoreset), PPO_AND_RPO)
     # Targets are free of noise once learned. One power of γ too few or too many differs by 0.15.
     found = outputs(trainer, "critic", observations)
     np.testing.assert_allclose(found, np.tile(values, (4, 1)), atol=0.03)
@@ -90,10 +88,8 @@ def test_values_are_learned(monkeypatch, probe, observations, values, autoreset)
     ],
     ids=["action", "conditional"],
 )
-def test_the_best_action_is_learned_with_and_without_perturbation(
-    monkeypatch, probe, observations, actions
-):
-    trainer = train(monkeypatch, probe, PPO_AND_RPO, iterations=200)
+def test_the_best_action_is_learned_with_and_without_perturbation(probe, observations, actions):
+    trainer = train(probe, PPO_AND_RPO, iterations=200)
     # The noise is even around zero, so it moves nothing on average. A location 0.1 off costs
     # 0.01, a twenty-fifth of what doing nothing costs.
     found = outputs(trainer, "actor", observations)
@@ -106,10 +102,9 @@ def test_the_best_action_is_learned_with_and_without_perturbation(
 
 
 @pytest.mark.parametrize("autoreset", ["same_step", "next_step"])
-def test_a_time_limit_is_or_is_not_the_end(monkeypatch, autoreset):
+def test_a_time_limit_is_or_is_not_the_end(autoreset):
     gamma, lam = 0.8, 0.9
     trainer = train(
-        monkeypatch,
         lambda n: probes.TimeLimited(n, autoreset),
         [{"time_limit": mode, "seed": s} for mode in ("bootstrap", "terminal") for s in (0, 1)],
         gamma=gamma,
@@ -136,11 +131,10 @@ def test_a_time_limit_is_or_is_not_the_end(monkeypatch, autoreset):
     ],
     ids=["poison", "final observation"],
 )
-def test_phantom_rows_change_no_bit_of_what_is_learned(monkeypatch, worlds, options):
+def test_phantom_rows_change_no_bit_of_what_is_learned(worlds, options):
     results = []
     for world in worlds:
         trainer = train(
-            monkeypatch,
             lambda n, world=world: probes.MarkedEnd(n, "next_step", **world),
             PPO_AND_RPO,
             iterations=3,

@@ -46,23 +46,22 @@ class BestActionInBounds(probes.BestActionByObservation):
         self.spec = replace(self.spec, action_low=(-1.0,), action_high=(1.0,))
 
 
-def train(monkeypatch, method, iterations, seeds=(0, 1), events=None, **options):
-    monkeypatch.setattr(
-        trainer_module, "make_environment", lambda task, seeds, **_: BestActionInBounds(len(seeds))
-    )
+def train(method, iterations, seeds=(0, 1), events=None, **options):
     options = OPTIONS | options
     steps = iterations * options["num_envs"] * options["num_steps"]
     configs = [make_config("probe", method, seed=s, steps=steps, **options) for s in seeds]
-    trainer = Trainer(configs, emit=(events if events is not None else []).append)
+    environment = BestActionInBounds(len(configs) * options["num_envs"])
+    emit = (events if events is not None else []).append
+    trainer = Trainer(configs, emit=emit, environment=environment)
     trainer.run()
     return trainer
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_learns_the_best_action(monkeypatch, method):
+def test_every_method_learns_the_best_action(method):
     # The scale of a Beta policy is made of weights, not of one parameter, and falls more slowly.
     options = {"learning_rate": 1e-2} if method == "ppo-beta" else {}
-    trainer = train(monkeypatch, method, iterations=150, **options)
+    trainer = train(method, iterations=150, **options)
     assert all(agent.log.step == agent.config.total_steps for agent in trainer.agents)
     for agent in trainer.agents:
         assert agent.policy is not None
@@ -76,8 +75,8 @@ def test_every_method_learns_the_best_action(monkeypatch, method):
 
 
 @pytest.mark.parametrize("noise", ["laplace", "gumbel", "gumbel-centered", "gaussian"])
-def test_every_noise_family_trains(monkeypatch, noise):
-    trainer = train(monkeypatch, "rpo", iterations=2, noise=noise)
+def test_every_noise_family_trains(noise):
+    trainer = train("rpo", iterations=2, noise=noise)
     for agent in trainer.agents:
         assert agent.policy is not None and np.isfinite(agent.policy.tensors["log_std"]).all()
 
@@ -120,9 +119,9 @@ def test_alpha_and_entropy_are_annealed_over_the_updates_and_others_stay():
         assert numbers.log_std_min.tolist() == [-math.inf, -math.inf, -1.5]
 
 
-def test_the_recorded_alpha_is_the_one_in_force(monkeypatch):
+def test_the_recorded_alpha_is_the_one_in_force():
     events = []
-    train(monkeypatch, "rpo-annealed", iterations=4, seeds=(0,), events=events)
+    train("rpo-annealed", iterations=4, seeds=(0,), events=events)
     alphas = [event["alpha"] for event in events if event["kind"] == "iteration"]
     np.testing.assert_allclose(alphas, [0.5, 0.375, 0.25, 0.125], rtol=1e-6)
 
@@ -150,7 +149,7 @@ def test_rad_scales_all_that_enters_the_agent_and_leaves_its_ratios_at_one(monke
     monkeypatch.setattr(trainer_module, "make_learn", watched)
     events = []
     options = {"update_epochs": 1, "num_minibatches": 1}
-    train(monkeypatch, "rad-ppo", iterations=3, seeds=(0,), events=events, **options)
+    train("rad-ppo", iterations=3, seeds=(0,), events=events, **options)
     for rollout in seen:
         # The probe shows −1 or 1, so what enters is the factor, with its sign.
         rows = rollout.transitions
@@ -165,10 +164,8 @@ def test_rad_scales_all_that_enters_the_agent_and_leaves_its_ratios_at_one(monke
             assert event["clip_fraction"] == 0 and abs(event["approx_kl"]) < 1e-6
 
 
-def test_drac_leaves_collection_alone(monkeypatch):
-    plain, regularised = (
-        train(monkeypatch, method, iterations=1, seeds=(0,)) for method in ("ppo", "drac-ppo")
-    )
+def test_drac_leaves_collection_alone():
+    plain, regularised = (train(method, iterations=1, seeds=(0,)) for method in ("ppo", "drac-ppo"))
     for name in ("obs", "episode_return"):
         np.testing.assert_array_equal(
             getattr(plain.population.collector, name),
@@ -189,10 +186,9 @@ def test_entropy_limits_by_hand():
 
 
 @pytest.mark.parametrize(("entropy_coef", "kind"), [(10.0, "exploded"), (0.0, None)])
-def test_an_exploding_entropy_is_reported_once_and_kept(monkeypatch, entropy_coef, kind):
+def test_an_exploding_entropy_is_reported_once_and_kept(entropy_coef, kind):
     events = []
     trainer = train(
-        monkeypatch,
         "ppo",
         iterations=60,
         seeds=(3,),
@@ -217,10 +213,10 @@ def test_an_exploding_entropy_is_reported_once_and_kept(monkeypatch, entropy_coe
     assert json.loads(json.dumps(trainer.agents[0].log.state()))["alarms"] == alarms
 
 
-def test_a_floor_keeps_the_scale_where_plain_ppo_falls_below(monkeypatch):
+def test_a_floor_keeps_the_scale_where_plain_ppo_falls_below():
     floor = -0.5
     plain, kept = (
-        train(monkeypatch, "ppo", iterations=60, log_std_min=least, learning_rate=1e-2)
+        train("ppo", iterations=60, log_std_min=least, learning_rate=1e-2)
         for least in (None, floor)
     )
     assert (np.asarray(plain.population.learners.params.log_std) < floor).all()

@@ -14,8 +14,7 @@ import probes
 import robustpo
 from robustpo.config import make_config
 from robustpo.files import read_tensors, write_tensors
-from robustpo.training import restore
-from robustpo.training import trainer as trainer_module
+from robustpo.training import restore, simulators
 from robustpo.training.bookkeeping import COLUMNS
 from robustpo.training.record import RunRecord
 from robustpo.training.trainer import Trainer
@@ -234,7 +233,7 @@ def test_environments_of_gymnasium_go_on_exactly(tmp_path):
 
 def test_simulators_written_in_jax_save_their_state(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        trainer_module, "make_environment", lambda task, seeds, **_: probes.MarkedEnd(len(seeds))
+        simulators, "make_environment", lambda task, seeds, **_: probes.MarkedEnd(len(seeds))
     )
     configs = configs_of("probe", AGENTS, num_envs=2)
     run(tmp_path / "whole", configs)
