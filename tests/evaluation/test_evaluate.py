@@ -286,6 +286,19 @@ def test_what_is_not_finite_is_no_result(task, quantity):
         evaluate_policy(make_policy(), task, episodes=2)
 
 
+class Far(Drawn):
+    def _observe(self):
+        return np.full(2, 10.0, np.float32)
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")
+def test_weights_too_large_to_act_by_are_no_policy():
+    # Ten times each is beyond the largest float32, 3.4e38, and infinity less infinity is no number.
+    weight = np.array([[3e38], [-3e38]], np.float32)
+    with pytest.raises(ConfigError, match="which is no action"):
+        evaluate_policy(make_policy(**{"actor.0.weight": weight}), Far, episodes=2)
+
+
 @pytest.mark.parametrize("options", [{"max_steps": 0}, {"envs": 0}])
 def test_caps_and_counts_below_one_are_refused(options):
     ((name, value),) = options.items()

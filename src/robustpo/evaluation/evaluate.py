@@ -199,6 +199,15 @@ def require_finite(spec: TaskSpec, obs: np.ndarray, reward: np.ndarray | float =
             )
 
 
+def require_action(action: np.ndarray) -> None:
+    """Raise `ConfigError` if a policy has no answer to an observation that is finite."""
+    if not np.isfinite(action).all():
+        raise ConfigError(
+            f"the policy answers {action.tolist()}, which is no action: its weights are so large "
+            "that float32 cannot hold what they make; train again, or take the best one (--best)"
+        )
+
+
 def use_origin(policy: Policy, environment: HostEnvironment) -> Policy:
     """Let an environment subtract a policy's origin, if it can, before it rounds to float32.
 
@@ -244,7 +253,9 @@ class _Episodes:
                 self._begin()
             if should_stop():
                 raise Stopped
-            self._step(policy(self._obs, deterministic=deterministic, rng=rng))
+            action = policy(self._obs, deterministic=deterministic, rng=rng)
+            require_action(action[~self._waits])
+            self._step(action)
         flat = [episode for done in self._done for episode in done]
         return Evaluation(tuple(r for r, _ in flat), tuple(n for _, n in flat), self._cut)
 

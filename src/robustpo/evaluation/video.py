@@ -16,7 +16,12 @@ from robustpo.environments.frames import require_one_size
 from robustpo.environments.inspection import Task
 from robustpo.environments.rendering import Rendering, make_rendering
 from robustpo.errors import ConfigError, StorageError
-from robustpo.evaluation.evaluate import require_finite, step_limit, use_origin
+from robustpo.evaluation.evaluate import (
+    require_action,
+    require_finite,
+    step_limit,
+    use_origin,
+)
 from robustpo.policy import Policy
 from robustpo.signals import held_back
 from robustpo.writing import new_partial
@@ -128,7 +133,9 @@ def _episodes(
         require_finite(rendering.environment.spec, obs)
         while not done and steps < limit:
             yield rendering.frame()
-            step = rendering.environment.step(policy(obs, deterministic=deterministic, rng=rng))
+            action = policy(obs, deterministic=deterministic, rng=rng)
+            require_action(action)
+            step = rendering.environment.step(action)
             require_finite(rendering.environment.spec, step.obs, step.reward)
             obs, steps = step.obs, steps + 1
             total += float(step.reward[0])
