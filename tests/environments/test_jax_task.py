@@ -26,6 +26,26 @@ class Walk(JaxTask):
         return JaxStep(after, jnp.stack([after, noise]), action[0], after > 3)
 
 
+class Holds(Walk):
+    """Holds an array without a number in it, as simulators of what a robot lacks do."""
+
+    def reset(self, *, key):
+        start, obs = super().reset(key=key)
+        return (start, jnp.zeros((2, 0))), obs
+
+    def step(self, state, action, *, key):
+        result = super().step(state[0], action, key=key)
+        return result._replace(state=(result.state, state[1]))
+
+
+def test_a_state_may_hold_what_is_empty():
+    environment = JaxEnvironment(Holds(), [1, 2, 3])
+    state, _ = environment.init()
+    state, _ = environment.step(state, constant(0.5, 1, 3)[0])
+    state, obs = environment.begin(state)
+    assert state.task[1].shape == (3, 2, 0) and obs.shape == (3, 2)
+
+
 def play(seeds, actions):
     """Step through `lax.scan`; return the first observation and the steps, as NumPy arrays."""
     environment = JaxEnvironment(Walk(), seeds)

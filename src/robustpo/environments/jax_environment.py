@@ -115,7 +115,7 @@ class JaxEnvironment(TracedEnvironment):
         # The first word of a key is always 0, which XLA cannot know: it cannot see the count.
         seen = (grouped[1][:, 0, 0] == 0).sum(dtype=jnp.int32)
         outputs = map_one_by_one(function, grouped[0], seen)
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+        flat = jax.tree.map(lambda x: x.reshape(count * self._group, *x.shape[2:]), outputs)
         return _resize(flat, self.num_envs)
 
     def _begin(self, words: Array) -> tuple[JaxEnvironmentState, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -81,7 +82,7 @@ class TracedCollector(Collector):
         folded = (self.num_agents, self.shape.num_envs)
         agents = jax.tree.map(lambda x: jnp.reshape(x, (*folded, *x.shape[1:])), self._simulator)
         agents = put_agents(agents, saved)
-        self._simulator = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), agents)
+        self._simulator = jax.tree.map(lambda x: x.reshape(math.prod(folded), *x.shape[2:]), agents)
 
     def _steps(
         self,
