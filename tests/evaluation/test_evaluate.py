@@ -294,9 +294,10 @@ class Far(Drawn):
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")
 def test_weights_too_large_to_act_by_are_no_policy():
     # Ten times each is beyond the largest float32, 3.4e38, and infinity less infinity is no number.
-    weight = np.array([[3e38], [-3e38]], np.float32)
+    policy = make_policy()
+    policy.tensors["actor.0.weight"][:] = [[3e38], [-3e38]]
     with pytest.raises(ConfigError, match="which is no action"):
-        evaluate_policy(make_policy(**{"actor.0.weight": weight}), Far, episodes=2)
+        evaluate_policy(policy, Far, episodes=2)
 
 
 @pytest.mark.parametrize("options", [{"max_steps": 0}, {"envs": 0}])
