@@ -57,7 +57,7 @@ def test_a_worker_killed_from_outside_is_named_once(tmp_path):
     stderr = "\n".join(stderr.splitlines()[:-1])
     said = [line for line in stderr.splitlines() if "killed by signal 9" in line]
     assert len(said) == 1
-    assert "and 1 runs beside it" in said[0] and "fewer --workers" in said[0]
+    assert "and 1 run beside it" in said[0] and "fewer --workers" in said[0]
     assert "the same command goes on" in said[0]
 
 

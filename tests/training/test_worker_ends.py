@@ -126,7 +126,10 @@ def test_a_run_is_done_when_its_record_says_so(robustpo_command, tmp_path, tiny,
     assert [run_state(run).state for run in runs] == ["done", "stopped", "stopped"]
     last = done.stderr.splitlines()[-1]
     assert last.startswith("robustpo: failed: of 3 runs 2 are not finished (")
-    assert last.endswith("; the same command goes on") and len(last) < 2000
+    assert (
+        last.endswith("; the same command goes on once nothing stands in its way")
+        and len(last) < 2000
+    )
     for seed, words in ((1, "ended before its runs had"), (2, "exit")):
         said = next(part for part in last.split("; ") if f"seed {seed}" in part)
         assert words in said, last

@@ -121,7 +121,7 @@ def check_training(
         reports, failure = try_apart("training", task, str(steps), place, timeout=timeout)
     if failure:
         # What a trainer says of going on does not hold here: the directory is gone.
-        return Finding("fail", failure.removesuffix("; the same command goes on"), advice)
+        return Finding("fail", failure.partition("; the same command goes on")[0], advice)
     (result,) = reports
     return Finding(
         "ok",

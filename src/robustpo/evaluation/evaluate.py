@@ -13,6 +13,7 @@ from robustpo.environments.base import ExactEnvironment, HostEnvironment, TaskSp
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError, SimulatorError
+from robustpo.files import one_line
 from robustpo.policy import Policy
 
 MAX_ENVS = 20
@@ -86,7 +87,7 @@ def recorded_task(policy: Policy) -> str:
     if ":" in task:
         raise ConfigError(
             f"the policy was trained on {task!r}, and a file does not decide which module is "
-            "imported; if you know that task, give it again as --task"
+            f"imported; if you know that task, give it again as --task {one_line(task, 80)}"
         )
     return task
 

@@ -301,7 +301,8 @@ def report_lost(shard: Shard, reason: str, on_event: OnEvent) -> None:
         return
     # Said once, however many runs the worker trained.
     first, _ = lost[0]
-    others = f" and {len(lost) - 1} runs beside it" if len(lost) > 1 else ""
+    beside = len(lost) - 1
+    others = f" and {beside} run{'' if beside == 1 else 's'} beside it" if beside > 0 else ""
     text: str | None = (
         f"{name_of(first)}{others}: {reason}; what was recorded is kept, the same command goes on "
         "from there once nothing stands in its way"

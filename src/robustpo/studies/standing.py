@@ -106,7 +106,7 @@ def require_done(directories: Mapping[RunConfig, Path], lost: Mapping[Path, str]
     reasons = [_why(config, state, lost.get(directories[config])) for config, state in left.items()]
     named = reasons[:NAMED] + ([f"and {len(left) - NAMED} more"] if len(left) > NAMED else [])
     advice = (
-        "the same command goes on"
+        "the same command goes on once nothing stands in its way"
         if missing
         else "--fresh moves the records aside and trains again"
     )
