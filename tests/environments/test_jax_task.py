@@ -26,15 +26,18 @@ class Walk(JaxTask):
         return JaxStep(after, jnp.stack([after, noise]), action[0], after > 3)
 
 
-class Holds(Walk):
-    """Holds an array without a number in it, as simulators of what a robot lacks do."""
+class Holds(JaxTask):
+    """A walk that holds an array without a number in it, as simulators of what a robot lacks do."""
+
+    observation_size, episode_limit = 2, 5
+    action_low, action_high = (-1.0,), (1.0,)
 
     def reset(self, *, key):
-        start, obs = super().reset(key=key)
+        start, obs = Walk().reset(key=key)
         return (start, jnp.zeros((2, 0))), obs
 
     def step(self, state, action, *, key):
-        result = super().step(state[0], action, key=key)
+        result = Walk().step(state[0], action, key=key)
         return result._replace(state=(result.state, state[1]))
 
 
