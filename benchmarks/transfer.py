@@ -25,7 +25,7 @@ import robustpo
 from robustpo.environments import catalog
 from robustpo.environments.base import TaskSpec
 from robustpo.evaluation.evaluate import evaluate_policy
-from robustpo.reports.statistics import SIGNIFICANCE, Difference, holm, welch
+from robustpo.statistics.means import SIGNIFICANCE, Difference, holm, welch
 from robustpo.training.record import machine, versions
 
 RESULTS = Path(__file__).with_name("results")

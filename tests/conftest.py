@@ -8,7 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from robustpo.environments.offscreen import choose_renderer
+from annotations import check_annotations
+
+# Before anything imports the algorithm: in a process of pytest-xdist that may be any test.
+check_annotations()
+
+from robustpo.environments.offscreen import choose_renderer  # noqa: E402
 
 # Some test imports MuJoCo before another draws with it.
 choose_renderer()

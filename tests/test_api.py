@@ -1,7 +1,10 @@
 """The Python interface: the command line's words, and what only Python offers."""
 
+import dataclasses
+import inspect
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 import robustpo
 from robustpo.config import make_config
 from robustpo.environments.make import resolve
+from robustpo.studies.manner import Execution
 from robustpo.training.estimate import learner_products, seconds_per_step
 from robustpo.training.trainer import Trainer
 
@@ -176,6 +180,24 @@ def test_numbers_of_numpy_and_a_home_are_taken(tmp_path, tiny, monkeypatch):
     assert robustpo.load_results("~/o")["seed"].unique().to_list() == [1]
     with pytest.raises(robustpo.ConfigError, match=r"episodes=2\.0"):
         robustpo.evaluate(runs[0], episodes=2.0)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("function", [robustpo.train, robustpo.compare])
+def test_every_option_of_an_execution_is_a_keyword_with_the_same_default(function):
+    keywords = inspect.signature(function).parameters
+    for option in dataclasses.fields(Execution):
+        assert Path(str(keywords[option.name].default)) == Path(str(option.default)), option.name
+
+
+def test_what_is_given_by_name_becomes_the_execution_whatever_stands_beside_it():
+    given = {f.name: f.default for f in dataclasses.fields(Execution)}
+    chosen = {"workers": np.int64(3), "env_processes": 2, "out": "~", "task": "beside"}
+    execution = Execution.of(given | chosen)
+    assert (execution.workers, type(execution.workers)) == (3, int)
+    assert execution.out == Path.home()
+    # Processes of a pinned worker would share its core.
+    assert (execution.worker.pin, execution.worker.env_processes, execution.cores) == (False, 2, 3)
+    assert Execution.of(given).worker.pin
 
 
 def test_the_names_of_the_package_are_all_there():

@@ -7,7 +7,7 @@ import pytest
 
 import robustpo
 from robustpo.environments.make import make_host_environment
-from robustpo.reports.statistics import welch
+from robustpo.statistics.means import welch
 
 pytestmark = pytest.mark.slow
 RANDOM_EPISODES = 20

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
     from robustpo.methods import METHODS
     from robustpo.policy import Policy, load_policy
+    from robustpo.registry import allow
     from robustpo.settings import Settings
     from robustpo.shape import Shape
-    from robustpo.studies.store import load_results, load_summary
+    from robustpo.studies.frames import load_results, load_summary
 
 _HOMES = {
     "METHODS": "methods",
@@ -31,13 +32,14 @@ _HOMES = {
     "Settings": "settings",
     "Shape": "shape",
     "UnfinishedError": "errors",
+    "allow": "registry",
     "check_environment": "environments.check",
     "compare": "api",
     "evaluate": "api",
     "list_tasks": "environments.make",
     "load_policy": "policy",
-    "load_results": "studies.store",
-    "load_summary": "studies.store",
+    "load_results": "studies.frames",
+    "load_summary": "studies.frames",
     "make_config": "config",
     "record": "api",
     "train": "api",
@@ -53,6 +55,7 @@ __all__ = [
     "Settings",
     "Shape",
     "UnfinishedError",
+    "allow",
     "check_environment",
     "compare",
     "evaluate",

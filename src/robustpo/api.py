@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.files import user_path
+from robustpo.naming import short_task
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
+from robustpo.registry import allow as allow_names
 from robustpo.studies.execution import execute
-from robustpo.studies.grid import parse_seeds, short_task, sweep_methods
+from robustpo.studies.grid import parse_seeds, sweep_methods
 from robustpo.studies.manner import Execution
 from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.request import left_by_sweeps, request_notes, require_request, with_left_alone
-from robustpo.studies.study import Part, Study
+from robustpo.studies.study import Part, Study, name_methods, named_study
 from robustpo.validation import plain, require
 
 if TYPE_CHECKING:
     from robustpo.evaluation.evaluate import Evaluation
     from robustpo.evaluation.video import Video
-    from robustpo.reports.comparison import ComparisonReport
+    from robustpo.reports.report import ComparisonReport
 
 Task = str | Callable[[], Any]
 # Numbers may be NumPy's, of any width.
@@ -50,6 +53,7 @@ def train(
     env_processes: SupportsIndex = 0,
     ray: str | None = None,
     gpus: SupportsFloat = 0.0,
+    allow: Iterable[str] = (),
     **options: Any,
 ) -> list[Path]:
     """Train one method on a task, all seeds at once, and record every run.
@@ -76,6 +80,8 @@ def train(
             for slow ones; 0 steps them in the worker. Results do not depend on it.
         ray: address of a Ray cluster that trains, or `"auto"` (extra `ray`).
         gpus: GPUs, or the fraction of one, that each worker asks Ray for.
+        allow: extensions that only a file names, `module:name`, such as those of the policy
+            `init_policy`; what is named by an argument here may be imported anyway.
         **options: any field of `Settings` and `Shape`, `preset`, `eval_every`, `eval_episodes` and
             `init_policy`.
 
@@ -98,20 +104,9 @@ def train(
         >>> policy = robustpo.load_policy(runs[0])  # doctest: +SKIP
     """
     part = Part((_name(task),), (method,), parse_seeds(seeds), plain(steps), _run_options(options))
-    execution = _execution(
-        _place(out, task),
-        workers,
-        pin,
-        fresh,
-        track,
-        progress,
-        checkpoint_every,
-        step_timeout,
-        env_processes,
-        ray,
-        gpus,
-    )
-    study, kept = settle_study(Study("training", method, (part,)), execution.out)
+    execution = _execution(task, locals())
+    study = named_study(Study("training", method, (part,)))
+    study, kept = settle_study(study, execution.out)
     return _train(study, task, execution, callback, kept)
 
 
@@ -136,6 +131,7 @@ def compare(
     env_processes: SupportsIndex = 0,
     ray: str | None = None,
     gpus: SupportsFloat = 0.0,
+    allow: Iterable[str] = (),
     **options: Any,
 ) -> ComparisonReport:
     """Train several methods or values on a task and say which is better, with what certainty.
@@ -161,6 +157,7 @@ def compare(
         env_processes: processes that step host simulators.
         ray: address of a Ray cluster that trains, or `"auto"`.
         gpus: GPUs, or the fraction of one, that each worker asks Ray for.
+        allow: extensions that only a file names.
         **options: as in `train`, shared by all methods that remain what they are with them; which
             do not is said.
 
@@ -172,11 +169,33 @@ def compare(
         UnfinishedError: as `train`; it has the report on the runs that are done.
         TrainingError: as `train`.
     """
-    from robustpo.reports.study_report import write_comparison_report
+    from robustpo.reports.report import write_comparison_report
 
+    sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
+    study = _comparison(task, methods, sweeps, seeds, steps, options)
+    execution = _execution(task, locals())
+    study, kept = settle_study(study, execution.out)
+    try:
+        _train(study, task, execution, callback, kept)
+    except UnfinishedError as error:
+        # There is none where no run of a variant has left anything.
+        with contextlib.suppress(ConfigError):
+            error.report = write_comparison_report(study, execution.out)
+        raise
+    return write_comparison_report(study, execution.out)
+
+
+def _comparison(
+    task: Task,
+    methods: str | Iterable[str],
+    swept: Mapping[str, Numbers],
+    seeds: Seeds,
+    steps: SupportsIndex,
+    options: dict[str, Any],
+) -> Study:
     names = (methods,) if isinstance(methods, str) else tuple(methods)
-    given = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
-    sweeps = {name: _numbers(f"{name}s", values) for name, values in given.items()}
+    name_methods(names)
+    sweeps = {name: _numbers(f"{name}s", values) for name, values in swept.items()}
     part = Part(
         (_name(task),),
         sweep_methods(names, sweeps),
@@ -186,28 +205,7 @@ def compare(
     )
     title = f"{' and '.join(names)} on {short_task(part.tasks[0])}"
     study = Study("comparison", title, (part,), notes=tuple(left_by_sweeps(names, sweeps)))
-    execution = _execution(
-        _place(out, task),
-        workers,
-        pin,
-        fresh,
-        track,
-        progress,
-        checkpoint_every,
-        step_timeout,
-        env_processes,
-        ray,
-        gpus,
-    )
-    study, kept = settle_study(with_left_alone(study), execution.out)
-    try:
-        _train(study, task, execution, callback, kept)
-    except UnfinishedError as error:
-        # There is none where no run of a variant has left anything.
-        with contextlib.suppress(ConfigError):
-            error.report = write_comparison_report(study, execution.out)
-        raise
-    return write_comparison_report(study, execution.out)
+    return with_left_alone(named_study(study))
 
 
 def evaluate(
@@ -220,6 +218,7 @@ def evaluate(
     best: bool = False,
     seed: SupportsIndex = 0,
     task: Task | None = None,
+    allow: Iterable[str] = (),
 ) -> Evaluation:
     """Evaluate a trained policy with frozen statistics in fresh environments.
 
@@ -236,6 +235,8 @@ def evaluate(
         task: another task than the one it was trained on, or the constructor it was trained with.
             What would import a module (`module:callable`, `package:Id`) is never taken from the
             policy's file, whoever wrote that; give it here.
+        allow: the action distribution that the policy was trained with, `module:name`, if it is an
+            extension, for the same reason.
 
     Raises:
         ConfigError: if there is no such policy, it does not fit the task, or its task has to be
@@ -244,6 +245,7 @@ def evaluate(
     """
     from robustpo.evaluation.evaluate import evaluate_policy, recorded_task
 
+    allow_names(allow)
     policy = _load(run, best)
     return evaluate_policy(
         policy,
@@ -266,6 +268,7 @@ def record(
     best: bool = False,
     seed: SupportsIndex = 0,
     task: Task | None = None,
+    allow: Iterable[str] = (),
 ) -> Video:
     """Film a trained policy, without a screen (extra `video`).
 
@@ -278,6 +281,7 @@ def record(
         best: as in `evaluate`.
         seed: seed of the simulator and of the samples.
         task: as in `evaluate`.
+        allow: as in `evaluate`.
 
     Raises:
         ConfigError: as `evaluate`, or if the task cannot be drawn here; the message says what to
@@ -287,6 +291,7 @@ def record(
     from robustpo.evaluation.evaluate import recorded_task
     from robustpo.evaluation.video import record_video
 
+    allow_names(allow)
     policy = _load(run, best)
     return record_video(
         policy,
@@ -297,12 +302,6 @@ def record(
         seed=_count("seed", seed),
         max_steps=None if max_steps is None else _count("max_steps", max_steps),
     )
-
-
-def _place(out: str | os.PathLike[str], task: Task) -> Path:
-    """Return where records go, whatever directory an environment in this process changes to."""
-    place = user_path(out)
-    return place.absolute() if callable(task) else place
 
 
 def _load(run: str | os.PathLike[str], best: bool) -> Policy:
@@ -329,8 +328,11 @@ def _train(
     )
 
 
-def _execution(out: str | os.PathLike[str], *given: Any) -> Execution:
-    return Execution(user_path(out), *map(plain, given))
+def _execution(task: Task, given: Mapping[str, Any]) -> Execution:
+    """Take from what was given how to train."""
+    execution = Execution.of(given)
+    # An environment in this process may change to another directory.
+    return replace(execution, out=execution.out.absolute()) if callable(task) else execution
 
 
 def _run_options(options: dict[str, Any]) -> dict[str, Any]:

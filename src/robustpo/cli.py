@@ -153,6 +153,8 @@ class Evaluate:
     """Seed of simulators and samples; never a training run's."""
     task: str | None = None
     """Another task than the one it was trained on; module:callable has to be given again."""
+    allow: tuple[str, ...] = ()
+    """The policy's action distribution, module:name, if it is an extension."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print one JSON object."""
 
@@ -168,6 +170,7 @@ class Evaluate:
                 best=self.best,
                 seed=self.seed,
                 task=self.task,
+                allow=self.allow,
             ).as_dict()
         if self.json:
             print(to_json(result))

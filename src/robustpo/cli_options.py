@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
@@ -10,24 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hi
 import tyro
 from tyro.conf import arg
 
-from robustpo.settings import Settings
+from robustpo.settings import SETTING_FIELDS, SETTING_TYPES
 from robustpo.shape import Shape
 
 Switch = Literal["on", "off"]
 _DEFAULTS = "the defaults are those of rpo under the preset paper."
 
 
-def _options(name: str, source: type, title: str, skip: tuple[str, ...] = ()) -> type:
+def _options(
+    name: str, source: tuple[dataclasses.Field[Any], ...], hints: dict[str, Any], title: str
+) -> type:
     """Turn a configuration class into command-line options, all unset by default."""
-    hints = get_type_hints(source)
     fields = []
-    for option in dataclasses.fields(source):
-        if option.name in skip:
-            continue
+    for option in source:
         kind = Switch if hints[option.name] is bool else hints[option.name]
         about = arg(
             help=option.metadata["help"],
-            metavar=_metavar(kind),
+            metavar=_metavar(kind, option.metadata),
             help_behavior_hint=f"(default: {_show(option.default)})",
         )
         annotated = Annotated[kind | None, about]
@@ -37,9 +37,20 @@ def _options(name: str, source: type, title: str, skip: tuple[str, ...] = ()) ->
     return made
 
 
-def _metavar(kind: Any) -> str:
+def _metavar(kind: Any, about: Mapping[str, Any]) -> str:
     """Name the values of a type for people, without the None that stands for unset."""
-    words = {int: "INT", float: "FLOAT", str: "TEXT", tuple[int, ...]: "INT [INT ...]"}
+    if about.get("kind") is not None and kind is str:
+        names = [*about["kind"], *about.get("but", ())]
+        fitting = [n for n in names if "of" not in about or about["of"] in about["kind"][n].of]
+        return "{" + ",".join([*fitting, "MODULE:NAME"]) + "}"
+    words = {
+        int: "INT",
+        float: "FLOAT",
+        str: "TEXT",
+        tuple[int, ...]: "INT [INT ...]",
+        tuple[float, ...]: "FLOAT [FLOAT ...]",
+        tuple[str, ...]: "MODULE:NAME [MODULE:NAME ...]",
+    }
     if kind in words:
         return words[kind]
     choices = [c for c in get_args(kind) if c is not type(None)]
@@ -50,7 +61,7 @@ def _show(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
-        return " ".join(map(str, value))
+        return " ".join(map(str, value)) or "none"
     return "off" if value is None else str(value)
 
 
@@ -60,10 +71,16 @@ if TYPE_CHECKING:
     from robustpo.shape import Shape as ShapeOptions
 else:
     AgentOptions = _options(
-        "AgentOptions", Settings, f"Numbers of each agent; {_DEFAULTS}", skip=("seed",)
+        "AgentOptions",
+        SETTING_FIELDS[1:],
+        SETTING_TYPES,
+        f"Numbers of each agent; {_DEFAULTS}",
     )
     ShapeOptions = _options(
-        "ShapeOptions", Shape, f"What all agents of a population share; {_DEFAULTS}"
+        "ShapeOptions",
+        dataclasses.fields(Shape),
+        get_type_hints(Shape),
+        f"What all agents of a population share; {_DEFAULTS}",
     )
 
 
@@ -75,6 +92,9 @@ class ExecutionOptions:
     """Directory that holds all runs."""
     workers: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all)")] = None
     """Processes; by default one per core, as far as memory goes."""
+    allow: tuple[str, ...] = ()
+    """Extensions that a file names, module:name: only what is named here or by an option, or is
+    installed, is imported."""
     pin: bool = True
     """Let each process claim a core for itself, as long as others leave it alone."""
     fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

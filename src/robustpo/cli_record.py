@@ -32,6 +32,8 @@ class Record:
     """Seed of the simulator and of the samples."""
     task: str | None = None
     """Another task than the one it was trained on; module:callable has to be given again."""
+    allow: tuple[str, ...] = ()
+    """The policy's action distribution, module:name, if it is an extension."""
 
     def __call__(self) -> int:
         """Film and say what was filmed."""
@@ -49,6 +51,7 @@ class Record:
                 best=self.best,
                 seed=self.seed,
                 task=self.task,
+                allow=self.allow,
             )
         returns = ", ".join(f"{value:.1f}" for value in video.returns)
         print(

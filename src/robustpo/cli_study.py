@@ -12,10 +12,12 @@ from typing import Annotated
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from robustpo.amounts import format_count, format_duration
 from robustpo.cli_options import ExecutionOptions
 from robustpo.cli_streams import prints_on_stderr
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.json_text import to_json
+from robustpo.registry import allow as allow_names
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
 from robustpo.studies.paper import STUDIES, find_study
@@ -23,10 +25,9 @@ from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.request import request_notes, with_left_alone
 from robustpo.studies.run_state import STATES
 from robustpo.studies.status import RunStatus, count_states, run_statuses
-from robustpo.studies.study import Study
+from robustpo.studies.study import Study, name_methods
 from robustpo.studies.study_file import read_study
 from robustpo.training.limits import default_workers
-from robustpo.training.progress_state import format_count, format_duration
 
 NAME_HELP = "Name of a study of the paper (`robustpo study list`), or a .toml file of your own."
 Name = Annotated[str, Positional, arg(metavar="NAME", help=NAME_HELP)]
@@ -84,10 +85,12 @@ class Show:
     """Processes to expect; by default as many as would train."""
     measure: bool = True
     """Whether to measure every task for a moment."""
+    allow: tuple[str, ...] = ()
+    """Extensions that the study names, module:name; what a file names alone is not imported."""
 
     def __call__(self) -> int:
         """Print the study and its forecast."""
-        study = self.select.of(get_study(self.name))
+        study = _asked(self.name, self.select, self.allow)
         configs = study.configs()
         print(f"{study.name}: {study.title}")
         notes = [("note", text) for text in (study.note, *request_notes(study))]
@@ -127,7 +130,7 @@ class Run:
         from robustpo.studies.manner import Execution
 
         out = self.run.out
-        study = with_left_alone(self.select.of(get_study(self.name)))
+        study = with_left_alone(_asked(self.name, self.select, self.run.allow))
         asked, kept = settle_study(study, out)
         extend(load_manifest(out, asked.name), asked, out)
         configs = asked.configs()
@@ -197,7 +200,7 @@ class Report:
 
     def __call__(self) -> int:
         """Write and say where."""
-        from robustpo.reports.study_report import write_study_report
+        from robustpo.reports.report import write_study_report
 
         report = write_study_report(_recorded(self.name, self.out), self.out)
         print(report.sentence)
@@ -234,6 +237,13 @@ def get_study(name: str) -> Study:
         ConfigError: if there is no such study, or the file is not valid.
     """
     return read_study(Path(name)) if name.endswith(".toml") else find_study(name)
+
+
+def _asked(name: str, select: Selection, allow: tuple[str, ...]) -> Study:
+    """Return what a person asks for of a study, who names its extensions here."""
+    allow_names(allow)
+    name_methods(select.methods)
+    return select.of(get_study(name)).expanded()
 
 
 def _recorded(name: str, out: Path) -> Study:

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, SupportsIndex
 
+from robustpo.abilities import require_abilities
+from robustpo.algorithm.schedules import SCHEDULES
 from robustpo.definitions import require_allowed
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
 from robustpo.naming import fit, short_count, short_hash, slug
+from robustpo.policy_families import FAMILIES
 from robustpo.presets import PRESETS
-from robustpo.settings import SETTING_NAMES, Settings
-from robustpo.shape import SHAPE_NAMES, Shape
+from robustpo.registry import ESTIMATORS, LOSSES, NOISES, allow_named, is_extension
+from robustpo.settings import SCHEDULE_OF, SETTING_NAMES, Settings
+from robustpo.shape import NO_NOISE, SHAPE_NAMES, Shape
 from robustpo.validation import make_plain, plain, require, require_choice, require_count
 
 # Checkpoints are named by twelve digits; iterations are counted in 32 bits.
@@ -56,7 +60,7 @@ class RunConfig:
         make_plain(self)
         is_text = isinstance(self.task, str) and self.task != ""
         require(is_text, "task", self.task, "the name of a task")
-        require_choice("method", self.method, tuple(METHODS))
+        METHODS.require("method", self.method)
         require_choice("preset", self.preset, tuple(PRESETS))
         is_path = self.init_policy is None or isinstance(self.init_policy, str)
         require(is_path, "init_policy", self.init_policy, "the path of a policy, or None")
@@ -74,16 +78,57 @@ class RunConfig:
                 f"num_envs*num_steps={self.shape.batch_size}, expected at most {MAX_ITERATIONS}; "
                 "choose longer rollouts or fewer steps"
             )
-        if self.settings.alpha_schedule == "std" and self.shape.noise_on == "parameters":
+        if not self.extensions:
+            self._require_fitting()
+        count = len(self.shape.losses)
+        weights = self.settings.loss_weights
+        require(len(weights) == count, "loss_weights", weights, f"{count}, one for each of losses")
+
+    def _require_fitting(self) -> None:
+        """Raise `ConfigError` if a setting makes no sense with what the shape names."""
+        schedule = self.settings.alpha_schedule
+        if SCHEDULES[schedule].relative and self.shape.noise_on == "parameters":
             raise ConfigError(
-                "alpha_schedule='std' measures alpha in the policy's standard deviations, which "
-                "noise_on='parameters' has none of; choose another schedule"
+                f"alpha_schedule={schedule!r} measures alpha in the policy's standard deviations, "
+                "which noise_on='parameters' has none of; choose another schedule"
             )
-        if self.settings.log_std_min is not None and self.shape.distribution == "beta":
+        family = self.shape.distribution
+        if self.settings.log_std_min is not None and not FAMILIES[family].has_scale:
             raise ConfigError(
                 f"log_std_min={self.settings.log_std_min} needs a scale to keep above it, and "
-                "distribution='beta' has none; leave it out or choose another distribution"
+                f"distribution={family!r} has none; leave it out or choose another distribution"
             )
+
+    def require_usable(self) -> None:
+        """Import the extensions that the run names; see that they can do what is asked of them.
+
+        Raises:
+            ConfigError: if one may not be imported, or cannot.
+        """
+        for number, name in SCHEDULE_OF.items():
+            schedule = getattr(self.settings, name)
+            if number not in SCHEDULES[schedule].of:
+                raise ConfigError(
+                    f"{name}={schedule!r} is not made for {number}, but for "
+                    f"{' and '.join(SCHEDULES[schedule].of)}; choose another schedule"
+                )
+        for loss in self.shape.losses:
+            if LOSSES[loss].weight is not None:
+                raise ConfigError(
+                    f"losses={loss!r} weighs {LOSSES[loss].weight}, and what losses names weighs "
+                    "what loss_weights says; leave its weight out"
+                )
+        # Importing says whether they are there at all.
+        _ = FAMILIES[self.shape.distribution].load(), ESTIMATORS[self.shape.estimator]
+        _ = [NOISES[name] for name in {self.shape.noise} - {NO_NOISE}]
+        require_abilities(self.shape)
+        self._require_fitting()
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Names of all that is not built in and that training it takes: `module:name`."""
+        schedules = (getattr(self.settings, name) for name in SCHEDULE_OF.values())
+        return (*self.shape.extensions, *filter(is_extension, schedules))
 
     @property
     def num_iterations(self) -> int:
@@ -98,18 +143,22 @@ class RunConfig:
     @property
     def variant(self) -> str:
         """The method's name with a slug of what differs from its defaults; names the directory."""
-        return fit("_".join([self.method, *self._slugs()]))
+        return fit("_".join([slug(self.method), *self._slugs()]))
 
     @property
     def changed(self) -> dict[str, Any]:
         """Settings and shape, but the seed, that are not the method's own under this preset."""
         default = build_config(self.task, self.method, preset=self.preset)
         found = {}
-        for mine, theirs in ((self.settings, default.settings), (self.shape, default.shape)):
-            for option in dataclasses.fields(mine):
-                value = getattr(mine, option.name)
-                if option.name != "seed" and value != getattr(theirs, option.name):
-                    found[option.name] = value
+        parts = (
+            (self.settings, default.settings, SETTING_NAMES),
+            (self.shape, default.shape, SHAPE_NAMES),
+        )
+        for mine, theirs, names in parts:
+            for name in names:
+                value = getattr(mine, name)
+                if name != "seed" and value != getattr(theirs, name):
+                    found[name] = value
         return found
 
     def _slugs(self) -> list[str]:
@@ -126,7 +175,10 @@ class RunConfig:
     def identity(self) -> dict[str, Any]:
         """Return what decides whether two runs are the same experiment, as plain data."""
         data = dataclasses.asdict(self)
+        # As JSON has them.
         data["shape"]["hidden_sizes"] = list(self.shape.hidden_sizes)
+        data["shape"]["losses"] = list(self.shape.losses)
+        data["settings"]["loss_weights"] = list(self.settings.loss_weights)
         return data
 
 
@@ -150,9 +202,12 @@ def make_config(
         ConfigError: if the method, the preset or an option is unknown, a value is not valid, or an
             option contradicts what the method is.
     """
-    require_choice("method", method, tuple(METHODS))
+    METHODS.require("method", method)
+    method = METHODS.full_name(method)
+    allow_named([method], overrides)
     for name, value in overrides.items():
         require_allowed(method, name, plain(value))
+    overrides = METHODS[method].overrides | overrides
     return build_config(
         task,
         method,
@@ -174,10 +229,12 @@ def build_config(task: str, method: str, *, preset: str | None = None, **given: 
         ConfigError: if a name is unknown or a value is not valid.
     """
     preset = default_preset(task) if preset is None else preset
-    require_choice("method", method, tuple(METHODS))
+    METHODS.require("method", method)
     require_choice("preset", preset, tuple(PRESETS))
     own = {name: given.pop(name) for name in _OF_RUNS if name in given}
-    options = _preset_options(task, preset) | METHODS[method].overrides | given
+    # What an extension sets is written out wherever it is used, so that no file needs it again.
+    own_options = {} if is_extension(method) else METHODS[method].overrides
+    options = _preset_options(task, preset) | own_options | given
     for name in options:
         require_choice("option", name, SETTING_NAMES + SHAPE_NAMES)
     return RunConfig(

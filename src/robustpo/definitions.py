@@ -8,10 +8,21 @@ from typing import Any
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS, Method
 from robustpo.naming import slug
+from robustpo.registry import allowed, is_extension
 from robustpo.settings import Settings
 from robustpo.shape import Shape
 
 DEFAULTS = dataclasses.asdict(Settings()) | dataclasses.asdict(Shape())
+
+
+def find_method(name: str) -> Method:
+    """Return a method; one that only a file names, with nothing that it would fix.
+
+    What it sets stands beside its name there.
+    """
+    if is_extension(name) and name not in allowed():
+        return Method(name, "", "", {})
+    return METHODS[name]
 
 
 def is_allowed(method: str, option: str, value: Any) -> bool:
@@ -19,7 +30,7 @@ def is_allowed(method: str, option: str, value: Any) -> bool:
 
     Values that are not valid at all are left to `Settings` and `Shape`, which refuse them.
     """
-    known = METHODS[method]
+    known = find_method(method)
     if option in known.never and known.never[option] == value:
         return False
     return option not in known.fixed or value in known.fixed[option]
@@ -27,7 +38,7 @@ def is_allowed(method: str, option: str, value: Any) -> bool:
 
 def definition(method: str, option: str) -> str:
     """Say what a method fixes of an option: `alpha 0`, `entropy_coef other than 0`."""
-    known = METHODS[method]
+    known = find_method(method)
     if option in known.never:
         return f"{option} other than {_word(known.never[option])}"
     return f"{option} {' or '.join(map(_word, known.fixed[option]))}"
@@ -44,9 +55,9 @@ def require_allowed(method: str, option: str, value: Any) -> None:
 
 def advice(method: str, option: str, value: Any) -> str:
     """Say which method to take for an option that contradicts this one."""
-    if METHODS[method].overrides.get("distribution") == "beta" and option != "distribution":
+    if find_method(method).overrides.get("distribution") == "beta" and option != "distribution":
         return "a Beta policy has no location to shift, so leave it out"
-    wanted = _wanted(METHODS[method], option, value)
+    wanted = _wanted(find_method(method), option, value)
     best = max(
         (m for m in METHODS.values() if _agrees(m, wanted) and is_allowed(m.name, option, value)),
         key=lambda one: len(one.overrides),
@@ -78,4 +89,6 @@ def _agrees(method: Method, wanted: dict[str, Any]) -> bool:
 
 
 def _word(value: Any) -> str:
+    if is_extension(value):
+        return value
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else slug(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from robustpo.reports.comparison import ComparisonReport
+    from robustpo.reports.report import ComparisonReport
 
 
 class RobustpoError(Exception):

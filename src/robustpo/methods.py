@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from robustpo.registry import Kind
+
 
 @dataclass(frozen=True)
 class Method:
@@ -41,7 +43,7 @@ class Method:
 _PLAIN = {"alpha": 0.0}
 _UNPERTURBED = {"alpha": (0.0,), "noise_location": (0.0,)}
 
-METHODS: dict[str, Method] = {
+_BUILTINS = {
     method.name: method
     for method in (
         Method("rpo", "Algorithm 1", "Robust Policy Optimization, alpha 0.5", {}),
@@ -160,3 +162,4 @@ METHODS: dict[str, Method] = {
         ),
     )
 }
+METHODS: Kind[Method] = Kind("method", _BUILTINS, of="robustpo.methods:Method")

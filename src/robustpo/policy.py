@@ -177,7 +177,13 @@ def parse_policy(content: bytes, name: object) -> Policy:
     tensors, metadata = parse_tensors(content, name, max_header_bytes=MAX_HEADER_BYTES)
     try:
         require_metadata(metadata)
+    except ConfigError as error:
+        raise ConfigError(f"{name} is not a policy of robustpo: {error}") from error
+    try:
         family = FAMILIES[metadata["distribution"]]
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    try:
         require_shapes(tensors, family, shared=metadata.get("shared_network", False))
         require_values(tensors, family)
     except ConfigError as error:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from robustpo.registry import Kind, load_attribute
 
 Array = np.ndarray
 
@@ -20,21 +23,36 @@ def _softplus(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Family:
-    """What acting needs of an action distribution; `robustpo.algorithm.distributions` has the rest.
+    """An action distribution: what acting needs of it, where the rest is, and what it can do.
 
     Attributes:
-        outputs_per_action: numbers the actor puts out per dimension of the action.
-        has_scale: whether there is a log scale per dimension.
+        distribution: its class, `module:name` of an `ActionDistribution` (or the class itself).
         act: takes outputs, log scale and a source of samples, or None for the mode; returns actions
             that are only clipped to the bounds if `clipped`, in the environment's units or in those
             that the file scales to them, else in (0, 1) of the way between the bounds.
+        outputs_per_action: numbers the actor puts out per dimension of the action.
+        has_scale: whether there is a log scale per dimension.
         clipped: see `act`.
+        shifts: whether it has a location that noise can shift.
+        diverges: whether `kl` is defined, for DrAC and the adaptive learning rate.
+        gaussian: whether it is a `Gaussian` or a `TanhGaussian`, which closed forms are of.
+        width: distance of the bounds in the units that its entropies are of; None for the action's.
     """
 
-    outputs_per_action: int
-    has_scale: bool
+    distribution: str | type
     act: Callable[[Array, Array, np.random.Generator | None], Array]
-    clipped: bool
+    outputs_per_action: int = 1
+    has_scale: bool = True
+    clipped: bool = True
+    shifts: bool = True
+    diverges: bool = True
+    gaussian: bool = False
+    width: float | None = None
+
+    def load(self) -> Any:
+        """Return its class; imports JAX."""
+        place = self.distribution
+        return load_attribute(place) if isinstance(place, str) else place
 
 
 def _gaussian(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
@@ -61,13 +79,23 @@ def _beta(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> 
     return a / (a + b) if rng is None else rng.beta(1 + a, 1 + b)
 
 
-FAMILIES = {
-    "gaussian": Family(1, True, _gaussian, True),
-    "laplace": Family(1, True, _laplace, True),
-    "gumbel": Family(1, True, _gumbel, True),
-    "tanh-gaussian": Family(1, True, _tanh_gaussian, False),
-    "beta": Family(2, False, _beta, False),
-}
+_HERE = "robustpo.algorithm.distributions"
+FAMILIES: Kind[Family] = Kind(
+    "distribution",
+    {
+        "gaussian": Family(f"{_HERE}:Gaussian", _gaussian, gaussian=True),
+        "laplace": Family(f"{_HERE}:Laplace", _laplace),
+        "gumbel": Family(f"{_HERE}:Gumbel", _gumbel),
+        # Its entropies are of (−1, 1), those of a Beta of (0, 1).
+        "tanh-gaussian": Family(
+            f"{_HERE}:TanhGaussian", _tanh_gaussian, clipped=False, gaussian=True, width=2.0
+        ),
+        "beta": Family(
+            f"{_HERE}:Beta", _beta, 2, has_scale=False, clipped=False, shifts=False, width=1.0
+        ),
+    },
+    of="robustpo.policy_families:Family",
+)
 BETA_MARGIN = 1e-6
 
 ACTIVATIONS = {

@@ -7,22 +7,23 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from robustpo.abilities import require_abilities
 from robustpo.errors import ConfigError
 from robustpo.options import option
+from robustpo.policy_families import FAMILIES
+from robustpo.registry import ESTIMATORS, LOSSES, NOISES, is_extension
 from robustpo.validation import MAX_COUNT, make_plain, require, require_choice, require_count
 
 Activation = Literal["tanh", "relu", "elu", "swish"]
-Distribution = Literal["gaussian", "laplace", "gumbel", "tanh-gaussian", "beta"]
-Noise = Literal["uniform", "laplace", "gumbel", "gumbel-centered", "gaussian", "none"]
 NoiseOn = Literal["location", "parameters"]
 NoiseIn = Literal["update", "collection", "both"]
-Estimator = Literal["sampled", "sampled-k", "marginal", "expected"]
 Augmentation = Literal["none", "rad", "drac"]
 AugmentationPer = Literal["state", "dimension"]
 AugmentationOf = Literal["normalized", "raw"]
 ActionScale = Literal["raw", "bounds"]
 
 MAX_DRAWS = 1024
+NO_NOISE = "none"
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,17 @@ class Shape:
     shared_network: bool = option(
         False, "Let actor and critic share their hidden layers instead of having their own."
     )
-    distribution: Distribution = option("gaussian", "Family of the action distribution.")
+    distribution: str = option("gaussian", "Family of the action distribution.", kind=FAMILIES)
     action_scale: ActionScale = option(
         "raw",
         "Units of the policy's actions, and of alpha: the environment's own (raw, as published) or "
         "±1 of its bounds, in every dimension that has two finite ones (bounds).",
     )
-    noise: Noise = option(
-        "uniform", "Family of the perturbation; none compiles the update without any."
+    noise: str = option(
+        "uniform",
+        "Family of the perturbation; none compiles the update without any.",
+        kind=NOISES,
+        but=(NO_NOISE,),
     )
     noise_on: NoiseOn = option(
         "location",
@@ -58,11 +62,12 @@ class Shape:
         "Where the location is perturbed: in the update only (the method), in collection only, "
         "or in both (controls).",
     )
-    estimator: Estimator = option(
+    estimator: str = option(
         "sampled",
         "Perturbed log-density: of one draw (the paper's algorithm), of num_draws draws whose "
         "clipped losses are averaged (sampled-k), of the exact mixture (marginal, paper, eq. 5), "
         "or its expectation (expected, paper, eq. 13).",
+        kind=ESTIMATORS,
     )
     num_draws: int = option(4, "Draws of the estimator sampled-k.")
     augmentation: Augmentation = option(
@@ -75,6 +80,11 @@ class Shape:
     )
     augmentation_of: AugmentationOf = option(
         "normalized", "Scale the normalised observation or the one before normalisation."
+    )
+    losses: tuple[str, ...] = option(
+        (),
+        "Loss terms of your own, module:name of each; loss_weights says what they weigh.",
+        kind=LOSSES,
     )
     num_envs: int = option(1, "Environments per agent.")
     num_steps: int = option(2048, "Steps per environment and rollout.")
@@ -100,6 +110,7 @@ class Shape:
         require(len(self.hidden_sizes) > 0, "hidden_sizes", self.hidden_sizes, "one width or more")
         for name, choices in _CHOICES.items():
             require_choice(name, getattr(self, name), get_args(choices))
+        self._require_names()
         for name in ("num_envs", "num_steps", "num_minibatches", "update_epochs"):
             require_count(name, getattr(self, name))
         require_count("num_draws", self.num_draws, high=MAX_DRAWS)
@@ -121,18 +132,18 @@ class Shape:
         return self.batch_size // self.num_minibatches
 
     @property
-    def update_noise(self) -> Noise:
+    def update_noise(self) -> str:
         """Family of the noise that the update shifts the location by."""
         here = self.noise_in != "collection" and self.noise_on == "location"
         return self.noise if here else "none"
 
     @property
-    def collection_noise(self) -> Noise:
+    def collection_noise(self) -> str:
         """Family of the noise that collection shifts the location by."""
         return "none" if self.noise_in == "update" else self.noise
 
     @property
-    def parameter_noise(self) -> Noise:
+    def parameter_noise(self) -> str:
         """Family of the noise that the update moves all parameters by."""
         return self.noise if self.noise_on == "parameters" else "none"
 
@@ -142,9 +153,31 @@ class Shape:
         return (self.update_noise, self.parameter_noise) != ("none", "none")
 
     @property
+    def loss_terms(self) -> tuple[str, ...]:
+        """Names of the loss terms beside the clipped surrogate's, in their order."""
+        return ("drac",) * (self.augmentation == "drac") + self.losses
+
+    @property
     def draws(self) -> int:
         """Draws of the perturbation per minibatch."""
         return self.num_draws if self.estimator == "sampled-k" else 1
+
+    def _require_names(self) -> None:
+        """Put full names for those of entry points; raise `ConfigError` for one that is unknown."""
+        require(isinstance(self.losses, tuple), "losses", self.losses, "names such as module:name")
+        for declared in dataclasses.fields(self):
+            kind, value = declared.metadata.get("kind"), getattr(self, declared.name)
+            if kind is None:
+                continue
+            names = value if isinstance(value, tuple) else (value,)
+            full = tuple(map(kind.full_name, names))
+            for name in full:
+                # A term that is built in is part of what it was built for.
+                choices = () if kind is LOSSES else (*kind, *declared.metadata.get("but", ()))
+                kind.require(declared.name, name, choices)
+            once = len(set(full)) == len(full)
+            require(once, declared.name, value, "no name twice")
+            object.__setattr__(self, declared.name, full if value is names else full[0])
 
     def _require_divisor(self) -> None:
         expected = f"at most {MAX_COUNT}"
@@ -160,14 +193,6 @@ class Shape:
 
     def _require_sense(self) -> None:
         """Raise `ConfigError` if a choice cannot be had together with another."""
-        if self.distribution == "beta" and (self.update_noise, self.collection_noise) != (
-            "none",
-            "none",
-        ):
-            raise ConfigError(
-                f"distribution='beta' has no location that noise={self.noise!r} could shift; "
-                "choose --noise none, the method ppo-beta, or another distribution"
-            )
         if self.noise == "none" and (self.noise_on, self.noise_in) != ("location", "update"):
             raise ConfigError(
                 f"noise_on={self.noise_on!r} and noise_in={self.noise_in!r} say where noise acts, "
@@ -178,35 +203,21 @@ class Shape:
                 f"noise_in={self.noise_in!r} is about the policy's location; with "
                 "noise_on='parameters' choose --noise-in update"
             )
-        if self.estimator in ("marginal", "expected"):
-            self._require_closed_form()
+        if not self.extensions:
+            require_abilities(self)
 
-    def _require_closed_form(self) -> None:
-        families = {"marginal": ("uniform", "gaussian")}.get(
-            self.estimator, ("uniform", "laplace", "gumbel", "gumbel-centered", "gaussian")
-        )
-        if self.distribution not in ("gaussian", "tanh-gaussian"):
-            raise ConfigError(
-                f"estimator={self.estimator!r} has a closed form for Gaussian policies only, not "
-                f"for distribution={self.distribution!r}; choose --estimator sampled-k"
-            )
-        if self.noise_on != "location" or self.update_noise not in families:
-            raise ConfigError(
-                f"estimator={self.estimator!r} has a closed form for noise "
-                f"{' or '.join(families)} on the location in the update, not for "
-                f"noise={self.noise!r}, noise_on={self.noise_on!r}, noise_in={self.noise_in!r}; "
-                "choose --estimator sampled-k"
-            )
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Names of all that is not built in: `module:name`."""
+        names = (self.distribution, self.noise, self.estimator, *self.losses)
+        return tuple(filter(is_extension, names))
 
 
 _CHOICES = {
     "activation": Activation,
-    "distribution": Distribution,
     "action_scale": ActionScale,
-    "noise": Noise,
     "noise_on": NoiseOn,
     "noise_in": NoiseIn,
-    "estimator": Estimator,
     "augmentation": Augmentation,
     "augmentation_per": AugmentationPer,
     "augmentation_of": AugmentationOf,

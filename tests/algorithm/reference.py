@@ -42,7 +42,8 @@ def coefficients(**changed):
     } | {name: value for name, value in changed.items() if name not in FLAGS}
     arrays = {name: jnp.float32(value) for name, value in numbers.items()}
     flags = {name: jnp.asarray(changed.get(name, False)) for name in FLAGS}
-    return Coefficients(**arrays, **flags)
+    weights = jnp.zeros(0, jnp.float32)
+    return Coefficients(**arrays, **flags, loss_weights=weights)
 
 
 def random_params(observation_size, action_size, hidden_sizes, *, seed):

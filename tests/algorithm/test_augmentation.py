@@ -19,13 +19,14 @@ from algorithm.reference import (
     to_minibatch,
 )
 from robustpo.algorithm.augmentation import drac_loss, draw_uniform, scale_amplitude
+from robustpo.algorithm.losses import minibatch_keys
 from robustpo.algorithm.networks import action_distribution, state_value
 from robustpo.algorithm.normalization import (
     RunningMoments,
     normalize_observation,
     observation_offset,
 )
-from robustpo.algorithm.objective import DRAC_STREAM, objective
+from robustpo.algorithm.objective import objective
 from robustpo.algorithm.random import make_key
 from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
@@ -163,7 +164,7 @@ def regularisation(params, minibatch, numbers, options, *, key):
     policy = action_distribution(params, minibatch.obs, options)
     value = state_value(params, minibatch.obs, options)
     rows = drac_loss(params, policy, value, minibatch, numbers, options, key=key)
-    return jnp.where(minibatch.valid, rows, 0).sum() / minibatch.valid.sum()
+    return jnp.where(minibatch.valid, rows, 0).sum() / minibatch.valid.sum().astype(rows.dtype)
 
 
 slopes_of_regularisation = jax.jit(
@@ -227,7 +228,7 @@ def test_the_objective_adds_the_regularisation_with_its_weight():
     batch = make_batch(seed=4, invalid=7)
     (found, means), gradient = value_and_gradient(batch, shape(), drac_coef=0.3)
     plain, parts = reference.loss(to_leaves(PARAMS), batch, 0.0, coefficients())
-    leaves, drac_key = to_leaves(PARAMS), jax.random.fold_in(KEY, DRAC_STREAM)
+    leaves, drac_key = to_leaves(PARAMS), minibatch_keys(shape(), key=KEY)[1][0]
     scaled = draw_factors("state", batch["obs"].shape, drac_key) * float64(batch["obs"])
     rows = second_drac_loss(leaves, reference.evaluate(leaves, batch["obs"]), scaled)
     mean = rows[batch["valid"]].mean()
@@ -246,9 +247,10 @@ def test_the_objective_adds_the_regularisation_with_its_weight():
 
 
 def test_the_factors_are_not_the_numbers_of_the_perturbation():
-    drac_key = jax.random.fold_in(KEY, DRAC_STREAM)
-    noise = jax.random.uniform(KEY, (ROWS, OBS))
-    factors = draw_uniform((ROWS, OBS), shape(augmentation_per="dimension"), key=drac_key)
+    options = shape(augmentation_per="dimension")
+    noise_key, (drac_key,) = minibatch_keys(options, key=KEY)
+    noise = jax.random.uniform(noise_key, (ROWS, OBS))
+    factors = draw_uniform((ROWS, OBS), options, key=drac_key)
     assert np.intersect1d(noise, factors).size == 0
 
 

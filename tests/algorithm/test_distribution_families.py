@@ -82,8 +82,12 @@ def test_density_of_a_squashed_action_is_the_slope_of_its_distribution_function(
         return scipy.stats.norm.cdf(np.arctanh(below), location, scale)
 
     slope = (probability(y + 1e-6) - probability(y - 1e-6)) / 2e-6
-    policy = TanhGaussian.build(*single(location[:, None], np.log(scale)[:, None]))
-    found = np.exp(policy.log_prob(single(np.arctanh(y)[..., None])[0]))
+    # Rows `[33, 3]` of a single action, each column with a scale of its own.
+    locations, scales, rows = (
+        np.broadcast_to(x, (33, 3))[..., None] for x in (location, np.log(scale), np.arctanh(y))
+    )
+    policy = TanhGaussian.build(*single(locations, scales))
+    found = np.exp(policy.log_prob(single(rows)[0]))
     np.testing.assert_allclose(found, slope, rtol=1e-4, atol=1e-8)
 
 
@@ -237,7 +241,8 @@ def test_a_shift_moves_the_location_and_nothing_else(name, location, log_scale, 
     np.testing.assert_allclose(shifted.mode(), location + offset, rtol=0, atol=1e-37)
     np.testing.assert_array_equal(shifted.std(), policy.std())
     elsewhere = family.build(shifted.mode(), single(log_scale)[0])
-    np.testing.assert_array_equal(shifted.log_prob(location), elsewhere.log_prob(location))
+    action = single(location)[0]
+    np.testing.assert_array_equal(shifted.log_prob(action), elsewhere.log_prob(action))
     np.testing.assert_array_equal(shifted.entropy(), elsewhere.entropy())
     if name != "tanh-gaussian":  # Squashing narrows what lies far out.
         np.testing.assert_array_equal(shifted.entropy(), policy.entropy())

@@ -158,7 +158,7 @@ def test_gradients_are_those_of_finite_differences_in_float64(name):
 
         evaluate = jax.jit(jax.vmap(totals))
         steps = step * jnp.eye(len(start))
-        slopes = (evaluate(start + steps) - evaluate(start - steps)) / (2 * step)
+        slopes = (evaluate(start[None] + steps) - evaluate(start[None] - steps)) / (2 * step)
         found = jax.jit(jax.jacrev(totals))(start)
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, slopes.T, rtol=1e-6, atol=1e-7)
@@ -177,7 +177,7 @@ def test_gradient_of_log_prob_is_that_of_scipys_density(name):
     by_log_scale = slope((location, scale * np.exp(-step)), (location, scale * np.exp(step)))
 
     def total(outputs, log_scale):
-        policy = DISTRIBUTIONS[name].build(outputs, log_scale)
+        policy = DISTRIBUTIONS[name].build(jnp.tile(outputs, (30, 1)), log_scale)
         return policy.log_prob(single(action[:, None])[0]).sum()
 
     found = jax.grad(total, argnums=(0, 1))(*single([location], [np.log(scale)]))

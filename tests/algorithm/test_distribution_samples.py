@@ -50,7 +50,7 @@ def test_executed_samples_of_a_squashed_policy_have_the_squashed_distribution():
 
 def test_samples_of_a_beta_policy_have_scipys_distribution():
     high_end, low_end = (x.ravel() for x in np.meshgrid(CONCENTRATIONS, CONCENTRATIONS))
-    policy = Beta(*single(high_end - 1, low_end - 1))
+    policy = Beta(*single(*(np.tile(x - 1, (COUNT // 4, 1)) for x in (high_end, low_end))))
     action = policy.sample(Beta.noise((COUNT // 4, 16), key=make_key(2)))
     assert (action > 0).all() and (action < 1).all()
     for i in range(16):

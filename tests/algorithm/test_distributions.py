@@ -94,7 +94,9 @@ def test_shifting_the_location_is_shifting_the_action_back(location, log_scale, 
     shifted = policy.shift(jnp.asarray(offset))
     moved_back = (np.float64(action) - offset - location) / np.exp(np.float64(log_scale))
     expected = (scipy.stats.norm.logpdf(moved_back) - log_scale).sum(-1)
-    np.testing.assert_allclose(shifted.log_prob(action), expected, rtol=1e-5, atol=3e-4)
+    np.testing.assert_allclose(
+        shifted.log_prob(jnp.asarray(action)), expected, rtol=1e-5, atol=3e-4
+    )
     # JAX takes what is subnormal for zero.
     np.testing.assert_allclose(shifted.mode(), location + offset, rtol=0, atol=1e-37)
     np.testing.assert_array_equal(shifted.entropy(), policy.entropy())

@@ -21,10 +21,9 @@ from algorithm.reference import (
     to_minibatch,
 )
 from robustpo.algorithm.distributions import DISTRIBUTIONS
-from robustpo.algorithm.estimators import ESTIMATORS
 from robustpo.algorithm.objective import objective
-from robustpo.algorithm.perturbation import NOISES
 from robustpo.algorithm.random import make_key
+from robustpo.registry import ESTIMATORS, NOISES
 from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 
@@ -47,7 +46,9 @@ def estimate(
     """Return an estimator's log-densities of the actions, in float64."""
     shape = Shape(distribution=distribution, noise=noise, estimator=estimator, num_draws=num_draws)
     policy = DISTRIBUTIONS[distribution].build(*single(LOCATION, LOG_SCALE))
-    found = ESTIMATORS[estimator](policy, *single(ACTION), coefficients(**changed), shape, key=key)
+    found = ESTIMATORS[estimator].log_prob(
+        policy, *single(ACTION), coefficients(**changed), shape, key=key
+    )
     assert found.dtype == jnp.float32
     return float64(found)
 
@@ -100,7 +101,9 @@ def test_a_location_of_the_noise_moves_every_closed_form(estimator, noise):
     found = estimate(estimator, noise, noise_location=-0.75)
     shape = Shape(noise=noise, estimator=estimator)
     moved = DISTRIBUTIONS["gaussian"].build(*single(LOCATION - 0.75, LOG_SCALE))
-    expected = ESTIMATORS[estimator](moved, *single(ACTION), coefficients(), shape, key=KEY)
+    expected = ESTIMATORS[estimator].log_prob(
+        moved, *single(ACTION), coefficients(), shape, key=KEY
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -112,7 +115,9 @@ def test_relative_noise_is_noise_of_alpha_deviations(estimator, noise):
     unit = DISTRIBUTIONS["gaussian"].build(*single(LOCATION / scale, [0.0, 0.0]))
     numbers = coefficients(alpha=0.4, noise_location=0.3)
     shape = Shape(noise=noise, estimator=estimator)
-    expected = ESTIMATORS[estimator](unit, *single(ACTION / scale), numbers, shape, key=KEY)
+    expected = ESTIMATORS[estimator].log_prob(
+        unit, *single(ACTION / scale), numbers, shape, key=KEY
+    )
     np.testing.assert_allclose(relative, expected - LOG_SCALE.sum(), rtol=1e-5, atol=1e-5)
 
 
@@ -249,13 +254,13 @@ def test_gradients_of_closed_forms_are_those_of_finite_differences_in_float64(es
 
         def total(vector):
             policy = DISTRIBUTIONS["gaussian"].build(vector[:-2].reshape(6, 2), vector[-2:])
-            found = ESTIMATORS[estimator](policy, action, numbers, shape, key=KEY)
+            found = ESTIMATORS[estimator].log_prob(policy, action, numbers, shape, key=KEY)
             assert found.dtype == jnp.float64
             return found.sum()
 
         start = jnp.concatenate([jnp.asarray(LOCATION[rows]).ravel(), jnp.asarray(LOG_SCALE)])
         steps = 1e-5 * jnp.eye(len(start))
         evaluate = jax.jit(jax.vmap(total))
-        differences = (evaluate(start + steps) - evaluate(start - steps)) / 2e-5
+        differences = (evaluate(start[None] + steps) - evaluate(start[None] - steps)) / 2e-5
         found = jax.jit(jax.grad(total))(start)
     np.testing.assert_allclose(found, differences, rtol=1e-6, atol=1e-6)

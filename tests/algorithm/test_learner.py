@@ -31,7 +31,7 @@ class Recorder:
     def __init__(self, patch, shape=SHAPE):
         self.shape = shape
         self.orders, self.noises = [], []
-        permutation, family = learner.permutation, perturbation.NOISES["uniform"]
+        permutation, family = learner.permutation, perturbation.UNIFORM
 
         def recorded_permutation(count, *, key):
             order = permutation(count, key=key)
@@ -48,7 +48,7 @@ class Recorder:
             return standard
 
         patch.setattr(learner, "permutation", recorded_permutation)
-        patch.setitem(perturbation.NOISES, "uniform", replace(family, draw=recorded_draw))
+        patch.setattr(perturbation, "UNIFORM", replace(family, draw=recorded_draw))
         # A function of its own, as `jax.jit` remembers what it compiled by the function.
         self._update = jax.jit(
             lambda *arguments, key: update(*arguments, shape=shape, key=key),
@@ -189,6 +189,7 @@ def test_an_update_that_is_not_finite_is_not_made(name):
     assert metrics["finite"] == 0
 
 
+@jax.numpy_dtype_promotion("standard")  # Optax takes powers of floats to the count of its steps.
 def test_the_optimizer_is_clipping_and_adam_on_one_flat_vector():
     rng = np.random.default_rng(0)
     leaves = to_leaves(PARAMS)

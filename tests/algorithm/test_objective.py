@@ -25,8 +25,8 @@ from robustpo.algorithm.objective import (
     policy_loss,
     value_loss,
 )
-from robustpo.algorithm.perturbation import NOISES
 from robustpo.algorithm.random import make_key
+from robustpo.registry import NOISES
 from robustpo.shape import Shape
 
 ROWS, OBS, ACTIONS, HIDDEN = 40, 3, 2, (6, 5)

@@ -7,7 +7,7 @@ import pytest
 import scipy.integrate
 
 from algorithm.families import float32, float64, integrated, log_normal, single
-from robustpo.algorithm.estimators import log_smoothed_normal
+from robustpo.algorithm.smoothed_normal import log_smoothed_normal
 
 WIDTHS = [0.0, 1e-6, 1e-3, 0.05, 0.3, 0.8, 1.5, 1.99, 2.01, 3.0, 5.9, 6.1, 20.0, 100.0, 1e3]
 DISTANCES = [0.0, 0.01, 0.5, 1.0, 2.9, 3.1, 5.0, 8.0, 12.0, 20.0, 40.0]

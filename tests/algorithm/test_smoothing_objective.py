@@ -20,8 +20,8 @@ from algorithm.reference import (
 )
 from robustpo.algorithm.learner import init_learner, parameter_floor, update
 from robustpo.algorithm.objective import minibatch_loss, objective
-from robustpo.algorithm.perturbation import NOISES
 from robustpo.algorithm.random import make_key
+from robustpo.registry import NOISES
 from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 
@@ -180,10 +180,10 @@ def test_nothing_but_the_log_scale_has_a_floor():
     bounds = parameter_floor(PARAMS, coefficients(log_std_min=FLOOR))
     floored = ravel_pytree(
         replace(
-            jax.tree.map(lambda x: jnp.zeros_like(x, bool), PARAMS),
-            log_std=jnp.ones(ACTIONS, bool),
+            jax.tree.map(jnp.zeros_like, PARAMS),
+            log_std=jnp.ones(ACTIONS),
         )
-    )[0]
+    )[0].astype(bool)
     np.testing.assert_array_equal(bounds == FLOOR, floored)
     assert (np.asarray(bounds)[~np.asarray(floored)] == -np.inf).all()
     assert (parameter_floor(PARAMS, coefficients()) == -np.inf).all()

@@ -22,7 +22,7 @@ def small_policy(seed=0, log_std=(0.0, -0.5), head_gain=50.0):
     params = init_params(OBSERVATIONS, ACTIONS, SHAPE.hidden_sizes, rng=rng)
     *hidden, head = params.actor
     head = type(head)(head.weight * head_gain, head.bias + 0.1)
-    scale: Any = np.array(log_std, np.float32)
+    scale = jnp.array(log_std, jnp.float32)
     return policy_part(AgentParams((*hidden, head), scale, params.critic))
 
 
@@ -37,7 +37,8 @@ def small_rows(params, seed=0, count=200, phantom=7):
     advantage = (3 * rng.normal(size=count) + 1 + noise[:, 0]).astype(np.float32)
     valid = np.arange(count) >= phantom
     columns: Any = (obs, action.astype(np.float32), zeros, zeros, advantage, zeros, valid)
-    batch = Batch(*columns)
+    arrays: Any = [jnp.asarray(column) for column in columns]
+    batch = Batch(*arrays)
     return make_rows(params, batch, SHAPE)
 
 
@@ -45,12 +46,12 @@ def coefficients(alpha, noise_location=0.0, clip_coef=0.2):
     """Return coefficients in float64; what the checks do not use is zero."""
     given = {"alpha": alpha, "noise_location": noise_location, "clip_coef": clip_coef}
     flags = ("alpha_relative", "bootstrap", "return_goes_on")
-    values: dict[str, Any] = {
-        f.name: False if f.name in flags else given.get(f.name, 0.0) for f in fields(Coefficients)
-    }
-    return jax.tree.map(
-        lambda x: jnp.asarray(x, bool if isinstance(x, bool) else jnp.float64),
-        Coefficients(**values),
+    numbers = {f.name: given.get(f.name, 0.0) for f in fields(Coefficients)} | {"loss_weights": ()}
+    return Coefficients(
+        **{
+            name: jnp.asarray(value, bool if name in flags else jnp.float64)
+            for name, value in numbers.items()
+        }
     )
 
 

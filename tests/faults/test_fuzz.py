@@ -31,12 +31,18 @@ from robustpo.methods import METHODS
 from robustpo.policy import Policy, load_policy, parse_policy, save_policy
 from robustpo.settings import Settings
 from robustpo.shape import Shape
+from robustpo.studies.frames import (
+    METRICS_SCHEMA,
+    RESULTS_SCHEMA,
+    SUMMARY_SCHEMA,
+    load_results,
+    load_summary,
+)
 from robustpo.studies.manifest import FILE, extend, load_manifest, save_manifest, study_directory
-from robustpo.studies.run_files import METRICS_SCHEMA
-from robustpo.studies.store import RESULTS_SCHEMA, SUMMARY_SCHEMA, load_results, load_summary
 from robustpo.studies.study import Part, Study
 from robustpo.training.agent import Agent
 from robustpo.training.identity import config_from_identity
+from robustpo.training.metrics_table import columns_of, write_table
 from robustpo.training.population import take_agent
 from robustpo.training.record import RunRecord, holds_run
 from robustpo.training.trainer import Trainer
@@ -322,7 +328,7 @@ def test_a_checkpoint_with_a_right_digest_is_refused_or_gone_on_from(place, chec
             record.write_table()
 
 
-ROW = {name: 1024 if dtype == pl.Int64 else 0.5 for name, dtype in METRICS_SCHEMA.items()}
+ROW = {name: 1024 if dtype is int else 0.5 for name, dtype in METRICS_SCHEMA.items()}
 ROWS = [{**ROW, "step": 512 * i} for i in range(1, 9)]
 RESULT = {"status": "completed", "final_return": 1.5, "episodes": 3, "steps": 4096, "seconds": 2}
 
@@ -336,13 +342,22 @@ def write_run(directory: Path, contents: dict[str, bytes]) -> None:
 @pytest.fixture(scope="module")
 def good_run(place: Path) -> dict[str, bytes]:
     identity = {**CONFIG.identity(), "task": "good"}
-    pl.DataFrame(ROWS, schema=METRICS_SCHEMA).write_parquet(place / "table")
+    write_table(place / "table", columns_of(ROWS))
     return {
         "config.json": json.dumps({"identity": identity, "variant": "rpo"}).encode(),
         "metrics.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS).encode(),
-        "metrics.parquet": (place / "table").read_bytes(),
+        "metrics.safetensors": (place / "table").read_bytes(),
         "result.json": json.dumps(RESULT | {"error": None}).encode(),
     }
+
+
+def hostile_table(good: bytes, rng: random.Random) -> bytes:
+    """Return a table of metrics that is damaged, or holds other columns with a right digest."""
+    if rng.random() < 0.5:
+        return mutate_safetensors(good, good, rng)
+    columns, state = parse_tensors(good, "table")
+    columns, text = hostile_tensors(columns, rng), json.dumps(state)
+    return safetensors.numpy.save(columns, {"robustpo": f"{digest(columns, text)} {text}"})
 
 
 def hostile_run(good: dict[str, bytes], rng: random.Random) -> tuple[tuple[str, bytes], ...]:
@@ -351,11 +366,8 @@ def hostile_run(good: dict[str, bytes], rng: random.Random) -> tuple[tuple[str, 
     for name in rng.choice([[name] for name in files] + [list(files)]):
         if rng.random() < 0.1:
             del files[name]
-        elif name == "metrics.parquet":
-            # Most of what steers a reader lies in the last kilobytes.
-            keep = rng.choice([0, len(files[name]) // 2, len(files[name]) - 60])
-            tail = mutate_bytes(files[name][keep:], files[name], rng)
-            files[name] = files[name][:keep] + tail
+        elif name == "metrics.safetensors":
+            files[name] = hostile_table(files[name], rng)
         elif name == "metrics.jsonl":
             lines = files[name].splitlines(keepends=True)
             i = rng.randrange(len(lines))
@@ -415,7 +427,7 @@ def large_files(good: dict[str, bytes]) -> Iterator[tuple[str, dict[str, bytes]]
 
 def test_no_file_takes_much_more_memory_than_its_size(tmp_path, good_run):
     for name, files in large_files(good_run):
-        write_run(tmp_path / name, {k: v for k, v in files.items() if k != "metrics.parquet"})
+        write_run(tmp_path / name, {k: v for k, v in files.items() if k != "metrics.safetensors"})
     # A file without end in all but name: it takes no place on the disk.
     for name in ("config.json", "policy.safetensors"):
         write_run(tmp_path / f"endless {name}", {name: b"{"})

@@ -24,12 +24,11 @@ from faults.planting import contents, make_home, plant
 from robustpo.cli import main
 from robustpo.config import make_config
 from robustpo.policy import Policy, save_policy
+from robustpo.studies.frames import METRICS_SCHEMA, load_results, load_summary
 from robustpo.studies.locks import RunLocks
 from robustpo.studies.manifest import load_manifest, save_manifest, study_directory
-from robustpo.studies.run_files import METRICS_SCHEMA
 from robustpo.studies.standing import examine
 from robustpo.studies.status import run_statuses
-from robustpo.studies.store import load_results, load_summary
 from robustpo.studies.study import Part, Study
 from robustpo.studies.study_file import read_study
 from robustpo.training.record import RunRecord, run_directory, set_aside

@@ -1,6 +1,5 @@
 """Disks that fill up, files that are cut or flipped, two writers: nothing recorded is lost."""
 
-import io
 import json
 import random
 import shutil
@@ -10,8 +9,8 @@ import subprocess
 import time
 from importlib.metadata import version
 
-import polars as pl
 import pytest
+from safetensors.numpy import load
 
 import robustpo
 from faults.killing import (
@@ -28,7 +27,7 @@ from faults.killing import (
 from robustpo.files import read_tensors, write_tensors
 
 TASK = "dm_control/cartpole-balance-v0"
-# Forty rollouts: forty rows of some 400 bytes, a policy of 37 kB, checkpoints of 120 kB and more.
+# Forty rollouts: forty rows of some 620 bytes, a policy of 39 kB, checkpoints of 120 kB and more.
 FLAGS = [
     *("--seeds", "0:2", "--steps", 20480, "--num-steps", 512, "--num-minibatches", 4),
     *("--update-epochs", 2, "--workers", 1),
@@ -87,7 +86,7 @@ def newest_of(run):
     [
         (8, [], "metrics.jsonl"),
         pytest.param(64, ["--checkpoint-every", 1024], "checkpoint/step-", marks=SLOW),
-        pytest.param(24, [], "policy.safetensors", marks=SLOW),
+        pytest.param(32, [], "policy.safetensors", marks=SLOW),
     ],
 )
 def test_a_full_disk_stops_with_one_line_and_the_same_command_goes_on(
@@ -191,9 +190,8 @@ def test_metrics_can_be_read_while_they_are_written(tmp_path):
                 assert table["step"].to_list() == [512 * (i + 1) for i in range(len(table))]
                 assert table["entropy"].is_not_null().all()
                 steps.append(len(table))
-            for path in tmp_path.rglob("metrics.parquet"):
-                # By path, Polars may open two of the versions that replace each other.
-                assert "entropy" in pl.read_parquet(io.BytesIO(path.read_bytes())).columns
+            for path in tmp_path.rglob("metrics.safetensors"):
+                assert "entropy" in load(path.read_bytes())
         _, stderr = process.communicate()
         assert process.returncode == 0, stderr
     finally:

@@ -3,17 +3,9 @@
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
-from robustpo.reports.page_data import (
-    Cell,
-    Curve,
-    Lines,
-    Outcome,
-    PageData,
-    Published,
-    SeedLine,
-    Suite,
-)
+from robustpo.reports.page_data import PageData, pack_line, run_address
 
 STEPS = 8_000_000
 
@@ -49,8 +41,8 @@ def example_study(
             "machine": "2 cores, x86_64, Linux",
         },
         "methods": [
-            {"id": name, "label": name, "reference": index == 0}
-            for index, name in enumerate(methods)
+            {"id": name, "label": name, "reference": name == methods[0], "dash": ""}
+            for name in methods
         ],
         "settings": [
             {"name": "alpha", "values": [str(0.5 * index) for index in range(len(methods))]},
@@ -58,10 +50,11 @@ def example_study(
         ],
         "tasks": [{"id": task, "suite": suite, "digits": 0} for suite, task in tasks],
         "cells": [
-            example_cell(task, name, methods[0], curve)
-            for (task, _, name), curve in zip(pairs, curves, strict=True)
+            example_cell(task, name, methods[0], ends)
+            for (task, _, name), (_, ends) in zip(pairs, curves, strict=True)
         ],
-        "curves": curves,
+        "steps": [[STEPS * (point + 1) // points for point in range(points)]],
+        "curves": [curve for curve, _ in curves],
         "suites": [example_suite(suite, tasks, methods, seeds) for suite in suites],
         "rules": [
             "Final return: the mean of the last 100 training episodes.",
@@ -73,8 +66,8 @@ def example_study(
 
 def example_curve(
     task: str, method: str, index: int, seeds: int, points: int, numbers: random.Random
-) -> Curve:
-    """Learn up to some return between 200 and 900 along a noisy exponential."""
+) -> tuple[dict[str, Any], list[float]]:
+    """Learn up to some return between 200 and 900 along a noisy exponential; say where it ends."""
     ceiling = numbers.uniform(200, 700) + 60 * index
     steps = [STEPS * (point + 1) // points for point in range(points)]
     returns, entropies = [], []
@@ -86,42 +79,36 @@ def example_curve(
         end = -1.5 + 1.6 * index
         entropies.append([end + (8.5 - end) * math.exp(-3 * s / STEPS) for s in steps])
         entropies[-1] = [value + numbers.gauss(0, 0.05) for value in entropies[-1]]
-    return {
-        "task": task,
-        "method": method,
-        "step": steps,
-        "return": example_lines(returns),
-        "entropy": example_lines(entropies),
-    }
+    lines = {"return": example_lines(returns), "entropy": example_lines(entropies)}
+    ends = [line[-1] for line in returns]
+    return {"task": task, "method": method, "steps": 0, **lines}, ends
 
 
-def example_lines(values: Sequence[Sequence[float]]) -> Lines:
+def example_lines(values: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Return seeds, their mean and about its interval."""
     columns = list(zip(*values, strict=True))
     means = [sum(column) / len(column) for column in columns]
     spreads = [max(column) - min(column) for column in columns]
-    seeds: list[SeedLine] = [
-        {"seed": seed, "values": list(line)} for seed, line in enumerate(values)
-    ]
+    low = [mean - 0.5 * spread for mean, spread in zip(means, spreads, strict=True)]
+    high = [mean + 0.5 * spread for mean, spread in zip(means, spreads, strict=True)]
     return {
-        "mean": list(means),
-        "low": [mean - 0.5 * spread for mean, spread in zip(means, spreads, strict=True)],
-        "high": [mean + 0.5 * spread for mean, spread in zip(means, spreads, strict=True)],
-        "seeds": seeds,
+        "mean": pack_line(means),
+        "low": pack_line(low),
+        "high": pack_line(high),
+        "seeds": [{"seed": seed, "values": pack_line(line)} for seed, line in enumerate(values)],
     }
 
 
-def example_cell(task: str, method: str, reference: str, curve: Curve) -> Cell:
-    """Return a cell that ends where its curve does, with a made-up comparison."""
-    finals = [line["values"][-1] or 0.0 for line in curve["return"]["seeds"]]
+def example_cell(task: str, method: str, reference: str, finals: list[float]) -> dict[str, Any]:
+    """Return a cell of these final returns, with a made-up comparison."""
     mean = sum(finals) / len(finals)
     std = math.sqrt(sum((value - mean) ** 2 for value in finals) / max(1, len(finals) - 1))
     size = len(task) + 7 * len(method)
-    verdicts: tuple[Outcome, ...] = ("win", "tie", "loss")
+    verdicts = ("win", "tie", "loss")
     verdict = verdicts[size % 3] if len(finals) >= 5 else "none"
     gap = {"win": 140.0, "tie": 8.0, "loss": -120.0, "none": 30.0}[verdict]
     compared = method != reference
-    published: list[Published] = [{"source": "paper, table 3", "mean": mean - 30, "std": std}]
+    published = [{"source": "paper, table 3", "mean": mean - 30, "std": std}]
     return {
         "task": task,
         "method": method,
@@ -132,17 +119,20 @@ def example_cell(task: str, method: str, reference: str, curve: Curve) -> Cell:
         "std": std,
         "low": mean - 1.2 * std,
         "high": mean + 1.2 * std,
-        "entropy": curve["entropy"]["mean"][-1],
+        "entropy": 1.5,
         "returns": [
-            {"seed": seed, "value": value, "path": f"runs/{task}/{method}/seed-{seed}"}
+            {"seed": seed, "value": value, "path": path, "address": run_address(path)}
             for seed, value in enumerate(finals)
+            if (path := f"runs/{task}/{method}/seed-{seed}")
         ],
         "difference": {
             "mean": gap,
             "low": gap - 90,
             "high": gap + 90,
             "p": {"tie": 0.21, "none": None}.get(verdict, 0.004),
+            "pText": {"tie": "p = 0.21", "none": ""}.get(verdict, "p = 0.004"),
             "permutation": {"tie": 0.22, "none": None}.get(verdict, 0.008),
+            "permutationText": {"tie": "p = 0.22", "none": ""}.get(verdict, "p = 0.008"),
             "verdict": verdict,
         }
         if compared
@@ -159,7 +149,7 @@ def example_cell(task: str, method: str, reference: str, curve: Curve) -> Cell:
 
 def example_suite(
     suite: str, tasks: Sequence[tuple[str, str]], methods: Sequence[str], seeds: int
-) -> Suite:
+) -> dict[str, Any]:
     """Return made-up aggregates of a suite in which later methods are better."""
     count = sum(one == suite for one, _ in tasks)
     tau = [point / 50 for point in range(51)]
@@ -169,9 +159,9 @@ def example_suite(
         lines.append(
             {
                 "method": method,
-                "value": value,
-                "low": [max(0.0, v - 0.06) for v in value],
-                "high": [min(1.0, v + 0.06) for v in value],
+                "value": pack_line(value),
+                "low": pack_line([max(0.0, v - 0.06) for v in value]),
+                "high": pack_line([min(1.0, v + 0.06) for v in value]),
             }
         )
     return {

@@ -1,38 +1,54 @@
-"""Summaries of runs as `load_summary` returns them, for the tests of a study's statistics."""
+"""Returns, runs and summaries made up in memory, for the tests of what is said of them."""
 
-import polars as pl
+from pathlib import Path
 
-from robustpo.studies.store import SUMMARY_SCHEMA
+import numpy as np
+
+from robustpo.reports.summary import Summary, summarize
+from robustpo.studies.store import End, LoadedRun, Run
+from robustpo.studies.study import Part, Study
+
+TASK = "dm_control/walker-walk-v0"
 
 
-def summary_of(returns, broken=()):
-    """Make a summary from `{(task, variant): [return per seed]}` and broken runs.
+def returns_of(returns, broken=()):
+    """Make a study's returns from `{(task, variant): [return per seed]}`.
 
-    `broken` holds (task, variant, seed, status, final return).
+    `broken` holds (task, variant) of runs on disk that are not finished.
     """
-    rows = [
-        (task, variant, seed, "completed", value)
-        for (task, variant), values in returns.items()
-        for seed, value in enumerate(values)
-    ]
-    return pl.DataFrame(
-        [_row(*row) for row in (*rows, *broken)], schema=SUMMARY_SCHEMA, orient="row"
+    found = {}
+    for (task, variant), values in sorted({**dict.fromkeys(broken, ()), **returns}.items()):
+        found.setdefault(task, {})[variant] = np.array(values, dtype=float)
+    return found
+
+
+def loaded_run(seed, returns, *, status="completed", final=None, episodes_per_row=100, **where):
+    """Make a run of which the rows lie 10 steps apart and the last return is the final one."""
+    count = len(returns)
+    values = np.array([np.nan if value is None else value for value in returns], dtype=float)
+    metrics = {
+        "step": 10.0 * np.arange(1, count + 1),
+        "episodes": episodes_per_row * np.arange(1.0, count + 1),
+        "return_mean": values,
+        "entropy": 5 - 0.1 * np.arange(count),
+    }
+    run = {"task": TASK, "variant": "ppo", "path": Path(f"seed-{seed}")} | where
+    final = returns[-1] if final is None and count else final
+    return LoadedRun(
+        Run(**run, method="ppo", seed=seed, total_steps=None, time_limit=None),
+        End(status, final, count, 10 * count, None, None),
+        metrics,
     )
 
 
-def _row(task, variant, seed, status, value):
-    return {
-        "task": task,
-        "variant": variant,
-        "method": variant,
-        "seed": seed,
-        "status": status,
-        "final_return": value,
-        "episodes": 100,
-        "steps": 1000,
-        "seconds": 1.0,
-        "path": f"{task}/{variant}/seed-{seed}",
-        "total_steps": 1000,
-        "time_limit": "terminal",
-        "error": None,
-    }
+def summary_of(returns, **options) -> Summary:
+    """Summarize `{method: {seed: [return per row]}}` on one task; `options` as `loaded_run` has."""
+    seeds = tuple(sorted({seed for by_seed in returns.values() for seed in by_seed}))
+    study = Study("mine", "Mine", (Part((TASK,), tuple(returns), seeds, 40_960),))
+    directories = {config: Path(str(index)) for index, config in enumerate(study.configs())}
+    runs = [
+        loaded_run(config.settings.seed, values, variant=config.variant, path=path, **options)
+        for config, path in directories.items()
+        if (values := returns[config.method].get(config.settings.seed)) is not None
+    ]
+    return summarize(study, Path(), directories, tuple(runs), left_out=[])

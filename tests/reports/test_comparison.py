@@ -9,8 +9,9 @@ from rich.console import Console
 
 from reports.runs import write_run
 from robustpo.errors import ConfigError, StorageError
-from robustpo.reports.labels import variant_labels
-from robustpo.reports.study_report import write_comparison_report
+from robustpo.reports.labels import reference_variant, variant_labels
+from robustpo.reports.report import write_comparison_report
+from robustpo.reports.words import left_out_lines, setup_text
 from robustpo.studies.study import Part, Study
 from robustpo.training.record import run_directory
 
@@ -88,14 +89,14 @@ def test_failed_and_incomplete_runs_are_stated(tmp_path):
     study = study_of("ppo", "rpo", seeds=8)
     record(study, tmp_path, {"ppo": lambda s: 100.0, "rpo": lambda s: endings.get(s, 200.0 + s)})
     report = write_comparison_report(study, tmp_path)
-    row = report.comparison.rows[1]
+    row = report.summary.rows[1]
     assert row.seeds == (0, 1, 2, 3, 4)
     assert row.interval.mean == pytest.approx(202.0)
-    assert report.comparison.notes == (
+    assert left_out_lines(report.summary) == [
         "rpo seed 5: failed at step 6,144 (loss is nan)",
         "rpo seed 6: incomplete at step 8,192",
         "rpo seed 7: without a return at step 40,960",
-    )
+    ]
     assert "5 (1 failed, 1 incomplete, 1 without a return)" in report.table
     assert "rpo seed 5: failed at step 6,144" in report.table
     assert "3 of 16 runs are left out" in report.sentence
@@ -119,7 +120,7 @@ def test_no_completed_run_is_reported_not_raised(tmp_path):
     record(study, tmp_path, {name: lambda _, end=end: end for name, end in endings.items()})
     report = write_comparison_report(study, tmp_path)
     assert "no verdict" in report.sentence
-    assert len(report.comparison.notes) == 2
+    assert len(left_out_lines(report.summary)) == 2
     assert "0 of 1" in shown(report, 80)
 
 
@@ -157,8 +158,13 @@ def test_labels_drop_what_is_shared_and_the_setup_states_it(tmp_path):
     study = study_of("ppo", "rpo", seeds=1, gamma=0.9)
     record(study, tmp_path, {"ppo": lambda s: 1.0, "rpo": lambda s: 1.0})
     report = write_comparison_report(study, tmp_path)
-    assert [row.label for row in report.comparison.rows] == ["ppo", "rpo"]
+    assert [row.label for row in report.summary.rows] == ["ppo", "rpo"]
     assert (
-        report.comparison.setup
+        setup_text(report.summary)
         == "41k steps, 1 seed each, time limit: terminal, all with gamma-0.9"
     )
+
+
+def test_reference_is_ppo_if_there_is_one():
+    assert reference_variant(["rpo", "ppo_steps-300k", "ppo-entropy"]) == "ppo_steps-300k"
+    assert reference_variant(["rpo_alpha-1", "rpo"]) == "rpo_alpha-1"

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from reports.summaries import summary_of
+from reports.summaries import returns_of
 from robustpo.errors import ConfigError
 from robustpo.reports.decision import decide, decision_rule
-from robustpo.reports.scores import study_returns
 
 LOW = [10.0, 11.0, 12.0, 13.0, 14.0]
 HIGH = [90.0, 91.0, 92.0, 93.0, 94.0]
@@ -18,8 +17,7 @@ ALIKE = [9.0, 12.0, 12.5, 13.0, 15.0]
 
 
 def decisions_of(returns, variants=("ppo", "rpo"), broken=()):
-    returns = study_returns(summary_of(returns, broken), variants)
-    return decide(returns, variants, variants[0])
+    return decide(returns_of(returns, broken), variants, variants[0])
 
 
 def by_task(decisions):
@@ -90,7 +88,7 @@ def test_returns_without_any_variation():
 def test_a_task_that_one_side_never_ran_is_no_comparison_and_a_broken_one_is():
     decisions = decisions_of(
         {("a", "ppo"): LOW, ("b", "ppo"): LOW},
-        broken=[("b", "rpo", 0, "failed", None)],
+        broken=[("b", "rpo")],
     )
     assert [(one.task, one.outcome, one.seeds) for one in decisions] == [("b", "none", 0)]
     assert math.isnan(decisions[0].improvement.value)
@@ -131,7 +129,7 @@ def test_a_method_with_too_few_finished_seeds_takes_nothing_from_the_others():
     decisions = decisions_of(
         {("a", "ppo"): LOW, ("a", "rpo"): HIGH, ("a", "x"): HIGH[:4]},
         ("ppo", "rpo", "x"),
-        [("a", "x", 4, "failed", None)],
+        [("a", "x")],
     )
     assert [one.outcome for one in decisions] == ["win", "none"]
     assert decisions[1].missing({"x": "x", "ppo": "ppo"}) == (

@@ -4,10 +4,10 @@ from robustpo.reports.formats import decimals, format_p, format_value, join_word
 
 
 def test_decimals_follow_the_largest_mean():
-    assert decimals({"a": [783.2], "b": [0.1]}) == 0
-    assert decimals({"a": [-45.0]}) == 1
-    assert decimals({"a": [0.5]}) == 3
-    assert decimals({"a": [0.0], "b": []}) == 0
+    assert decimals([[783.2], [0.1]]) == 0
+    assert decimals([[-45.0]]) == 1
+    assert decimals([[0.5]]) == 3
+    assert decimals([[0.0], []]) == 0
 
 
 def test_numbers_read_well():

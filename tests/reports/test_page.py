@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import re
 from html.parser import HTMLParser
 from urllib.parse import unquote
@@ -10,12 +11,18 @@ from urllib.parse import unquote
 import pytest
 
 from reports.page_examples import example_study
+from reports.summaries import summary_of
 from robustpo.errors import StorageError
-from robustpo.reports.page import render_page, write_page
-from robustpo.reports.page_data import PageData
-from robustpo.reports.page_looks import colour_rules, method_looks
-from robustpo.reports.page_pack import ALPHABET, embedded_json, pack, pack_line, run_address
-from robustpo.reports.style import PPO_COLOUR, RPO_COLOUR
+from robustpo.reports.page import colour_rules, render_page, write_page
+from robustpo.reports.page_data import (
+    ALPHABET,
+    PageData,
+    embedded_json,
+    pack_line,
+    page_of,
+    run_address,
+)
+from robustpo.reports.style import PPO_COLOUR, RPO_COLOUR, method_looks
 
 TASKS = [("dmc", "dmc/walker-walk"), ("gym", "Humanoid-v4")]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\u2028\"'$data"
@@ -125,13 +132,34 @@ def test_a_page_of_twelve_tasks_is_well_below_a_mebibyte():
     assert len(render_page(example_study(tasks, methods)).encode()) < 500 * 1024
 
 
-def test_equal_steps_are_stored_once():
-    assert pack(example())["steps"] == [[2_666_666, 5_333_333, 8_000_000]]
+def test_equal_steps_are_stored_once(tmp_path):
+    same = {"ppo": {0: [1.0, 2, 3]}, "rpo": {0: [1.0, 2, 4]}}
+    page = page_of(summary_of(same), tmp_path / "index.html", "")
+    assert page["steps"] == [[10, 20, 30]]
+    assert [curve["steps"] for curve in page["curves"]] == [0, 0]
+    other = page_of(summary_of(same | {"rpo": {0: [1.0, 2]}}), tmp_path / "index.html", "")
+    assert other["steps"] == [[10, 20, 30], [10, 20]]
+
+
+def test_a_cell_has_both_tests_in_words(tmp_path):
+    # As in test_verdict: 400 ± 23, and 2 of 252 divisions are as far apart.
+    low = {seed: [100.0 + 10 * seed] for seed in range(5)}
+    high = {seed: [500.0 + 10 * seed] for seed in range(5)}
+    page = page_of(summary_of({"ppo": low, "rpo": high}), tmp_path / "index.html", "")
+    ppo, rpo = page["cells"]
+    assert ppo["difference"] is None and ppo["improvement"] is None
+    difference = rpo["difference"]
+    assert (difference["mean"], difference["verdict"]) == (400, "win")
+    assert (difference["pText"], difference["permutationText"]) == ("p < 0.001", "p = 0.008")
+    few = page_of(summary_of({"ppo": low, "rpo": {0: [1.0]}}), tmp_path / "index.html", "")
+    none = few["cells"][1]["difference"]
+    assert (none["p"], none["pText"], none["verdict"]) == (None, "", "none")
 
 
 def test_a_line_keeps_its_ends_its_gaps_and_its_values():
     # Levels 0, 1365 = 21·64 + 21 (a third of 4095) and 4095 = 63·64 + 63.
     assert pack_line([-1.0, None, 0.0, 2.0]) == [-1, 2, "AA..VV//"]
+    assert pack_line([-1.0, math.nan, 0.0, 2.0]) == [-1, 2, "AA..VV//"]
     assert ALPHABET[21] == "V"
 
 

@@ -23,6 +23,7 @@ from reports.page_browser import (
 )
 from reports.page_examples import example_study
 from robustpo.reports.page import write_page
+from robustpo.reports.page_data import pack_line
 
 # Selenium's names of keys, which are plain characters; it may not be installed here.
 ENTER, ESCAPE, HOME, ARROW_RIGHT = "\ue007", "\ue00c", "\ue011", "\ue014"
@@ -214,7 +215,7 @@ def test_copying_gives_the_command_or_selects_it(page):
 
 def test_the_crosshair_reads_values_by_arrow_keys_and_pointer(browser, folder):
     data = known_study()
-    data["curves"][0]["return"]["mean"] = [10.0 * point for point in range(20)]
+    data["curves"][0]["return"]["mean"] = pack_line([10.0 * point for point in range(20)])
     page = open_study(browser, folder, data)
     chart = '#curves .card[data-task="walker-walk"] svg[role="img"]'
     wait_for(lambda: count(page, chart) == 2, "no chart")
@@ -384,7 +385,7 @@ def test_both_tests_are_shown(browser, folder):
     data = example_study(TASKS[:1], METHODS, seeds=5, points=5)
     difference = data["cells"][2]["difference"]
     assert difference is not None
-    difference.update(p=0.0004, permutation=2 / 252, verdict="win")
+    difference.update(pText="p < 0.001", permutationText="p = 0.008", verdict="win")
     page = open_study(browser, folder, data)
     assert "p < 0.001 and 0.008" in texts(page, '#results tr[data-method="rpo"]')[0]
 
@@ -400,8 +401,10 @@ def test_few_seeds_are_marked_everywhere(browser, folder):
 def test_sparse_data_draw_nothing_wrong(browser, folder):
     data = example_study(TASKS[:1], METHODS, seeds=1, points=3)
     lines = data["curves"][0]["return"]
-    lines["mean"], lines["low"], lines["high"] = [None, 5.0, None], [None] * 3, [None] * 3
-    data["curves"][1]["return"] = {"mean": [], "low": [], "high": [], "seeds": []}
+    lines["mean"] = pack_line([None, 5.0, None])
+    lines["low"] = lines["high"] = pack_line([None] * 3)
+    empty = pack_line([])
+    data["curves"][1]["return"] = {"mean": empty, "low": empty, "high": empty, "seeds": []}
     del data["curves"][2]
     del data["cells"][2]
     data["cells"][1]["mean"] = data["cells"][1]["std"] = data["cells"][1]["difference"] = None

@@ -18,9 +18,10 @@ from robustpo.config import make_config
 from robustpo.errors import ConfigError, StorageError
 from robustpo.reports.origins import differing_origins
 from robustpo.reports.published_results import published_results
+from robustpo.reports.report import write_comparison_report, write_study_report
 from robustpo.reports.spreadsheet import csv_cell
-from robustpo.reports.study_data import left_out_lines, notes, read_study_data
-from robustpo.reports.study_report import write_comparison_report, write_study_report
+from robustpo.reports.summary import read_summary
+from robustpo.reports.words import left_out_lines, notes
 from robustpo.studies.commands import compare_command, study_command, train_command
 from robustpo.studies.grid import make_grid, sweep_methods
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
@@ -54,7 +55,7 @@ def test_what_is_left_out_is_counted_and_named(tmp_path):
     run_directory(tmp_path, ppo2).mkdir(parents=True)
     record(tmp_path, rpo0, status=None)
     (record(tmp_path, rpo1) / "config.json").write_text('{"identity": ')
-    data = read_study_data(STUDY, tmp_path)
+    data = read_summary(STUDY, tmp_path)
     first, *others = notes(data)
     assert first == (
         "Left out of the numbers, of 6 runs: 1 failed, 2 unreadable, 1 incomplete, 1 waiting."
@@ -131,8 +132,8 @@ def test_bad_runs_are_listed_and_left_out_and_stop_no_report(tmp_path):
         spoils.get(f"{config.method}{config.settings.seed}", lambda _: None)(run)
         if config.settings.seed == 0:
             spoil_result(episodes=2**62, steps=2**62, seconds=1e308)(run)
-    data = read_study_data(study, tmp_path)
-    row = data.rows[TASK, "rpo_steps-40.96k"]
+    data = read_summary(study, tmp_path)
+    row = data.by_pair[TASK, "rpo_steps-40.96k"]
     # A return that is a number counts, whatever the rows of metrics hold.
     assert row.seeds == tuple(range(6)) and row.decision is not None
     assert row.decision.outcome != "none"
@@ -150,7 +151,7 @@ def test_nothing_but_bad_runs_is_refused_with_the_reason(tmp_path):
     (config, *_) = STUDY.configs()
     spoil_config("task")(record(tmp_path, config))
     with pytest.raises(ConfigError, match=r"no runs in .* that can be used .*task Other-v1"):
-        read_study_data(STUDY, tmp_path)
+        read_summary(STUDY, tmp_path)
 
 
 def test_every_part_of_a_report_says_the_same(tmp_path):
@@ -182,9 +183,9 @@ def test_every_part_of_a_report_says_the_same(tmp_path):
     latex = (places[0] / "table.tex").read_text("utf-8")
     assert "302" in latex and latex.count("$^*$") == 1
     # No suite of one task, and one interval of P(better): that of the decision.
-    data = read_study_data(study, tmp_path)
+    data = read_summary(study, tmp_path)
     assert data.suites == []
-    decision = data.rows[TASK, "rpo_steps-40.96k"].decision
+    decision = data.by_pair[TASK, "rpo_steps-40.96k"].decision
     assert decision is not None
     assert float(rows[1]["improvement_low"]) == decision.improvement.low
     assert decision.improvement.low < 0.7 and decision.improvement.value == 1

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from reports.summaries import summary_of
+from reports.summaries import returns_of
 from robustpo.errors import ConfigError
 from robustpo.reports.decision import decide
-from robustpo.reports.scores import ScoreScale, scale_text, score_scales, study_returns
+from robustpo.reports.scores import ScoreScale, scale_text, score_scales
 from robustpo.reports.suite import suites_of_study
 from robustpo.reports.suite_row import TAU
 
@@ -17,14 +17,13 @@ WALK = {("walk", "ppo"): [100.0, 200, 300, 400], ("walk", "rpo"): [500.0, 600, 7
 RUN = {("run", "ppo"): [0.0, 0, 0, 400], ("run", "rpo"): [0.0, 100, 200, 300]}
 
 
-def suites_from(summary, variants, reference, suites, **options):
-    returns = study_returns(summary, variants)
+def suites_from(returns, variants, reference, suites, **options):
     decisions = decide(returns, variants, reference)
     return suites_of_study(returns, decisions, variants, reference, suites, **options)
 
 
-def rows_of(summary, suites=CONTROL, variants=("ppo", "rpo"), **options):
-    (suite,) = suites_from(summary, variants, "ppo", suites, **options)
+def rows_of(returns, suites=CONTROL, variants=("ppo", "rpo"), **options):
+    (suite,) = suites_from(returns, variants, "ppo", suites, **options)
     return suite, dict(zip(variants, suite.rows, strict=True))
 
 
@@ -42,14 +41,14 @@ def same(first, second):
 
 
 def test_aggregates_by_hand():
-    suite, rows = rows_of(summary_of(WALK | RUN))
+    suite, rows = rows_of(returns_of(WALK | RUN))
     assert set(suite.tasks) == {"walk", "run"} and suite.left_out_tasks == ()
     rpo = rows["rpo"]
     # Scores 0, .1, .2, .3, .5, .6, .7, .8: the middle four are .2, .3, .5, .6.
     assert rpo.iqm.value == pytest.approx(0.4)
     assert rpo.mean.value == pytest.approx(0.4)
     assert rpo.optimality_gap.value == pytest.approx(0.6)
-    assert (rpo.tasks, rpo.runs, rpo.left_out) == (2, 8, 0)
+    assert (rpo.tasks, rpo.runs) == (2, 8)
     assert rpo.iqm.low < 0.4 < rpo.iqm.high
     # 0, 0, 0, .1, .2, .3, .4, .4: (0 + .1 + .2 + .3) / 4.
     assert rows["ppo"].iqm.value == pytest.approx(0.15)
@@ -63,7 +62,7 @@ def test_aggregates_by_hand():
 
 
 def test_four_seeds_are_no_verdict():
-    _, rows = rows_of(summary_of(WALK | RUN))
+    _, rows = rows_of(returns_of(WALK | RUN))
     rpo = rows["rpo"]
     assert (rpo.wins, rpo.ties, rpo.losses, rpo.undecided) == (0, 0, 0, 2)
     assert (rows["ppo"].wins, rows["ppo"].undecided) == (0, 0)
@@ -76,10 +75,10 @@ def test_verdicts_with_five_seeds():
         ("run", "ppo"): [100.0, 200, 300, 400, 500],
         ("run", "rpo"): [110.0, 190, 310, 390, 510],
     }
-    _, rows = rows_of(summary_of(returns))
+    _, rows = rows_of(returns_of(returns))
     rpo = rows["rpo"]
     assert (rpo.wins, rpo.ties, rpo.losses, rpo.undecided) == (1, 1, 0, 0)
-    (swapped,) = suites_from(summary_of(returns), ("rpo", "ppo"), "rpo", CONTROL)
+    (swapped,) = suites_from(returns_of(returns), ("rpo", "ppo"), "rpo", CONTROL)
     ppo = swapped.rows[1]
     assert (ppo.wins, ppo.ties, ppo.losses) == (0, 1, 1)
     assert improvement_of(ppo).value == pytest.approx(1 - improvement_of(rpo).value)
@@ -90,7 +89,7 @@ def test_an_improvement_whose_interval_holds_a_half_is_a_tie():
         ("walk", "ppo"): [100.0, 200, 300, 400, 500],
         ("walk", "rpo"): [110.0, 190, 310, 390, 510],
     }
-    _, rows = rows_of(summary_of(returns))
+    _, rows = rows_of(returns_of(returns))
     improvement = improvement_of(rows["rpo"])
     assert improvement.low < 0.5 < improvement.high
 
@@ -102,51 +101,37 @@ def test_ragged_seeds_weigh_tasks_alike():
         ("walk", "rpo"): [500.0] * 2,
         ("run", "rpo"): [500.0] * 6,
     }
-    _, rows = rows_of(summary_of(returns))
+    _, rows = rows_of(returns_of(returns))
     assert rows["ppo"].mean.value == pytest.approx(0.5)
     assert rows["ppo"].iqm.value == pytest.approx(0.5)
     assert rows["ppo"].profile.value[50] == pytest.approx(0.5)
     assert rows["rpo"].runs == 8
 
 
-def test_broken_runs_are_left_out_and_counted():
-    broken = [
-        ("walk", "rpo", 7, "failed", 1e9),
-        ("walk", "rpo", 8, "incomplete", None),
-        ("run", "rpo", 9, "completed", None),
-    ]
-    _, rows = rows_of(summary_of(WALK | RUN, broken))
-    _, clean = rows_of(summary_of(WALK | RUN))
-    assert (rows["rpo"].left_out, rows["rpo"].runs) == (3, 8)
-    assert rows["ppo"].left_out == 0
-    same(rows["rpo"], clean["rpo"])
-
-
 def test_a_task_without_a_completed_run_of_a_variant_is_named_and_left_out():
-    broken = [("run", "rpo", 0, "failed", None)]
+    broken = [("run", "rpo")]
     returns = WALK | {("run", "ppo"): RUN["run", "ppo"]}
-    suite, rows = rows_of(summary_of(returns, broken))
+    suite, rows = rows_of(returns_of(returns, broken))
     assert (suite.tasks, suite.left_out_tasks) == (("walk",), ("run",))
     assert (rows["ppo"].tasks, rows["ppo"].runs) == (1, 4)
-    assert rows["rpo"].left_out == 1
     assert rows["rpo"].undecided == 2
-    _, only = rows_of(summary_of(WALK))
+    _, only = rows_of(returns_of(WALK))
     same(rows["ppo"], only["ppo"])
 
 
 def test_a_variant_without_any_completed_run_takes_nothing_from_the_others():
-    broken = [("walk", "new", 0, "incomplete", None)]
-    suite, rows = rows_of(summary_of(WALK | RUN, broken), variants=("ppo", "rpo", "new"))
+    broken = [("walk", "new")]
+    suite, rows = rows_of(returns_of(WALK | RUN, broken), variants=("ppo", "rpo", "new"))
     assert len(suite.tasks) == 2
     new = rows["new"]
-    assert (new.tasks, new.runs, new.left_out) == (0, 0, 1)
+    assert (new.tasks, new.runs) == (0, 0)
     assert np.isnan(new.profile.value).all()
     assert math.isnan(new.iqm.value) and math.isnan(improvement_of(new).value)
     assert new.undecided == 2
 
 
 def test_a_reference_without_runs_leaves_the_others_their_scores():
-    suite, rows = rows_of(summary_of({("walk", "rpo"): [100.0, 200.0]}))
+    suite, rows = rows_of(returns_of({("walk", "rpo"): [100.0, 200.0]}))
     assert suite.tasks == ("walk",)
     assert rows["rpo"].mean.value == pytest.approx(0.15)
     assert math.isnan(improvement_of(rows["rpo"]).value)
@@ -154,14 +139,14 @@ def test_a_reference_without_runs_leaves_the_others_their_scores():
 
 
 def test_a_suite_of_which_nothing_is_completed():
-    suite, rows = rows_of(summary_of({}, [("walk", "ppo", 0, "failed", None)]))
+    suite, rows = rows_of(returns_of({}, [("walk", "ppo")]))
     assert (suite.tasks, suite.left_out_tasks) == ((), ("walk",))
     assert math.isnan(rows["ppo"].iqm.value)
-    assert suites_from(summary_of({}), ("ppo", "rpo"), "ppo", CONTROL) == []
+    assert suites_from(returns_of({}), ("ppo", "rpo"), "ppo", CONTROL) == []
 
 
 def test_a_single_seed_has_a_value_and_no_interval():
-    _, rows = rows_of(summary_of({("walk", "ppo"): [100.0], ("walk", "rpo"): [300.0]}))
+    _, rows = rows_of(returns_of({("walk", "ppo"): [100.0], ("walk", "rpo"): [300.0]}))
     assert rows["rpo"].iqm.value == pytest.approx(0.3)
     assert math.isnan(rows["rpo"].iqm.low)
     assert np.isnan(rows["rpo"].profile.low).all()
@@ -171,49 +156,49 @@ def test_a_single_seed_has_a_value_and_no_interval():
 
 def test_other_suites_are_scaled_between_worst_and_best():
     returns = {("Ant", "ppo"): [-10.0, 20.0], ("Ant", "rpo"): [30.0, 10.0]}
-    _, rows = rows_of(summary_of(returns), {"Ant": "MuJoCo v4"})
+    _, rows = rows_of(returns_of(returns), {"Ant": "MuJoCo v4"})
     # Scores (0, .75) and (1, .5).
     assert rows["ppo"].mean.value == pytest.approx(0.375)
     assert rows["rpo"].mean.value == pytest.approx(0.75)
-    scales = score_scales(study_returns(summary_of(returns), ("ppo",)), {"Ant": "MuJoCo v4"})
+    scales = score_scales({"Ant": {"ppo": np.array([-10.0, 20.0])}}, {"Ant": "MuJoCo v4"})
     assert scales == {"Ant": ScoreScale(-10.0, 20.0)}
     assert "worst" in scale_text("MuJoCo v4") and "/ 1000" in scale_text("DeepMind Control")
 
 
 def test_equal_returns_all_score_one():
     returns = {("Ant", "ppo"): [5.0, 5.0], ("Ant", "rpo"): [5.0, 5.0]}
-    _, rows = rows_of(summary_of(returns), {"Ant": "MuJoCo v4"})
+    _, rows = rows_of(returns_of(returns), {"Ant": "MuJoCo v4"})
     assert (rows["ppo"].mean.value, rows["rpo"].mean.value) == (1, 1)
     assert rows["rpo"].optimality_gap.value == 0
     assert improvement_of(rows["rpo"]).value == 0.5
 
 
 def test_scales_and_suites_can_be_given():
-    _, rows = rows_of(summary_of(WALK), scales={"walk": ScoreScale(0.0, 100.0)})
+    _, rows = rows_of(returns_of(WALK), scales={"walk": ScoreScale(0.0, 100.0)})
     assert rows["rpo"].mean.value == pytest.approx(6.5)
     assert rows["rpo"].optimality_gap.value == 0
     with pytest.raises(ConfigError, match="no scale is given for walk"):
-        rows_of(summary_of(WALK), scales={})
+        rows_of(returns_of(WALK), scales={})
     with pytest.raises(ConfigError, match="no suite is given for run"):
-        rows_of(summary_of(WALK | RUN), {"walk": "DeepMind Control"})
+        rows_of(returns_of(WALK | RUN), {"walk": "DeepMind Control"})
 
 
 def test_suites_come_apart_and_share_the_correction():
     low, high = [0.0, 1, 2, 3, 4], [3.0, 4, 5, 6, 7]
     returns = {("Ant", "ppo"): low, ("Ant", "rpo"): high}
-    alone, _ = rows_of(summary_of(returns), {"Ant": "MuJoCo v4"})
+    alone, _ = rows_of(returns_of(returns), {"Ant": "MuJoCo v4"})
     # Welch's p is 0.017: below 0.05 alone, above with four comparisons.
     assert alone.rows[1].wins == 1
     for task in ("a", "b", "c"):
         returns |= {(task, "ppo"): low, (task, "rpo"): low}
     names = {"c": "Other", "Ant": "MuJoCo v4", "a": "Other", "b": "Other"}
-    suites = suites_from(summary_of(returns), ("ppo", "rpo"), "ppo", names)
+    suites = suites_from(returns_of(returns), ("ppo", "rpo"), "ppo", names)
     assert [(suite.name, len(suite.tasks)) for suite in suites] == [("Other", 3), ("MuJoCo v4", 1)]
     assert (suites[1].rows[1].wins, suites[1].rows[1].ties) == (0, 1)
 
 
 def test_intervals_come_again_and_do_not_depend_on_other_variants_or_the_reference():
-    summary = summary_of(WALK | RUN | {("walk", "x"): [1.0, 2], ("run", "x"): [3.0, 4]})
+    summary = returns_of(WALK | RUN | {("walk", "x"): [1.0, 2], ("run", "x"): [3.0, 4]})
     _, rows = rows_of(summary)
     _, again = rows_of(summary)
     _, more = rows_of(summary, variants=("ppo", "x", "rpo"))
@@ -225,14 +210,6 @@ def test_intervals_come_again_and_do_not_depend_on_other_variants_or_the_referen
 def test_the_seed_is_that_of_the_bootstrap():
     # Real numbers: with few distinct returns another seed may well find the same ends.
     returns = np.random.default_rng(3).uniform(0, 1000, 10).tolist()
-    summary = summary_of({("walk", "ppo"): returns, ("walk", "rpo"): returns})
+    summary = returns_of({("walk", "ppo"): returns, ("walk", "rpo"): returns})
     ends = [rows_of(summary, seed=seed)[1]["rpo"].mean.low for seed in (0, 0, 1)]
     assert ends[0] == ends[1] != ends[2]
-
-
-def test_a_seed_twice_is_refused():
-    summary = summary_of(WALK, [("walk", "ppo", 0, "completed", 1.0)])
-    with pytest.raises(ConfigError, match="seed 0 of ppo on walk occurs more than once"):
-        rows_of(summary)
-    with pytest.raises(ConfigError, match="name one more than once"):
-        rows_of(summary_of(WALK), variants=("ppo", "ppo"))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from robustpo.reports.decision import decide
-from robustpo.reports.scores import TaskReturns
 from robustpo.reports.verdict import suite_sentence, task_sentence, worth
 
 LOW = [100.0, 110.0, 120.0, 130.0, 140.0]
@@ -15,10 +14,7 @@ CLOSE = [value + 5 for value in LOW]
 def decided(*tasks):
     """Decide on tasks `t0`, `t1`, … of returns by variant, the first of which is the reference."""
     returns = {
-        f"t{number}": {
-            name: TaskReturns(tuple(range(len(values))), np.array(values), 0)
-            for name, values in task.items()
-        }
+        f"t{number}": {name: np.array(values) for name, values in task.items()}
         for number, task in enumerate(tasks)
     }
     variants = tuple(dict.fromkeys(name for task in tasks for name in task))

@@ -10,6 +10,7 @@ import signal
 import socket
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -23,7 +24,9 @@ from robustpo.studies import cluster_connection
 from robustpo.studies.cluster import run_shards_on_ray
 from robustpo.studies.cluster_mailbox import Mailbox
 from robustpo.studies.cluster_worker import Job, _require_shared_storage
-from robustpo.studies.local import Shard, run_shards
+from robustpo.studies.local import run_shards
+from robustpo.studies.manner import Execution
+from robustpo.studies.worker_process import Shard
 from robustpo.training.record import run_directory
 
 ray = pytest.importorskip("ray", reason="pip install 'robustpo[ray]'")
@@ -41,7 +44,7 @@ SMALL = {
     "update_epochs": 1,
     "hidden_sizes": (16, 16),
 }
-OPTIONS = {"pin": False, "checkpoint_every": 1024, "step_timeout": 60.0, "env_processes": 0}
+HERE = Execution(pin=False, checkpoint_every=1024, ray="auto")
 LONG_BEFORE_THE_END = 4096
 STORE_BYTES = 80 * 2**20
 
@@ -102,7 +105,7 @@ def untouched(tmp_path_factory):
     before = os.getcwd()
     os.chdir(home)
     try:
-        assert run_shards(shards([0, 1]), workers=1, options=OPTIONS) is None
+        assert run_shards(shards([0, 1]), workers=1, options=HERE.worker) is None
     finally:
         os.chdir(before)
     return home / "runs"
@@ -165,9 +168,7 @@ def test_ray_on_this_machine_alone_trains_the_same_bits(home, untouched, capfd):
     before = signal.getsignal(signal.SIGTERM)
     heard = Heard()
     left = {path.name for path in Path("/tmp").glob("*ray*")}
-    assert (
-        run_shards_on_ray(shards([1], [0]), address="auto", options=OPTIONS, on_event=heard) is None
-    )
+    assert run_shards_on_ray(shards([1], [0]), HERE, on_event=heard) is None
     assert capfd.readouterr() == ("", "")
     assert signal.getsignal(signal.SIGTERM) is before
     assert not ray.is_initialized() and ray_processes() == []
@@ -213,7 +214,7 @@ def test_a_node_and_a_process_that_die_change_no_bit(home, untouched, cluster, c
 
     heard = Heard(kill_process)
     capfd.readouterr()
-    run_shards_on_ray(shards([0, 1]), address=cluster.address, options=OPTIONS, on_event=heard)
+    run_shards_on_ray(shards([0, 1]), replace(HERE, ray=cluster.address), on_event=heard)
     assert capfd.readouterr() == ("", "")
     assert heard.act is None and heard.texts("failed") == []
     notes = heard.texts("note")
@@ -226,7 +227,7 @@ def test_a_node_and_a_process_that_die_change_no_bit(home, untouched, cluster, c
     # Given again, nothing is trained again.
     times = {path: path.stat().st_mtime_ns for path in (home / "runs").rglob("*.safetensors")}
     again = Heard()
-    run_shards_on_ray(shards([0], [1]), address=cluster.address, options=OPTIONS, on_event=again)
+    run_shards_on_ray(shards([0], [1]), replace(HERE, ray=cluster.address), on_event=again)
     said = sorted((event["kind"], event["seed"]) for event, _ in again.events)
     assert said == [("finished", 0), ("finished", 1)]
     assert times == {path: path.stat().st_mtime_ns for path in times}
@@ -243,8 +244,7 @@ def test_ctrl_c_stops_in_order_and_the_next_command_goes_on(home, untouched, clu
         stopped = run_shards_on_ray(
             # Two fit; the third is still queued and never begins.
             shards([0], [1], [2]),
-            address=cluster.address,
-            options=OPTIONS | {"checkpoint_every": 10**9},
+            replace(HERE, ray=cluster.address, checkpoint_every=10**9),
             on_event=heard,
         )
     finally:
@@ -259,7 +259,7 @@ def test_ctrl_c_stops_in_order_and_the_next_command_goes_on(home, untouched, clu
     saved = (home / "runs").rglob("step-*.safetensors")
     assert {p.parts[-3]: int(p.stem.removeprefix("step-")) for p in saved} == reached
     assert "seed-2" not in {place.name for place in (home / "runs").rglob("seed-*")}
-    run_shards_on_ray(shards([0, 1]), address=cluster.address, options=OPTIONS)
+    run_shards_on_ray(shards([0, 1]), replace(HERE, ray=cluster.address))
     assert {name: at[0] for name, at in resumed_at(home).items() if at} == reached
     assert_same_runs(untouched, home / "runs")
 
@@ -273,7 +273,7 @@ def test_a_second_ctrl_c_kills(home, cluster):
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run_shards_on_ray(
-            shards([0], steps=10**9), address=cluster.address, options=OPTIONS, on_event=interrupt
+            shards([0], steps=10**9), replace(HERE, ray=cluster.address), on_event=interrupt
         )
     assert time.monotonic() - begin < 120
     assert workers_in(home) == [] and not ray.is_initialized()
@@ -282,7 +282,7 @@ def test_a_second_ctrl_c_kills(home, cluster):
 def test_an_error_of_a_run_is_said_once_and_not_tried_again(home, cluster):
     heard = Heard()
     broken = shards([0, 1], task="studies.test_cluster:Broken")
-    run_shards_on_ray(broken, address=cluster.address, options=OPTIONS, on_event=heard)
+    run_shards_on_ray(broken, replace(HERE, ray=cluster.address), on_event=heard)
     failed = [(e["text"], e["lost"], d) for e, d in heard.events if e["kind"] == "failed"]
     assert [d for _, _, d in failed] == broken[0].directories
     assert "a wire has come loose" in failed[0][0] and failed[1][0] is None
@@ -292,7 +292,7 @@ def test_an_error_of_a_run_is_said_once_and_not_tried_again(home, cluster):
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(availability, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"ray, .*pip install 'robustpo\[ray\]'"):
-        run_shards_on_ray(shards([0]), address="auto", options=OPTIONS)
+        run_shards_on_ray(shards([0]), HERE)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "elsewhere"])
@@ -301,7 +301,7 @@ def test_a_cluster_that_does_not_answer_is_refused_at_once(home, address):
         port = closed_soon.getsockname()[1]
     begin = time.monotonic()
     with pytest.raises(ConfigError, match=r"no Ray cluster can be reached at .*ray start") as error:
-        run_shards_on_ray(shards([0]), address=address.format(port), options=OPTIONS)
+        run_shards_on_ray(shards([0]), replace(HERE, ray=address.format(port)))
     assert time.monotonic() - begin < 10 and "\n" not in str(error.value)
     assert list(home.iterdir()) == []
 
@@ -315,7 +315,7 @@ def test_a_ray_that_does_not_start_is_one_line_and_leaves_nothing(home, monkeypa
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(ray, "init", die)
     with pytest.raises(TrainingError, match=r"timed out during startup\.\); nothing") as error:
-        run_shards_on_ray(shards([0]), address="local", options=OPTIONS)
+        run_shards_on_ray(shards([0]), replace(HERE, ray="local"))
     assert "\n" not in str(error.value) and signal.getsignal(signal.SIGTERM) is handler
     assert {path.name for path in Path("/tmp").glob("robustpo-ray-*")} == left
     assert list(home.iterdir()) == []
@@ -335,7 +335,7 @@ def test_a_ray_that_was_too_slow_is_started_once_more(tmp_path, monkeypatch):
 
 
 def test_a_node_that_does_not_see_the_storage_is_named(tmp_path):
-    job = Job({}, str(tmp_path), (), tmp_path / ".ray-1", "token", 0.0)
+    job = Job(HERE.worker, str(tmp_path), (), tmp_path / ".ray-1", "token", 0.0)
     with pytest.raises(ConfigError, match=f"does not see {tmp_path}"):
         _require_shared_storage(job)
     job.marker.write_text("another")

@@ -3,19 +3,26 @@
 import json
 import logging
 import os
+import sys
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
+from robustpo.config import make_config
 from robustpo.errors import ConfigError
-from robustpo.studies.store import (
+from robustpo.files import write_tensors
+from robustpo.studies.frames import (
     METRICS_SCHEMA,
     RESULTS_SCHEMA,
     SUMMARY_SCHEMA,
     load_results,
     load_summary,
 )
+from robustpo.studies.store import load_runs
+from robustpo.training.metrics_table import write_table
+from robustpo.training.record import run_directory
 
 
 def config(
@@ -45,6 +52,11 @@ def write(root, content, lines=(), result=None, name="seed-0", ending="\n"):
     if result is not None:
         (path / "result.json").write_text(result if isinstance(result, str) else json.dumps(result))
     return path
+
+
+def table(path, **columns):
+    """Write the table of a run's metrics."""
+    write_table(path / "metrics.safetensors", {n: np.array(c, float) for n, c in columns.items()})
 
 
 def test_results_are_tidy_typed_and_ordered(tmp_path):
@@ -96,36 +108,105 @@ def test_values_that_are_not_finite_are_null_in_either_file(tmp_path):
     path = write(tmp_path, config(), [text])
     columns = ["entropy", "return_mean", "length_mean"]
     assert load_results(tmp_path).select(columns).rows() == [(None, None, None)]
-    table = pl.DataFrame({"step": [1, 2], "entropy": [float("nan"), 3.0]})
-    table.with_columns(return_mean=pl.lit(float("-inf"))).write_parquet(path / "metrics.parquet")
+    table(path, step=[1, 2], entropy=[np.nan, 3.0], return_mean=[-np.inf, 1e39])
     assert load_results(tmp_path).select(columns).rows() == [(None,) * 3, (3.0, None, None)]
 
 
 def test_the_file_that_reaches_further_is_read(tmp_path):
     path = write(tmp_path, config(), [row(2048), row(4096), '{"step": 99'], ending="")
-    table = pl.DataFrame({"step": [4096], "entropy": [9.0]})
-    table.write_parquet(path / "metrics.parquet")
+    table(path, step=[4096], entropy=[9.0])
     assert load_results(tmp_path)["entropy"].to_list() == [9.0]
-    table.with_columns(step=pl.lit(2048)).write_parquet(path / "metrics.parquet")
+    table(path, step=[2048])
     assert load_results(tmp_path)["step"].to_list() == [2048, 4096]
     (path / "metrics.jsonl").unlink()
     assert load_results(tmp_path)["step"].to_list() == [2048]
 
 
-@pytest.mark.parametrize("damage", ["garbage", "cut", "flipped", "types"])
-def test_a_damaged_table_falls_back_to_the_log(tmp_path, damage, caplog):
+# As much as the file states, 2⁶³ numbers, is held by no machine.
+CLAIM = (
+    b'{"step":{"dtype":"F64","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807]}}'
+)
+DAMAGES = {
+    "garbage": lambda whole: b"PAR1nonsense",
+    "cut": lambda whole: whole[: len(whole) // 2],
+    "flipped": lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]),
+    "a long header": lambda whole: (2**40).to_bytes(8, "little") + whole[8:],
+    "a header as long as the file": lambda whole: (2**17).to_bytes(8, "little") + b" " * 2**17,
+    "a claim": lambda whole: len(CLAIM).to_bytes(8, "little") + CLAIM + bytes(64),
+    "too large": lambda whole: whole + bytes(2**22),
+    "empty": lambda whole: b"",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_table_falls_back_to_the_log_with_one_warning(tmp_path, damage, caplog):
     path = write(tmp_path, config(), [row(2048)])
-    table = path / "metrics.parquet"
-    pl.DataFrame({"step": range(100), "entropy": [1.0] * 100}).write_parquet(table)
-    whole = table.read_bytes()
-    if damage == "types":
-        pl.DataFrame({"step": [[1], [2]], "entropy": [{"a": 1}] * 2}).write_parquet(table)
-    else:
-        middle = len(whole) // 2
-        flipped = whole[:-40] + bytes(255 - byte for byte in whole[-40:-8]) + whole[-8:]
-        damaged = {"garbage": b"PAR1nonsense", "cut": whole[:middle], "flipped": flipped}
-        table.write_bytes(damaged[damage])
+    table(path, step=range(100), entropy=[1.0] * 100)
+    file = path / "metrics.safetensors"
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
     assert load_results(tmp_path)["step"].to_list() == [2048]
+    assert [r.getMessage().endswith("using metrics.jsonl") for r in caplog.records] == [True]
+
+
+def test_a_table_that_no_run_writes_is_not_read(tmp_path, caplog):
+    path = write(tmp_path, config(), [row(2048)])
+    good = {"step": np.array([4096.0, 8192.0])}
+    odd = [
+        {"step": np.array([4096, 8192])},
+        {"step": np.array([[4096.0, 8192.0]])},
+        {"step": np.float64(4096)},
+        {"step": np.array([8192.0, 4096.0])},
+        {"step": np.array([4096.0, 4096.0])},
+        {"step": np.array([4096.5, 8192.0])},
+        {"step": np.array([-1.0, 8192.0])},
+        {"step": np.array([np.nan, 8192.0])},
+        {"step": np.array([4096.0, 2.0**54])},
+        good | {"entropy": np.zeros(3)},
+        good | {"entropy": np.zeros(2, np.float32)},
+        {"entropy": np.zeros(2)},
+    ]
+    for tensors in odd:
+        write_tensors(path / "metrics.safetensors", tensors, {"format": 1})
+        assert load_results(tmp_path)["step"].to_list() == [2048]
+    write_tensors(path / "metrics.safetensors", good, {"format": 2})
+    assert load_results(tmp_path)["step"].to_list() == [2048]
+    assert len(caplog.records) == len(odd) + 1
+    more = good | {"of_a_later_version": np.ones(5, np.uint8)}
+    write_tensors(path / "metrics.safetensors", more, {"format": 1})
+    assert load_results(tmp_path)["step"].to_list() == [4096, 8192]
+
+
+def test_a_parquet_file_in_a_run_folder_is_never_opened(tmp_path, caplog):
+    path = write(tmp_path, config(), [row(2048)])
+    irregular(path / "metrics.parquet", "pipe")
+    assert load_results(tmp_path)["step"].to_list() == [2048]
+    (path / "metrics.jsonl").unlink()
+    (path / "metrics.parquet").unlink()
+    pl.DataFrame({"step": [4096]}).write_parquet(path / "metrics.parquet")
+    assert load_results(tmp_path).is_empty()
+    assert "no metrics" in caplog.text
+
+
+def test_runs_are_read_without_polars(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "polars", None)
+    path = tmp_path / "rpo" / "seed-3"
+    own = make_config("Pendulum-v1", seed=3, steps=4096)
+    place = run_directory(tmp_path, own)
+    place.mkdir(parents=True)
+    record = {"identity": own.identity(), "variant": own.variant, "total_steps": 4096}
+    (place / "config.json").write_text(json.dumps(record))
+    (place / "metrics.jsonl").write_text(json.dumps(row(2048, return_mean=None)) + "\n")
+    loaded = load_runs({own: place, make_config("Pendulum-v1", seed=4, steps=4096): path})
+    assert loaded.refused == {}
+    (one,) = loaded.runs
+    assert (one.run.task, one.run.variant, one.run.seed) == ("Pendulum-v1", own.variant, 3)
+    assert (one.end.status, one.end.final_return, one.end.steps) == ("incomplete", None, 2048)
+    assert {str(column.dtype) for column in one.metrics.values()} == {"float64"}
+    assert one.metrics["step"].tolist() == [2048]
+    assert np.isnan(one.metrics["return_mean"]).tolist() == [True]
+    for load in (load_results, load_summary):
+        with pytest.raises(ConfigError, match=r'pip install "robustpo\[frames\]"'):
+            load(tmp_path)
 
 
 def test_steps_written_twice_by_a_resumed_run_count_once(tmp_path):
@@ -244,7 +325,9 @@ def irregular(path, kind):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "loop", "device", "nowhere", "directory"])
-@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "metrics.parquet", "result.json"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "metrics.jsonl", "metrics.safetensors", "result.json"]
+)
 def test_what_is_no_regular_file_is_not_read(tmp_path, name, kind, caplog):
     write(tmp_path, config(seed=1), [row(2048)], name="seed-1")
     path = write(tmp_path, config(), [row(2048)], {"status": "completed"})
@@ -268,7 +351,7 @@ def test_a_log_beyond_any_size_is_not_read(tmp_path, caplog):
     log.write_text("".join(f'{{"step": {step}}}\n' for step in range(10_001)))
     assert load_results(tmp_path).is_empty()
     assert "more than 10000 lines" in caplog.text
-    pl.DataFrame({"step": [7]}).write_parquet(path / "metrics.parquet")
+    table(path, step=[7])
     assert load_results(tmp_path)["step"].to_list() == [7]
 
 
@@ -278,18 +361,9 @@ def test_a_line_beyond_any_length_is_left_out(tmp_path, caplog):
     assert "1 lines cannot be read" in caplog.text
 
 
-def test_a_table_of_anything_but_numbers_is_not_read(tmp_path, caplog):
-    path = write(tmp_path, config(), [row(2048)])
-    for values in (["text"], [b"bytes"], [[1.0]], [{"a": 1}], [True]):
-        frame = pl.DataFrame({"step": [4096], "entropy": values})
-        frame.write_parquet(path / "metrics.parquet")
-        assert load_results(tmp_path)["step"].to_list() == [2048]
-    assert caplog.text.count("metrics.parquet cannot be read") == 5
-
-
 def test_names_of_directories_are_taken_as_they_are(tmp_path, caplog):
     path = write(tmp_path / "[a-z]*", config(), name="seed-?")
-    pl.DataFrame({"step": [2048]}).write_parquet(path / "metrics.parquet")
+    table(path, step=[2048])
     assert load_results(tmp_path)["step"].to_list() == [2048]
     os.rename(path, os.fsencode(path) + b"\xff")
     assert load_results(tmp_path).is_empty()

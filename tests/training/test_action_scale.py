@@ -19,8 +19,7 @@ from robustpo.config import make_config
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.shape import Shape
-from robustpo.studies.preflight import check_bounds
-from robustpo.studies.preset_choice import preset_note
+from robustpo.studies.preflight import check_bounds, preset_note
 from robustpo.training.agent import Agent
 from robustpo.training.trainer import Trainer
 from training.populations import tensors_of

@@ -18,6 +18,7 @@ from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnviron
 from robustpo.environments.jax_task import JaxStep, JaxTask
 from robustpo.errors import SimulatorError
 from robustpo.training.collectors import make_collector
+from robustpo.training.digest import digest
 from robustpo.training.population import (
     coefficients_at,
     init_collector,
@@ -25,7 +26,7 @@ from robustpo.training.population import (
     stack,
 )
 from robustpo.training.replay import ReplayLog
-from robustpo.training.rollout import Flags, RawRow, digest, observe_ends
+from robustpo.training.rollout import Flags, RawRow, observe_ends
 from robustpo.training.trainer import Trainer
 
 

@@ -16,6 +16,7 @@ from robustpo.config import make_config
 from robustpo.files import read_tensors, write_tensors
 from robustpo.training import restore, simulators
 from robustpo.training.bookkeeping import COLUMNS
+from robustpo.training.evaluations import evaluator
 from robustpo.training.record import RunRecord
 from robustpo.training.trainer import Trainer
 
@@ -67,6 +68,7 @@ def run(out, configs, *, iterations=None, constructor=None, every=0):
         should_stop=should_stop,
         constructor=constructor,
         checkpoint_every=every,
+        evaluate=evaluator(constructor or configs[0].task, should_stop),
     )
     trainer.run()
     return trainer, events

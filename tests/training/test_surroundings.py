@@ -16,8 +16,8 @@ import pytest
 import robustpo
 from robustpo.descriptors import forget
 from robustpo.places import cache_directory
-from robustpo.studies.local import worker_environment
 from robustpo.studies.locks import RunLocks, is_locked
+from robustpo.studies.worker_process import worker_environment
 from robustpo.training import compilation, provenance
 
 SETTINGS = {

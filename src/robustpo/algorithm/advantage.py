@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float32
+from jaxtyping import Array, Bool, Float
 
 
 def successor_value(
-    next_value: Float32[Array, "*B"],
+    next_value: Float[Array, "*B"],
     terminated: Bool[Array, "*B"],
     truncated: Bool[Array, "*B"],
     bootstrap: Bool[Array, ""],
-) -> Float32[Array, "*B"]:
+) -> Float[Array, "*B"]:
     """Return the value that the one-step target bootstraps from.
 
     Args:
@@ -25,13 +25,13 @@ def successor_value(
 
 
 def generalised_advantage(
-    reward: Float32[Array, "T E"],
-    value: Float32[Array, "T E"],
-    successor: Float32[Array, "T E"],
+    reward: Float[Array, "T E"],
+    value: Float[Array, "T E"],
+    successor: Float[Array, "T E"],
     done: Bool[Array, "T E"],
-    gamma: Float32[Array, ""],
-    gae_lambda: Float32[Array, ""],
-) -> Float32[Array, "T E"]:
+    gamma: Float[Array, ""],
+    gae_lambda: Float[Array, ""],
+) -> Float[Array, "T E"]:
     """Return `Â_t = δ_t + γλ Â_{t+1}`, `δ_t = r_t + γ v'_t − v_t`; a `done` row ends the sum.
 
     `t` runs over [0, T−1]; `Â_T = 0`, as the last row already bootstraps through `successor`. A

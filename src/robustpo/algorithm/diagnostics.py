@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float32
+from jaxtyping import Array, Float
 
-from robustpo.algorithm.estimators import ESTIMATORS
 from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.masking import masked_mean
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.perturbation import noise_scale, perturb, perturb_parameters
+from robustpo.policy_families import FAMILIES
+from robustpo.registry import ESTIMATORS
 from robustpo.shape import Shape
 
 
 def perturbation_diagnostics(
     params: AgentParams, batch: Batch, coefficients: Coefficients, shape: Shape, *, key: Array
-) -> dict[str, Float32[Array, ""]]:
+) -> dict[str, Float[Array, ""]]:
     """Return what the noise does to the ratios of a rollout under the policy that collected it.
 
     Args:
@@ -39,15 +40,19 @@ def perturbation_diagnostics(
         alpha = coefficients.alpha
     elif shape.update_noise != "none":
         perturbed = perturb(plain, coefficients, key=key, noise=shape.update_noise)
-        log_prob = ESTIMATORS[shape.estimator](plain, batch.action, coefficients, shape, key=key)
+        log_prob = ESTIMATORS[shape.estimator].log_prob(
+            plain, batch.action, coefficients, shape, key=key
+        )
         alpha = coefficients.alpha * noise_scale(plain, coefficients)
     else:
         names = ("noise_clip_fraction", "noise_kl", "sigma_alpha")
         return dict.fromkeys(names, jnp.float32(jnp.nan))
-    change = jnp.abs(jnp.expm1(log_prob - batch.log_prob))
+    change = jnp.abs(jnp.expm1(log_prob - batch.log_prob[None]))
     clipped = (change > coefficients.clip_coef).astype(jnp.float32).mean(0)
+    diverges = FAMILIES[shape.distribution].diverges
+    movement = plain.kl(perturbed) if diverges else jnp.full(batch.valid.shape, jnp.nan)
     return {
         "noise_clip_fraction": masked_mean(clipped, batch.valid),
-        "noise_kl": masked_mean(plain.kl(perturbed), batch.valid),
+        "noise_kl": masked_mean(movement, batch.valid),
         "sigma_alpha": masked_mean((plain.std() / alpha).mean(-1), batch.valid),
     }

@@ -6,43 +6,35 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float32, Int8, Int32
+from jaxtyping import Array, Bool, Float, Float32, Int8, Int32
 
 from robustpo.algorithm.advantage import generalised_advantage, successor_value
 from robustpo.algorithm.distributions import ActionDistribution
 from robustpo.algorithm.networks import AgentParams, evaluate, state_value
+from robustpo.settings import Numbers
 from robustpo.shape import Shape
 
 FAULTS = ("none", "observation", "reward")
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Coefficients:
+@dataclass(frozen=True, kw_only=True)
+class Coefficients(Numbers[Float[Array, "*P"], Float[Array, "*P"]]):
     """One agent's settings for one iteration, as traced numbers.
 
     Schedules are evaluated on the host, so these are plain scalars (`[P]` for a population).
+
+    Attributes:
+        alpha_relative: whether alpha counts in the policy's standard deviations.
+        bootstrap: whether a truncated episode bootstraps the value of its final observation.
+        return_goes_on: whether the discounted return goes on after such a truncation.
+        loss_weights: what the terms of `losses` weigh, one each.
     """
 
-    alpha: Float32[Array, ""]
-    alpha_relative: Bool[Array, ""]
-    noise_location: Float32[Array, ""]
-    entropy_coef: Float32[Array, ""]
-    log_std_min: Float32[Array, ""]
-    drac_coef: Float32[Array, ""]
-    scale_low: Float32[Array, ""]
-    scale_high: Float32[Array, ""]
-    learning_rate: Float32[Array, ""]
-    kl_target: Float32[Array, ""]
-    reward_scale: Float32[Array, ""]
-    gamma: Float32[Array, ""]
-    gae_lambda: Float32[Array, ""]
-    clip_coef: Float32[Array, ""]
-    value_coef: Float32[Array, ""]
-    max_grad_norm: Float32[Array, ""]
-    target_kl: Float32[Array, ""]
-    bootstrap: Bool[Array, ""]
-    return_goes_on: Bool[Array, ""]
+    alpha_relative: Bool[Array, "*P"]
+    bootstrap: Bool[Array, "*P"]
+    return_goes_on: Bool[Array, "*P"]
+    loss_weights: Float[Array, "*P W"]
 
 
 @jax.tree_util.register_dataclass
@@ -90,8 +82,8 @@ class Rollout:
     """
 
     transitions: Transition
-    last_obs: Float32[Array, "P E O"]
-    obs_offset: Float32[Array, "P O"] | None = None
+    last_obs: Float32[Array, "*P E O"]
+    obs_offset: Float32[Array, "*P O"] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -111,14 +103,14 @@ class Batch:
         policy: the plain policy that collected; None unless the learning rate adapts to it.
     """
 
-    obs: Float32[Array, "B O"]
-    action: Float32[Array, "B A"]
-    log_prob: Float32[Array, " B"]
-    value: Float32[Array, " B"]
-    advantage: Float32[Array, " B"]
-    value_target: Float32[Array, " B"]
+    obs: Float[Array, "B O"]
+    action: Float[Array, "B A"]
+    log_prob: Float[Array, " B"]
+    value: Float[Array, " B"]
+    advantage: Float[Array, " B"]
+    value_target: Float[Array, " B"]
     valid: Bool[Array, " B"]
-    obs_offset: Float32[Array, "B O"] | None = None
+    obs_offset: Float[Array, "B O"] | None = None
     policy: ActionDistribution | None = None
 
 
@@ -144,21 +136,21 @@ def make_batch(
         rows.reward, value, successor, done, coefficients.gamma, coefficients.gae_lambda
     )
     offset = rollout.obs_offset
-    batch = Batch(
-        obs=rows.obs,
-        action=rows.action,
-        log_prob=policy.log_prob(rows.action),
-        value=value,
-        advantage=advantage,
-        value_target=advantage + value,
-        valid=rows.valid,
-        obs_offset=None if offset is None else jnp.broadcast_to(offset, rows.obs.shape),
-        policy=per_row(policy, rows.obs) if shape.adaptive_learning_rate else None,
-    )
-    return jax.tree.map(lambda x: x.reshape(shape.batch_size, *x.shape[2:]), batch)
+    fields = {
+        "obs": rows.obs,
+        "action": rows.action,
+        "log_prob": policy.log_prob(rows.action),
+        "value": value,
+        "advantage": advantage,
+        "value_target": advantage + value,
+        "valid": rows.valid,
+        "obs_offset": None if offset is None else jnp.broadcast_to(offset, rows.obs.shape),
+        "policy": per_row(policy, rows.obs) if shape.adaptive_learning_rate else None,
+    }
+    return Batch(**jax.tree.map(lambda x: x.reshape(shape.batch_size, *x.shape[2:]), fields))
 
 
-def per_row(policy: ActionDistribution, obs: Float32[Array, "*B O"]) -> ActionDistribution:
+def per_row(policy: ActionDistribution, obs: Float[Array, "*B O"]) -> ActionDistribution:
     """Repeat what a policy shares between observations, so that its rows can be shuffled."""
     rows = obs.shape[:-1]
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (*rows, x.shape[-1])), policy)

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float32
+from jaxtyping import Array, Float, Int32
 
 from robustpo.algorithm.diagnostics import perturbation_diagnostics
 from robustpo.algorithm.experience import Batch, Coefficients, Rollout, make_batch
 from robustpo.algorithm.masking import masked_mean
+from robustpo.algorithm.metrics import metric_names
 from robustpo.algorithm.networks import AgentParams, action_distribution
-from robustpo.algorithm.objective import normalize_advantage, objective
+from robustpo.algorithm.objective import objective, with_normalized_advantage
 from robustpo.algorithm.random import permutation
 from robustpo.shape import Shape
 
@@ -29,7 +30,7 @@ RATE_FACTOR = 1.5
 RATE_BAND = 2.0
 MIN_RATE, MAX_RATE = 1e-6, 1e-2
 
-Metrics = dict[str, Float32[Array, ""]]
+Metrics = dict[str, Float[Array, ""]]
 
 
 @jax.tree_util.register_dataclass
@@ -42,7 +43,7 @@ class LearnerState:
 
     params: AgentParams
     optimizer: optax.OptState
-    rate_factor: Float32[Array, ""] | None = None
+    rate_factor: Float[Array, ""] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -50,16 +51,32 @@ class LearnerState:
 class FlatLearner:
     """A learner while it updates: a kernel per small array would cost more than its arithmetic."""
 
-    vector: Float32[Array, " W"]
+    vector: Float[Array, " W"]
     optimizer: optax.OptState
 
 
-def metric_names(shape: Shape) -> tuple[str, ...]:
-    """Name what a gradient step reports, as one vector: a kernel per number would cost more."""
-    names = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
-    names += ("drac_loss",) * (shape.augmentation == "drac")
-    names += ("perturbed_kl",) * shape.perturbs_update
-    return names + ("policy_kl",) * shape.adaptive_learning_rate
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Updating:
+    """What one epoch of an update hands to the next.
+
+    Attributes:
+        learner: parameters and optimiser.
+        rate_factor: factor of the learning rate; None where that does not adapt.
+        metrics: means over the epoch's minibatches, in the order of `metric_names`: a kernel per
+            number would cost more.
+        epochs: how many are done.
+    """
+
+    learner: FlatLearner
+    rate_factor: Float[Array, ""] | None
+    metrics: Float[Array, " M"]
+    epochs: Int32[Array, ""]
+
+
+def named(metrics: Float[Array, " M"], shape: Shape) -> Metrics:
+    """Return the metrics of a gradient step, or their means, under their names."""
+    return dict(zip(metric_names(shape), metrics, strict=True))
 
 
 def make_optimizer(max_grad_norm: Array | float) -> optax.GradientTransformation:
@@ -95,56 +112,87 @@ def update(
     """
     vector, unravel = ravel_pytree(state.params)
     floor = parameter_floor(state.params, coefficients)
-    names = metric_names(shape)
 
-    def unfinished(carry: tuple) -> Array:
-        _, _, metrics, epoch = carry
-        kl = metrics[names.index("approx_kl")]
-        return (epoch < shape.update_epochs) & ~(kl > coefficients.target_kl)
+    def unfinished(now: Updating) -> Array:
+        kl = named(now.metrics, shape)["approx_kl"]
+        return (now.epochs < shape.update_epochs) & ~(kl > coefficients.target_kl)
 
-    def one_epoch(carry: tuple) -> tuple:
-        learner, factor, _, epoch = carry
-        numbers = coefficients
-        if factor is not None:
-            numbers = replace(coefficients, learning_rate=coefficients.learning_rate * factor)
-        epoch_key = jax.random.fold_in(key, epoch)
-        minibatches, keys = shuffle(batch, shape, key=epoch_key)
+    def one_epoch(now: Updating) -> Updating:
+        epoch_key = jax.random.fold_in(key, now.epochs)
+        return epoch(now, unravel, floor, batch, coefficients, shape, key=epoch_key)
 
-        def step(learner: FlatLearner, inputs: tuple[Batch, Array]) -> tuple[FlatLearner, Array]:
-            minibatch, minibatch_key = inputs
-            learner, metrics = minibatch_step(
-                learner, unravel, minibatch, numbers, shape, key=minibatch_key
-            )
-            return replace(learner, vector=jnp.maximum(learner.vector, floor)), metrics
-
-        learner, metrics = jax.lax.scan(step, learner, (minibatches, keys))
-        if factor is not None:
-            moved = metrics.mean(0)[names.index("policy_kl")]
-            factor = adapt(factor, moved, coefficients)
-        return learner, factor, metrics.mean(0), epoch + 1
-
-    flat = FlatLearner(vector, state.optimizer)
-    start = (flat, state.rate_factor, jnp.zeros(len(names)), jnp.int32(0))
-    learner, factor, last, epochs = jax.lax.while_loop(unfinished, one_epoch, start)
-    learned = LearnerState(unravel(learner.vector), learner.optimizer, factor)
-    metrics = dict(zip(names, last, strict=True))
+    start = Updating(
+        learner=FlatLearner(vector, state.optimizer),
+        rate_factor=state.rate_factor,
+        metrics=jnp.zeros(len(metric_names(shape))),
+        epochs=jnp.int32(0),
+    )
+    end = jax.lax.while_loop(unfinished, one_epoch, start)
+    learned = LearnerState(unravel(end.learner.vector), end.learner.optimizer, end.rate_factor)
+    metrics = named(end.metrics, shape)
     finite = jnp.isfinite(metrics["grad_norm"])
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learned, state)
+    # Only folded, never drawn from, the update's key has a stream for each epoch and this one.
     diagnostics_key = jax.random.fold_in(key, DIAGNOSTICS_STREAM)
     before = perturbation_diagnostics(state.params, batch, coefficients, shape, key=diagnostics_key)
     policy = action_distribution(kept.params, batch.obs, shape)
     return kept, metrics | before | {
-        "epochs": epochs.astype(jnp.float32),
-        "learning_rate": coefficients.learning_rate * (1.0 if factor is None else factor),
+        "epochs": end.epochs.astype(jnp.float32),
+        "learning_rate": at_factor(coefficients, end.rate_factor).learning_rate,
         "explained_variance": explained_variance(batch),
         "action_std": masked_mean(policy.std().mean(-1), batch.valid),
         "finite": finite.astype(jnp.float32),
     }
 
 
+def epoch(
+    now: Updating,
+    unravel: Callable[[Array], AgentParams],
+    floor: Float[Array, " W"],
+    batch: Batch,
+    coefficients: Coefficients,
+    shape: Shape,
+    *,
+    key: Array,
+) -> Updating:
+    """Take the gradient steps of one pass over the batch.
+
+    Args:
+        now: what the epoch before left.
+        unravel: turns the flat vector into parameters.
+        floor: least value of every parameter.
+        batch: the whole rollout.
+        coefficients: the agent's numbers.
+        shape: sizes, and what is perturbed.
+        key: a key used for this epoch only.
+    """
+    numbers = at_factor(coefficients, now.rate_factor)
+    minibatches, keys = shuffle(batch, shape, key=key)
+
+    def step(learner: FlatLearner, inputs: tuple[Batch, Array]) -> tuple[FlatLearner, Array]:
+        minibatch, minibatch_key = inputs
+        learner, metrics = minibatch_step(
+            learner, unravel, minibatch, numbers, shape, key=minibatch_key
+        )
+        return replace(learner, vector=jnp.maximum(learner.vector, floor)), metrics
+
+    learner, steps = jax.lax.scan(step, now.learner, (minibatches, keys))
+    metrics, factor = steps.mean(0), now.rate_factor
+    if factor is not None:
+        factor = adapt(factor, named(metrics, shape)["policy_kl"], coefficients)
+    return Updating(learner, factor, metrics, now.epochs + 1)
+
+
+def at_factor(coefficients: Coefficients, factor: Float[Array, ""] | None) -> Coefficients:
+    """Return the numbers with the learning rate times its factor, if it has one."""
+    if factor is None:
+        return coefficients
+    return replace(coefficients, learning_rate=coefficients.learning_rate * factor)
+
+
 def adapt(
-    factor: Float32[Array, ""], moved: Float32[Array, ""], coefficients: Coefficients
-) -> Float32[Array, ""]:
+    factor: Float[Array, ""], moved: Float[Array, ""], coefficients: Coefficients
+) -> Float[Array, ""]:
     """Return the next factor of the learning rate, given how far the policy has moved.
 
     Divided by 1.5 above twice the target, multiplied below half of it, so that the rate stays in
@@ -163,7 +211,7 @@ def adapt(
     return jnp.where(moved > target * RATE_BAND, shrunk, factor)
 
 
-def parameter_floor(params: AgentParams, coefficients: Coefficients) -> Float32[Array, " W"]:
+def parameter_floor(params: AgentParams, coefficients: Coefficients) -> Float[Array, " W"]:
     """Return the least value of every parameter: −∞ but for the log scale, kept by projection.
 
     A bound inside the policy instead would leave a parameter below it without a gradient.
@@ -187,8 +235,7 @@ def shuffle(batch: Batch, shape: Shape, *, key: Array) -> tuple[Batch, Array]:
         lambda x: x.reshape(shape.num_minibatches, shape.minibatch_size, *x.shape[1:]), batch
     )
     if shape.normalize_advantages:
-        advantage = jax.vmap(normalize_advantage)(minibatches.advantage, minibatches.valid)
-        minibatches = replace(minibatches, advantage=advantage)
+        minibatches = jax.vmap(with_normalized_advantage)(minibatches)
     return minibatches, jax.random.split(noise_key, shape.num_minibatches)
 
 
@@ -200,7 +247,7 @@ def minibatch_step(
     shape: Shape,
     *,
     key: Array,
-) -> tuple[FlatLearner, Float32[Array, " M"]]:
+) -> tuple[FlatLearner, Float[Array, " M"]]:
     """Take one gradient step; return its metrics in the order of `metric_names`."""
 
     def loss(vector: Array) -> tuple[Array, dict[str, Array]]:
@@ -216,7 +263,7 @@ def minibatch_step(
     return FlatLearner(vector, optimizer_state), values
 
 
-def explained_variance(batch: Batch) -> Float32[Array, ""]:
+def explained_variance(batch: Batch) -> Float[Array, ""]:
     """Return `1 − Var(target − value)/Var(target)` over the valid rows; NaN if constant."""
 
     def variance(x: Array) -> Array:

@@ -10,12 +10,11 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float32
+from jaxtyping import Array, Float
 
 from robustpo.algorithm.distributions import DISTRIBUTIONS, ActionDistribution
 from robustpo.shape import Shape
@@ -40,8 +39,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 class Dense:
     """An affine map: `weight` `[I, J]`, `bias` `[J]`."""
 
-    weight: Float32[Array, "I J"]
-    bias: Float32[Array, " J"]
+    weight: Float[Array, "I J"]
+    bias: Float[Array, " J"]
 
 
 @jax.tree_util.register_dataclass
@@ -54,7 +53,7 @@ class AgentParams:
     """
 
     actor: tuple[Dense, ...]
-    log_std: Float32[Array, " A"]
+    log_std: Float[Array, " A"]
     critic: tuple[Dense, ...]
 
 
@@ -69,8 +68,8 @@ def init_params(
 ) -> AgentParams:
     """Initialise orthogonally: gain √2 in hidden layers, 0.01 at the policy head, 1 at the value.
 
-    Biases and the log standard deviation start at zero. All leaves are NumPy arrays: compiling a
-    program for what runs once would take longer than training's first seconds.
+    Biases and the log standard deviation start at zero. Drawn in NumPy: compiling a program for
+    what runs once would take longer than training's first seconds.
     """
     sizes = (observation_size, *hidden_sizes)
     family = DISTRIBUTIONS[distribution]
@@ -99,32 +98,33 @@ def _orthogonal(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
     return q if n_in >= n_out else q.T
 
 
-def _array(values: np.ndarray) -> Any:
-    return values.astype(np.float32)
+def _array(values: np.ndarray) -> Array:
+    return jnp.asarray(values, jnp.float32)
 
 
 def mlp(
-    layers: tuple[Dense, ...], x: Float32[Array, "*B I"], activation: str
-) -> Float32[Array, "*B J"]:
+    layers: tuple[Dense, ...], x: Float[Array, "*B I"], activation: str
+) -> Float[Array, "*B J"]:
     """Apply the layers; every layer but the last is followed by the activation."""
     return _affine(layers[-1], _hidden(layers[:-1], x, activation))
 
 
 def _hidden(
-    layers: tuple[Dense, ...], x: Float32[Array, "*B I"], activation: str
-) -> Float32[Array, "*B J"]:
+    layers: tuple[Dense, ...], x: Float[Array, "*B I"], activation: str
+) -> Float[Array, "*B J"]:
     for layer in layers:
         x = ACTIVATIONS[activation](_affine(layer, x))
     return x
 
 
-def _affine(layer: Dense, x: Float32[Array, "*B I"]) -> Float32[Array, "*B J"]:
-    return x @ layer.weight + layer.bias
+def _affine(layer: Dense, x: Float[Array, "*B I"]) -> Float[Array, "*B J"]:
+    outputs = x @ layer.weight
+    return outputs + jax.lax.broadcast_to_rank(layer.bias, outputs.ndim)
 
 
 def evaluate(
-    params: AgentParams, obs: Float32[Array, "*B O"], shape: Shape
-) -> tuple[ActionDistribution, Float32[Array, "*B"]]:
+    params: AgentParams, obs: Float[Array, "*B O"], shape: Shape
+) -> tuple[ActionDistribution, Float[Array, "*B"]]:
     """Return the plain policy and the value estimate at normalised observations."""
     if not shape.shared_network:
         return action_distribution(params, obs, shape), state_value(params, obs, shape)
@@ -135,16 +135,14 @@ def evaluate(
 
 
 def action_distribution(
-    params: AgentParams, obs: Float32[Array, "*B O"], shape: Shape
+    params: AgentParams, obs: Float[Array, "*B O"], shape: Shape
 ) -> ActionDistribution:
     """Return the plain policy at normalised observations."""
     outputs = mlp(params.actor, obs, shape.activation)
     return DISTRIBUTIONS[shape.distribution].build(outputs, params.log_std)
 
 
-def state_value(
-    params: AgentParams, obs: Float32[Array, "*B O"], shape: Shape
-) -> Float32[Array, "*B"]:
+def state_value(params: AgentParams, obs: Float[Array, "*B O"], shape: Shape) -> Float[Array, "*B"]:
     """Return the value estimate at normalised observations."""
     layers = params.actor[:-1] + params.critic if shape.shared_network else params.critic
     return mlp(layers, obs, shape.activation)[..., 0]

@@ -7,7 +7,7 @@ moments carry the part that rounding would lose (Kahan summation).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,9 +46,9 @@ class RunningMoments:
     count: Int32[Array, ""]
 
     @classmethod
-    def create(cls, shape: tuple[int, ...] = ()) -> Self:
+    def create(cls, size: tuple[int, ...] = ()) -> RunningMoments:
         """Return what there is before any sample: mean 0, variance 1."""
-        zero, one = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+        zero, one = np.zeros(size, np.float32), np.ones(size, np.float32)
         arrays: Any = (zero, one, zero, zero, np.zeros((), np.int32))
         return cls(*map(jnp.asarray, arrays))
 
@@ -56,7 +56,7 @@ class RunningMoments:
         """Take in the samples of one step; the first ones are where the mean starts."""
         mean = x.mean(0)
         started = replace(self, mean=jnp.where(self.count == 0, mean, self.mean))
-        return started._merge(mean, ((x - mean) ** 2).mean(0), jnp.int32(len(x)))
+        return started._merge(mean, ((x - mean[None]) ** 2).mean(0), jnp.int32(len(x)))
 
     def update_valid(self, x: Float32[Array, "E *O"], valid: Bool[Array, " E"]) -> RunningMoments:
         """Take in the samples of one step, leaving out those that are not valid."""
@@ -64,7 +64,7 @@ class RunningMoments:
         added = valid.sum(dtype=jnp.int32)
         divisor = jnp.maximum(added, 1).astype(jnp.float32)
         mean = jnp.where(mask, x, 0.0).sum(0) / divisor
-        variance = jnp.where(mask, (x - mean) ** 2, 0.0).sum(0) / divisor
+        variance = jnp.where(mask, (x - mean[None]) ** 2, 0.0).sum(0) / divisor
         return self._merge(mean, variance, added)
 
     def _merge(self, mean: Array, variance: Array, added: Array) -> RunningMoments:
@@ -92,7 +92,9 @@ def normalize_observation(
     obs: Float32[Array, "*B O"], moments: RunningMoments
 ) -> Float32[Array, "*B O"]:
     """Return `(o − mean)/√(variance + ε)`, clipped to ±10."""
-    scaled = (obs - moments.mean) * jax.lax.rsqrt(moments.variance + EPSILON)
+    mean = jax.lax.broadcast_to_rank(moments.mean, obs.ndim)
+    factor = jax.lax.rsqrt(moments.variance + EPSILON)
+    scaled = (obs - mean) * jax.lax.broadcast_to_rank(factor, obs.ndim)
     return jnp.clip(scaled, -CLIP, CLIP)
 
 

@@ -2,50 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float32
+from jaxtyping import Array, Bool, Float
 
-from robustpo.algorithm.augmentation import drac_loss
 from robustpo.algorithm.distributions import ActionDistribution
-from robustpo.algorithm.estimators import ESTIMATORS
 from robustpo.algorithm.experience import Batch, Coefficients
+from robustpo.algorithm.losses import loss_rows, minibatch_keys
 from robustpo.algorithm.masking import masked_mean, masked_means
 from robustpo.algorithm.networks import AgentParams, action_distribution, evaluate
 from robustpo.algorithm.perturbation import perturb_parameters
+from robustpo.registry import ESTIMATORS
 from robustpo.shape import Shape
 
-# What draws of a minibatch besides the perturbation take from its key.
-DRAC_STREAM = 1
+
+def with_normalized_advantage(batch: Batch) -> Batch:
+    """Return a minibatch with its advantages normalised within it."""
+    return replace(batch, advantage=normalize_advantage(batch.advantage, batch.valid))
 
 
 def normalize_advantage(
-    advantage: Float32[Array, " B"], valid: Bool[Array, " B"]
-) -> Float32[Array, " B"]:
+    advantage: Float[Array, " B"], valid: Bool[Array, " B"]
+) -> Float[Array, " B"]:
     """Return `(Â − mean)/(std + 1e-8)` over the valid rows, with the sample deviation (ddof 1)."""
     mean = masked_mean(advantage, valid)
     squares = jnp.where(valid, (advantage - mean) ** 2, 0.0).sum()
-    std = jnp.sqrt(squares / jnp.maximum(valid.sum() - 1, 1))
+    std = jnp.sqrt(squares / jnp.maximum(valid.sum() - 1, 1).astype(squares.dtype))
     return (advantage - mean) / (std + 1e-8)
 
 
 def policy_loss(
-    log_ratio: Float32[Array, " B"], advantage: Float32[Array, " B"], clip_coef: Array
-) -> Float32[Array, " B"]:
+    log_ratio: Float[Array, "*K B"], advantage: Float[Array, " B"], clip_coef: Float[Array, ""]
+) -> Float[Array, "*K B"]:
     """Clipped surrogate per row, `max(−Â r, −Â clip(r, 1±ε))` (arXiv 1707.06347, eq. 7)."""
     ratio = jnp.exp(log_ratio)
     clipped = jnp.clip(ratio, 1 - clip_coef, 1 + clip_coef)
-    return jnp.maximum(-advantage * ratio, -advantage * clipped)
+    gain = jax.lax.broadcast_to_rank(advantage, ratio.ndim)
+    return jnp.maximum(-gain * ratio, -gain * clipped)
 
 
 def value_loss(
-    value: Float32[Array, " B"],
-    old_value: Float32[Array, " B"],
-    target: Float32[Array, " B"],
-    clip_coef: Array,
+    value: Float[Array, " B"],
+    old_value: Float[Array, " B"],
+    target: Float[Array, " B"],
+    clip_coef: Float[Array, ""],
     *,
     clipped: bool,
-) -> Float32[Array, " B"]:
+) -> Float[Array, " B"]:
     """Half the squared error per row; clipped: the larger of it and that of `v_old + clip(Δv)`."""
     error = (value - target) ** 2
     if clipped:
@@ -56,7 +61,7 @@ def value_loss(
 
 def objective(
     params: AgentParams, batch: Batch, coefficients: Coefficients, shape: Shape, *, key: Array
-) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Return the loss of one minibatch, its advantages normalised, and what is reported of it.
 
     With noise on all parameters it is the average of the plain loss over `shape.draws` perturbed
@@ -67,7 +72,9 @@ def objective(
         return minibatch_loss(params, batch, coefficients, shape, key=key)
 
     def one_draw(key: Array) -> tuple[Array, dict[str, Array]]:
-        moved = perturb_parameters(params, coefficients, key=key, noise=shape.parameter_noise)
+        noise_key, _ = minibatch_keys(shape, key=key)
+        moved = perturb_parameters(params, coefficients, key=noise_key, noise=shape.parameter_noise)
+        # With noise here there is none on the location, and nothing else draws from its key.
         return minibatch_loss(moved, batch, coefficients, shape, key=key)
 
     drawn = jax.vmap(one_draw)(jax.random.split(key, shape.draws))
@@ -80,12 +87,12 @@ def objective(
     return loss, means | masked_means(rows, batch.valid)
 
 
-def approximate_kl(log_ratio: Float32[Array, "*B"]) -> Float32[Array, "*B"]:
+def approximate_kl(log_ratio: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """Return `r − 1 − log r` per row, whose mean over actions of the old policy is its KL."""
     return jnp.expm1(log_ratio) - log_ratio
 
 
-def plain_log_ratio(policy: ActionDistribution, batch: Batch) -> Float32[Array, "1 B"]:
+def plain_log_ratio(policy: ActionDistribution, batch: Batch) -> Float[Array, "1 B"]:
     """Return the log-ratio of the policy as it is, not perturbed, to the one that collected.
 
     Whatever a KL steers goes by this. A perturbed policy lies `Σ α²/(6σ²)` nats away before the
@@ -96,7 +103,7 @@ def plain_log_ratio(policy: ActionDistribution, batch: Batch) -> Float32[Array, 
 
 def minibatch_loss(
     params: AgentParams, batch: Batch, coefficients: Coefficients, shape: Shape, *, key: Array
-) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Return the loss of one minibatch at given parameters, and what is reported of it.
 
     The policy's location is shifted by fresh noise before the log-density of the stored actions is
@@ -104,8 +111,11 @@ def minibatch_loss(
     plain policy's, as collected. Other estimators of the perturbed density stand in the same place.
     """
     policy, value = evaluate(params, batch.obs, shape)
-    log_prob = ESTIMATORS[shape.estimator](policy, batch.action, coefficients, shape, key=key)
-    log_ratio = log_prob - batch.log_prob
+    noise_key, term_keys = minibatch_keys(shape, key=key)
+    log_prob = ESTIMATORS[shape.estimator].log_prob(
+        policy, batch.action, coefficients, shape, key=noise_key
+    )
+    log_ratio = log_prob - batch.log_prob[None]
     surrogate = policy_loss(log_ratio, batch.advantage, coefficients.clip_coef).mean(0)
     squared = value_loss(
         value,
@@ -128,17 +138,13 @@ def minibatch_loss(
         # Last and without a gradient, so that the rest is compiled, and rounded, as without it.
         plain = jax.lax.stop_gradient(policy)
         rows["approx_kl"] = approximate_kl(plain_log_ratio(plain, batch)).mean(0)
-    if shape.augmentation == "drac":
-        drac_key = jax.random.fold_in(key, DRAC_STREAM)
-        rows["drac_loss"] = drac_loss(
-            params, policy, value, batch, coefficients, shape, key=drac_key
-        )
-    means = masked_means(rows, batch.valid)
+    extra, weights = loss_rows(coefficients, shape, term_keys, params, policy, value, batch)
+    means = masked_means(rows | extra, batch.valid)
     total = (
         means["policy_loss"]
         - coefficients.entropy_coef * means["entropy"]
         + coefficients.value_coef * means["value_loss"]
     )
-    if shape.augmentation == "drac":
-        total = total + coefficients.drac_coef * means["drac_loss"]
+    for name, weight in weights.items():
+        total = total + weight * means[name]
     return total, means

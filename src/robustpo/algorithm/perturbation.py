@@ -1,7 +1,7 @@
 """The heart of the method: the noise that shifts the policy's location in the update.
 
 Evaluation, and unless a control asks for it collection, use the plain policy. To add a family,
-write a function that draws its standard noise and enter it, with its moments, in `NOISES`.
+write a `NoiseFamily` and name it in `robustpo.registry`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float32
+from jaxtyping import Array, Float
 
-from robustpo.algorithm.distributions import ActionDistribution
+from robustpo.algorithm.distributions import ActionDistribution, Gaussian
+from robustpo.algorithm.distributions.base import as_row
 from robustpo.algorithm.distributions.location_scale import EULER_GAMMA
 from robustpo.algorithm.experience import Coefficients
 from robustpo.algorithm.networks import AgentParams
+from robustpo.algorithm.smoothed_normal import smoothed_by_gaussian, smoothed_by_uniform
+from robustpo.registry import NOISES
 
 PolicyT = TypeVar("PolicyT", bound=ActionDistribution)
 
@@ -29,48 +32,49 @@ class NoiseFamily:
     """A family of noise `z = noise_location + α ε` (paper, Table 1).
 
     Attributes:
-        draw: draws the standard noise `ε` of a shape.
-        mean: of the standard noise.
-        variance: of the standard noise.
+        draw: draws the standard noise: `(size, *, key) -> ε`, independent everywhere.
+        mean: of the standard noise; None where it has none that is known.
+        variance: of the standard noise; like the mean it is what the estimator `expected` takes.
+        smoothed: the log-density that the estimator `marginal` takes, of a Gaussian policy plus
+            `α ε`: `(policy, action [*B, A], α [] or [*B, A]) -> [*B]`; None for no closed form.
     """
 
     draw: Callable[..., Array]
-    mean: float
-    variance: float
+    mean: float | None = None
+    variance: float | None = None
+    smoothed: Callable[[Gaussian, Array, Array], Array] | None = None
 
 
-def uniform(shape: tuple[int, ...], *, key: Array) -> Float32[Array, "..."]:
+def uniform(size: tuple[int, ...], *, key: Array) -> Float[Array, "..."]:
     """Draw `ε ~ U(−1, 1)`, so that `z ~ U(−α, α)` (paper, eq. 4)."""
-    return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+    return jax.random.uniform(key, size, minval=-1.0, maxval=1.0)
 
 
-def laplace(shape: tuple[int, ...], *, key: Array) -> Float32[Array, "..."]:
+def laplace(size: tuple[int, ...], *, key: Array) -> Float[Array, "..."]:
     """Draw `ε ~ Laplace(0, 1)`, so that `z ~ Laplace(0, b)` with `b = α`."""
-    return jax.random.laplace(key, shape)
+    return jax.random.laplace(key, size)
 
 
-def gumbel(shape: tuple[int, ...], *, key: Array) -> Float32[Array, "..."]:
+def gumbel(size: tuple[int, ...], *, key: Array) -> Float[Array, "..."]:
     """Draw `ε ~ Gumbel(0, 1)`, so that `z ~ Gumbel(μ, β)`, `β = α`, `μ = noise_location`."""
-    return jax.random.gumbel(key, shape)
+    return jax.random.gumbel(key, size)
 
 
-def gumbel_centered(shape: tuple[int, ...], *, key: Array) -> Float32[Array, "..."]:
+def gumbel_centered(size: tuple[int, ...], *, key: Array) -> Float[Array, "..."]:
     """Draw `ε ~ Gumbel(−γ, 1)`: skewed, but of mean zero."""
-    return jax.random.gumbel(key, shape) - EULER_GAMMA
+    return jax.random.gumbel(key, size) - EULER_GAMMA
 
 
-def gaussian(shape: tuple[int, ...], *, key: Array) -> Float32[Array, "..."]:
+def gaussian(size: tuple[int, ...], *, key: Array) -> Float[Array, "..."]:
     """Draw `ε ~ N(0, 1)`, so that `z ~ N(0, α²)`."""
-    return jax.random.normal(key, shape)
+    return jax.random.normal(key, size)
 
 
-NOISES: dict[str, NoiseFamily] = {
-    "uniform": NoiseFamily(uniform, 0.0, 1 / 3),
-    "laplace": NoiseFamily(laplace, 0.0, 2.0),
-    "gumbel": NoiseFamily(gumbel, EULER_GAMMA, math.pi**2 / 6),
-    "gumbel-centered": NoiseFamily(gumbel_centered, 0.0, math.pi**2 / 6),
-    "gaussian": NoiseFamily(gaussian, 0.0, 1.0),
-}
+UNIFORM = NoiseFamily(uniform, 0.0, 1 / 3, smoothed_by_uniform)
+LAPLACE = NoiseFamily(laplace, 0.0, 2.0)
+GUMBEL = NoiseFamily(gumbel, EULER_GAMMA, math.pi**2 / 6)
+GUMBEL_CENTERED = NoiseFamily(gumbel_centered, 0.0, math.pi**2 / 6)
+GAUSSIAN = NoiseFamily(gaussian, 0.0, 1.0, smoothed_by_gaussian)
 
 
 def noise_scale(policy: ActionDistribution, coefficients: Coefficients) -> Array:
@@ -107,11 +111,11 @@ def perturb(
 
 
 def shift_by(
-    policy: PolicyT, standard: Float32[Array, "*K *B A"], coefficients: Coefficients
+    policy: PolicyT, standard: Float[Array, "*K *B A"], coefficients: Coefficients
 ) -> PolicyT:
     """Shift the location by `z = noise_location + α ε`, given the standard noise ε."""
     z = coefficients.noise_location + coefficients.alpha * standard
-    return policy.shift(z * noise_scale(policy, coefficients))
+    return policy.shift(z * as_row(noise_scale(policy, coefficients), z))
 
 
 def perturb_parameters(

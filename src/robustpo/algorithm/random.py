@@ -25,8 +25,8 @@ def make_key(seed: int | Array) -> Array:
 
 
 def threefry(
-    key: UInt32[Array, "2"], x0: UInt32[Array, " N"], x1: UInt32[Array, " N"]
-) -> tuple[UInt32[Array, " N"], UInt32[Array, " N"]]:
+    key: UInt32[Array, "2"], x0: UInt32[Array, "*N"], x1: UInt32[Array, "*N"]
+) -> tuple[UInt32[Array, "*N"], UInt32[Array, "*N"]]:
     """Encrypt counters `(x0, x1)`: five groups of four rounds, the key injected after each."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(PARITY))
     x0, x1 = x0 + schedule[0], x1 + schedule[1]
@@ -40,7 +40,7 @@ def threefry(
     return x0, x1
 
 
-def permutation(count: int, *, key: Array) -> Int32[Array, " count"]:
+def permutation(count: int, *, key: Array) -> Int32[Array, "{count}"]:
     """Return a uniform random permutation of `range(count)`.
 
     Sorts 32 random bits with the index packed beneath them: sorting one array of integers is an
@@ -60,19 +60,19 @@ def _counters(count: int) -> Array:
     return jax.lax.iota(jnp.uint32, count)
 
 
-def _bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
+def _bits(key: Array, bit_width: int, size: tuple[int, ...]) -> Array:
     if bit_width != 32:
         raise TypeError(f"bit_width={bit_width} is not supported; draw 32-bit values")
-    size = math.prod(shape)
-    half = (size + 1) // 2
+    count = math.prod(size)
+    half = (count + 1) // 2
     counters = _counters(half)
     words = jnp.concatenate(threefry(key, counters, counters + jnp.uint32(half)))
-    return words[:size].reshape(shape)
+    return words[:count].reshape(size)
 
 
-def _split(key: Array, shape: tuple[int, ...]) -> Array:
-    counters = _counters(math.prod(shape))
-    return jnp.stack(threefry(key, jnp.zeros_like(counters), counters), -1).reshape(*shape, 2)
+def _split(key: Array, size: tuple[int, ...]) -> Array:
+    counters = _counters(math.prod(size))
+    return jnp.stack(threefry(key, jnp.zeros_like(counters), counters), -1).reshape(*size, 2)
 
 
 def _fold_in(key: Array, data: Array | int) -> Array:

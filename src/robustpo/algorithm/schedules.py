@@ -4,15 +4,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda progress: 1.0,
-    # Uniformly to zero over the policy's updates (paper, section 6.2).
-    "linear": lambda progress: 1.0 - progress,
-    "cosine": lambda progress: 0.5 * (1.0 + math.cos(math.pi * progress)),
-    # Constant here: it is multiplied by the policy's standard deviation where that is known.
-    "std": lambda progress: 1.0,
-}
+from robustpo.registry import Kind
+
+ALPHA, ENTROPY, RATE = "alpha", "entropy_coef", "learning_rate"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a number changes over training.
+
+    Attributes:
+        factor: of the number's initial value, at the share in [0, 1] of the updates that are done.
+        of: settings that it may be used for.
+        relative: whether the number counts in the policy's standard deviations.
+    """
+
+    factor: Callable[[float], float]
+    of: tuple[str, ...] = (ALPHA, ENTROPY, RATE)
+    relative: bool = False
+
+
+SCHEDULES: Kind[Schedule] = Kind(
+    "schedule",
+    {
+        "constant": Schedule(lambda progress: 1.0),
+        # Uniformly to zero over the policy's updates (paper, section 6.2).
+        "linear": Schedule(lambda progress: 1.0 - progress),
+        "cosine": Schedule(lambda progress: 0.5 * (1.0 + math.cos(math.pi * progress)), (ALPHA,)),
+        # Constant here: it is multiplied by the policy's standard deviation where that is known.
+        "std": Schedule(lambda progress: 1.0, (ALPHA,), relative=True),
+    },
+    of="robustpo.algorithm.schedules:Schedule",
+)
 
 
 def scheduled(initial: float, schedule: str, progress: float) -> float:
@@ -23,4 +48,4 @@ def scheduled(initial: float, schedule: str, progress: float) -> float:
         schedule: name of the schedule.
         progress: share of the updates that are done, in [0, 1].
     """
-    return initial * SCHEDULES[schedule](progress)
+    return initial * SCHEDULES[schedule].factor(progress)

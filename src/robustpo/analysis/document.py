@@ -17,7 +17,7 @@ from robustpo.analysis.penalty import coverage
 from robustpo.analysis.sentences import interval_text, sentences
 from robustpo.analysis.smoothing import Smoothing
 from robustpo.reports.formats import format_p
-from robustpo.reports.statistics import MeanInterval
+from robustpo.statistics.means import MeanInterval
 
 
 def setup_line(findings: Findings) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from robustpo.reports.statistics import mean_interval
+from robustpo.statistics.means import mean_interval
 
 CONFIDENCE = 0.95
 

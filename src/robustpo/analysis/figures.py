@@ -23,8 +23,7 @@ from robustpo.analysis.findings import Findings
 from robustpo.analysis.landscapes import draw_directions, draw_sharpness
 from robustpo.analysis.penalty import SIGMAS, Penalty
 from robustpo.analysis.smoothing import Smoothing
-from robustpo.reports.curves import save_figure
-from robustpo.reports.style import house_style
+from robustpo.reports.style import house_style, save_figure
 
 _ROW_NAMES = (
     "log-likelihood",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from robustpo.analysis.estimates import Interval
 from robustpo.analysis.sharpness import Sharpness
 from robustpo.reports.formats import format_p
-from robustpo.reports.statistics import (
+from robustpo.statistics.means import (
     MIN_SEEDS,
     SIGNIFICANCE,
     Difference,

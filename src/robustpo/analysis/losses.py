@@ -50,8 +50,8 @@ class Rows:
 
 def policy_part(params: AgentParams) -> AgentParams:
     """Return the actor and the log scale in float64, without the critic."""
-    own = AgentParams(actor=params.actor, log_std=params.log_std, critic=())
-    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float64), own)
+    own = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float64), params)
+    return replace(own, critic=())
 
 
 def make_rows(params: AgentParams, batch: Batch, shape: Shape) -> Rows:

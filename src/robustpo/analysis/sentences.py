@@ -11,7 +11,7 @@ from robustpo.analysis.findings import Findings
 from robustpo.analysis.penalty import coverage
 from robustpo.analysis.smoothing import Smoothing
 from robustpo.reports.formats import format_p
-from robustpo.reports.statistics import SIGNIFICANCE, holm
+from robustpo.statistics.means import SIGNIFICANCE, holm
 
 
 def sentences(findings: Findings) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from jaxtyping import Array, Float64
 
 from robustpo.algorithm.distributions import Gaussian
 from robustpo.algorithm.networks import AgentParams, action_distribution
-from robustpo.algorithm.perturbation import NOISES
 from robustpo.analysis.curvature import hessian_diagonal, hessian_product, hutchinson
 from robustpo.analysis.estimates import Interval, t_interval
 from robustpo.analysis.losses import (
@@ -26,6 +25,7 @@ from robustpo.analysis.losses import (
     as_function_of_vector,
     surrogate_loss,
 )
+from robustpo.registry import NOISES
 from robustpo.shape import Shape
 
 ALPHAS = tuple(float(f"{a:.2g}") for a in np.geomspace(1e-4, 0.3, 15))

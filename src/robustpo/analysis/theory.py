@@ -15,7 +15,7 @@ import numpy as np
 
 from robustpo.algorithm.experience import Coefficients
 from robustpo.analysis.agents import Agents, Snapshot, make_configs, train_agents
-from robustpo.analysis.bias import measure_bias
+from robustpo.analysis.bias import Bias, measure_bias
 from robustpo.analysis.directions import measure_profile
 from robustpo.analysis.document import TerminalSummary, markdown
 from robustpo.analysis.figures import draw_figures
@@ -25,7 +25,7 @@ from robustpo.analysis.losses import prepare
 from robustpo.analysis.penalty import measure_penalties
 from robustpo.analysis.sentences import sentences
 from robustpo.analysis.sharpness import measure_all
-from robustpo.analysis.smoothing import measure_smoothing
+from robustpo.analysis.smoothing import Smoothing, measure_smoothing
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, TrainingError
 from robustpo.studies.grid import parse_seeds
@@ -115,27 +115,7 @@ def check_agents(agents: Agents, setup: Setup, say: Say) -> Findings:
         TrainingError: if every agent of a method failed.
     """
     effort = setup.effort
-    policies = choose_policies(agents, setup)
-    biases = []
-    smoothings = []
-    for index, (name, snapshot) in enumerate(policies):
-        say(f"bias and smoothing: {name}")
-        params, rows = prepare(snapshot, agents.shape)
-        own = {"key": _key(BIAS_KEY, index), "count": effort.draws}
-        numbers = in_float64(snapshot.coefficients, setup.alpha)
-        biases += measure_bias(name, params, rows, numbers, agents.shape, **own)
-        smoothings.append(
-            measure_smoothing(
-                name,
-                params,
-                rows,
-                agents.shape,
-                key=_key(SMOOTHING_KEY, index),
-                count=effort.pairs,
-                probes=effort.probes,
-                max_exact=effort.max_exact,
-            )
-        )
+    biases, smoothings = check_policies(agents, setup, say)
     say("penalty")
     penalties = measure_penalties(key=_key(PENALTY_KEY))
     sharpness = measure_all(
@@ -167,6 +147,31 @@ def check_agents(agents: Agents, setup: Setup, say: Say) -> Findings:
         profiles=tuple(profiles),
         provenance={"versions": versions(), "machine": machine()},
     )
+
+
+def check_policies(agents: Agents, setup: Setup, say: Say) -> tuple[list[Bias], list[Smoothing]]:
+    """Measure bias and smoothing of the policies that are looked at closely."""
+    effort = setup.effort
+    biases, smoothings = [], []
+    for index, (name, snapshot) in enumerate(choose_policies(agents, setup)):
+        say(f"bias and smoothing: {name}")
+        params, rows = prepare(snapshot, agents.shape)
+        own = {"key": _key(BIAS_KEY, index), "count": effort.draws}
+        numbers = in_float64(snapshot.coefficients, setup.alpha)
+        biases += measure_bias(name, params, rows, numbers, agents.shape, **own)
+        smoothings.append(
+            measure_smoothing(
+                name,
+                params,
+                rows,
+                agents.shape,
+                key=_key(SMOOTHING_KEY, index),
+                count=effort.pairs,
+                probes=effort.probes,
+                max_exact=effort.max_exact,
+            )
+        )
+    return biases, smoothings
 
 
 def choose_policies(agents: Agents, setup: Setup) -> list[tuple[str, Snapshot]]:

@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 
 from robustpo.errors import ConfigError
-from robustpo.reports.bootstrap import Estimate
 from robustpo.reports.formats import count_seeds
-from robustpo.reports.improvement import improvement_interval
 from robustpo.reports.scores import StudyReturns
-from robustpo.reports.statistics import (
+from robustpo.statistics.bootstrap import Estimate
+from robustpo.statistics.improvement import improvement_interval
+from robustpo.statistics.means import (
     MIN_SEEDS,
     SIGNIFICANCE,
     Difference,
@@ -99,7 +99,7 @@ def decide(returns: StudyReturns, variants: Sequence[str], reference: str) -> li
             f"reference={reference!r} is not compared; choose one of {', '.join(variants)}"
         )
     found = [
-        _compare(task, variant, reference, by_variant[variant].values, by_variant[reference].values)
+        _compare(task, variant, reference, by_variant[variant], by_variant[reference])
         for task, by_variant in returns.items()
         for variant in variants
         if variant != reference and variant in by_variant and reference in by_variant

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from robustpo.reports.statistics import SIGNIFICANCE
+from robustpo.statistics.means import SIGNIFICANCE
 
 
 def count_seeds(count: int) -> str:
@@ -14,12 +14,12 @@ def count_seeds(count: int) -> str:
     return f"{count} seed{'' if count == 1 else 's'}"
 
 
-def decimals(returns: Mapping[str, Sequence[float]]) -> int:
+def decimals(samples: Iterable[Sequence[float]]) -> int:
     """Return the decimals that leave the largest mean three significant digits, for all numbers.
 
     One number of decimals for a whole table lets its numbers be compared by eye.
     """
-    means = [abs(fmean(sample)) for sample in returns.values() if sample]
+    means = [abs(fmean(sample)) for sample in samples if sample]
     size = max(means, default=0.0)
     return min(6, max(0, 2 - math.floor(math.log10(size)))) if size > 0 else 0
 

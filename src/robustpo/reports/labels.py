@@ -22,3 +22,11 @@ def variant_labels(variants: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         for name, own in zip(variants, slugs, strict=True)
     }
     return labels, [slug for slug in shared if not slug.startswith(_STATED)]
+
+
+def reference_variant(variants: Sequence[str]) -> str:
+    """Return the variant others are compared with: the first PPO, else the first of all.
+
+    Variants are names of directories, so PPO may carry a slug: `ppo_steps-300k`.
+    """
+    return next((name for name in variants if name.split("_")[0] == "ppo"), variants[0])

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from robustpo.config import RunConfig
 from robustpo.files import one_line
-from robustpo.reports.scores import is_usable
-from robustpo.studies.store import COMPLETED
+from robustpo.studies.run_state import COMPLETED
+from robustpo.studies.store import End, LoadedRun
 
 WAITING = "waiting"
 
@@ -33,26 +32,35 @@ class LeftOut:
 
 
 def left_out_runs(
-    directories: Mapping[RunConfig, Path], summary: pl.DataFrame, refused: Mapping[Path, str]
+    directories: Mapping[RunConfig, Path], runs: Sequence[LoadedRun], refused: Mapping[Path, str]
 ) -> list[LeftOut]:
     """Return what is left out, in the order of the runs.
 
     Args:
         directories: every run that was asked for, and where it is recorded.
-        summary: ends of the runs that could be read, as `load_summary` returns them.
+        runs: those that could be read.
         refused: directories that are there and could not be used, and why.
     """
-    ends = {row["path"]: row for row in summary.iter_rows(named=True)}
-    usable = set(summary.filter(is_usable())["path"])
+    ends = {one.run.path: one.end for one in runs}
     found = []
     for config, path in directories.items():
         if path in refused:
             found.append(LeftOut(config, "unreadable", f"({refused[path]}; {path})"))
-        elif str(path) not in ends:
+        elif path not in ends:
             found.append(LeftOut(config, WAITING, ""))
-        elif str(path) not in usable:
-            found.append(_unusable(config, ends[str(path)]))
+        elif not is_usable(ends[path]):
+            found.append(_unusable(config, ends[path]))
     return found
+
+
+def is_usable(end: End) -> bool:
+    """Whether a run is completed and has a finite final return; numbers are of no others."""
+    return end.status == COMPLETED and math.isfinite(final_return(end))
+
+
+def final_return(end: End) -> float:
+    """Return the final return of a run, nan if it has none."""
+    return math.nan if end.final_return is None else float(end.final_return)
 
 
 def count_states(runs: Iterable[LeftOut]) -> str:
@@ -78,10 +86,10 @@ def list_runs(runs: Iterable[LeftOut], labels: Mapping[str, str], *, tasks: bool
     return lines
 
 
-def _unusable(config: RunConfig, end: Mapping) -> LeftOut:
-    completed = end["status"] == COMPLETED
-    state = "without a return" if completed else one_line(end["status"], 40)
-    at = "" if end["steps"] is None else f"at step {end['steps']:,}"
+def _unusable(config: RunConfig, end: End) -> LeftOut:
+    completed = end.status == COMPLETED
+    state = "without a return" if completed else one_line(end.status, 40)
+    at = "" if end.steps is None else f"at step {end.steps:,}"
     # A traceback belongs in the run's own files; its first line says what happened.
-    error = one_line((end["error"] or "").strip().split("\n")[0])
+    error = one_line((end.error or "").strip().split("\n")[0])
     return LeftOut(config, state, f"{at} ({error})".strip() if error else at)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
 
-from robustpo.reports.page_data import PageData
-from robustpo.reports.page_looks import colour_rules
-from robustpo.reports.page_pack import embedded_json
+from robustpo.reports.page_data import PageData, embedded_json
 from robustpo.reports.page_static import static_parts
+from robustpo.reports.style import method_looks
 from robustpo.writing import write_atomically
 
 # Joined into one script, in this order.
@@ -52,6 +52,15 @@ def render_page(data: PageData) -> str:
         script=script,
         data=embedded_json(data),
     )
+
+
+def colour_rules(ids: Sequence[str]) -> str:
+    """Return the style sheet's variables `--method-0`, `--method-1`, … for these methods."""
+    rules = [
+        f"--method-{index}: light-dark({look.light}, {look.dark});"
+        for index, look in enumerate(method_looks(ids))
+    ]
+    return f":root {{ {' '.join(rules)} }}\n"
 
 
 def _policy(style: str, script: str) -> str:

@@ -1,205 +1,276 @@
-"""What a study's page is made from: plain data, ready for JSON, a missing number is None.
+"""A summary as plain data, which is what its page is made from: a missing number is None.
 
-Whoever reads the runs fills these in; the page only shows them. No number is a NaN.
+Curves are nearly all of a page. Twelve tasks, four methods and five seeds at 150 points are 120,000
+numbers, a megabyte in decimal figures. Each line is therefore stored in 4096 levels between its
+least and its greatest value, which is finer than a screen, at two characters a point.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+import json
+import math
+import os
+import string
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-Outcome = Literal["win", "tie", "loss", "none"]
+import numpy as np
+
+from robustpo.reports.decision import Decision
+from robustpo.reports.figures import POINTS
+from robustpo.reports.formats import format_p
+from robustpo.reports.page_settings import settings_of
+from robustpo.reports.rows import QUANTITIES, Curves, Row
+from robustpo.reports.scores import scale_text
+from robustpo.reports.style import method_looks
+from robustpo.reports.suite import Suite, SuiteRow
+from robustpo.reports.summary import Summary, suite_of
+from robustpo.reports.verdict import worth
+from robustpo.reports.words import finding, notes, rules, setup_text
+from robustpo.statistics.bootstrap import Estimate
+from robustpo.training.provenance import machine, versions
+
+# In the order of base64, so that a level reads as two digits; `model.js` has the same.
+ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+MISSING = ".."
+_TOP_LEVEL = len(ALPHABET) ** 2 - 1
+_SIGNIFICANT = 6
+# What the script reads; all else stands in the page as text.
+_EMBEDDED = ("name", "methods", "tasks", "cells", "suites", "steps", "curves")
+
+PageData = dict[str, Any]
 
 
-class Provenance(TypedDict):
-    """Where the page comes from: when, with which versions, on what."""
+def page_of(summary: Summary, page: Path, command: str) -> PageData:
+    """Return what the page of a study shows, with its numbers as they are.
 
-    generated: str
-    versions: dict[str, str]
-    machine: str
-
-
-class Method(TypedDict):
-    """A method; the order of a study's methods is the order of their colours and columns."""
-
-    id: str
-    label: str
-    # The one that the others are compared with.
-    reference: NotRequired[bool]
-
-
-class Task(TypedDict):
-    """A task, the suite it is filtered and aggregated by, and the decimals of its returns."""
-
-    id: str
-    suite: str
-    digits: int
-
-
-class Setting(TypedDict):
-    """One setting and its value in words for each method, in the order of the methods.
-
-    A method that has several values over tasks or runs has them all; the empty text is none.
+    Args:
+        summary: of the study.
+        page: where the page will lie; runs are linked relative to it.
+        command: what repeats the study.
     """
+    labels = list(summary.labels.values())
+    steps, curves = _curves(summary)
+    return {
+        "name": summary.study.name,
+        "title": summary.study.title,
+        "sentence": finding(summary),
+        "setup": setup_text(summary),
+        "worth": worth(summary.decisions),
+        # Nothing else on the page warns.
+        "notes": notes(summary),
+        "command": command,
+        "provenance": {
+            "generated": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "versions": versions(),
+            "machine": str(machine()["processor"]),
+        },
+        # In the order of their colours and columns; the reference is what others are compared with.
+        "methods": [
+            {
+                "id": label,
+                "label": label,
+                "reference": label == summary.labels[summary.reference],
+                "dash": " ".join(map(str, look.dash)),
+            }
+            for label, look in zip(labels, method_looks(labels), strict=True)
+        ],
+        "settings": settings_of(summary.directories, summary.labels),
+        "tasks": [
+            {"id": task, "suite": suite_of(task), "digits": summary.digits[task]}
+            for task in summary.study.tasks
+        ],
+        "cells": [_cell(summary, row, page.parent) for row in summary.rows],
+        "steps": steps,
+        "curves": curves,
+        "suites": [_suite(suite, summary.labels) for suite in summary.suites],
+        "rules": rules(summary),
+    }
 
-    name: str
-    values: list[str]
 
+def embedded_json(data: PageData) -> str:
+    """Write what the script reads as JSON that no text in it can end the surrounding script with.
 
-class SeedReturn(TypedDict):
-    """The final return of one seed and the directory of its run, relative to the page."""
-
-    seed: int
-    value: float | None
-    path: str
-
-
-class Estimate(TypedDict):
-    """A number and its 95% interval, which is missing where there are too few runs for one."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-class MeanDifference(TypedDict):
-    """How far a method's final return is from the reference's: 95% Welch interval and p-values.
-
-    `p` is Welch's after Holm's correction, `permutation` that of the permutation test by itself.
-    `verdict` is `none` where there is none.
+    Raises:
+        ValueError: if a number is not finite.
     """
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    permutation: float | None
-    verdict: Outcome
-
-
-class Published(TypedDict):
-    """What others report for the same task and method; never mixed with the study's own runs."""
-
-    source: str
-    mean: float
-    std: float | None
+    embedded = _short({name: data[name] for name in _EMBEDDED})
+    text = json.dumps(embedded, allow_nan=False, separators=(",", ":"))
+    # JSON in ASCII has U+2028 and U+2029 escaped already.
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
-class Cell(TypedDict):
-    """One method on one task: final returns over its seeds, and how to repeat them."""
-
-    task: str
-    method: str
-    # Finished seeds, and in words those that were left out, such as `1 failed, 2 waiting`.
-    seeds: int
-    left_out: str
-    # Whether they are too few for a verdict on this method, or for any if it is the reference.
-    few: bool
-    mean: float | None
-    std: float | None
-    # The ends of the 95% t interval of the mean.
-    low: float | None
-    high: float | None
-    # Of the policy at the end of training, in nats.
-    entropy: float | None
-    returns: list[SeedReturn]
-    # None for the reference itself and where one of the two has no runs.
-    difference: MeanDifference | None
-    # The probability that a run of this method ends above a run of the reference.
-    improvement: Estimate | None
-    # The mean return over all of training.
-    area: float | None
-    # Steps until the reference's final return was reached.
-    reached: int | None
-    published: list[Published]
-    command: str
+def _short(value: Any) -> Any:
+    """Round to the figures that any part of the page shows; whole numbers lose their `.0`."""
+    if isinstance(value, dict):
+        return {name: _short(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_short(one) for one in value]
+    if not isinstance(value, float):
+        return value
+    rounded = float(f"{value:.{_SIGNIFICANT}g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
 
 
-class SeedLine(TypedDict):
-    """One seed's values at the steps of its curve."""
-
-    seed: int
-    values: list[float | None]
-
-
-class Lines(TypedDict):
-    """A quantity over training: mean over seeds, 95% t interval, single seeds."""
-
-    mean: list[float | None]
-    low: list[float | None]
-    high: list[float | None]
-    seeds: list[SeedLine]
-
-
-# Functional, because one of the keys is a keyword.
-Curve = TypedDict(
-    "Curve",
-    {"task": str, "method": str, "step": list[int], "return": Lines, "entropy": Lines},
-)
-
-
-class SuiteRow(TypedDict):
-    """One method over all tasks of a suite, in normalised scores."""
-
-    method: str
-    runs: int
-    iqm: Estimate
-    mean: Estimate
-    # The optimality gap: how far below 1 the scores are, those above counted as 1.
-    gap: Estimate
-    improvement: Estimate | None
-    wins: int
-    ties: int
-    losses: int
-    undecided: int
+def _cell(summary: Summary, row: Row, directory: Path) -> dict[str, Any]:
+    """Return one method on one task: final returns over its seeds, and how to repeat them."""
+    by_seed = dict(zip(row.seeds, row.returns, strict=True))
+    paths = {
+        config.settings.seed: os.path.relpath(summary.directories[config], directory)
+        for config in row.configs
+    }
+    return {
+        "task": row.task,
+        "method": row.label,
+        "seeds": len(row.seeds),
+        "left_out": row.left_out,
+        "few": row.has_few_seeds,
+        "mean": finite(row.interval.mean),
+        "std": finite(row.interval.std),
+        "low": finite(row.interval.low),
+        "high": finite(row.interval.high),
+        "entropy": finite(row.entropy),
+        "returns": [
+            {"seed": seed, "value": by_seed.get(seed), "path": path, "address": run_address(path)}
+            for seed, path in paths.items()
+        ],
+        "difference": _difference(row.decision) if row.decision else None,
+        "improvement": _estimate(row.decision.improvement) if row.decision else None,
+        "area": finite(row.area),
+        "reached": row.reached,
+        "published": row.published,
+        "command": summary.command(row),
+    }
 
 
-class ProfileLine(TypedDict):
-    """The fraction of a method's runs that score above each tau."""
-
-    method: str
-    value: list[float | None]
-    low: list[float | None]
-    high: list[float | None]
-
-
-class Profile(TypedDict):
-    """A performance profile: scores tau, and a line for each method."""
-
-    tau: list[float]
-    methods: list[ProfileLine]
-
-
-class Suite(TypedDict):
-    """The aggregates over the tasks of a suite, and in words how scores were normalised."""
-
-    suite: str
-    tasks: int
-    scale: str
-    rows: list[SuiteRow]
-    profile: Profile
+def _difference(decision: Decision) -> dict[str, Any] | None:
+    difference = decision.difference
+    if finite(difference.mean) is None:
+        return None
+    return {
+        "mean": finite(difference.mean),
+        "low": finite(difference.low),
+        "high": finite(difference.high),
+        "p": finite(difference.p_adjusted),
+        "pText": _p_text(difference.p_adjusted),
+        "permutation": finite(decision.permutation),
+        "permutationText": _p_text(decision.permutation),
+        "verdict": decision.outcome,
+    }
 
 
-class PageData(TypedDict):
-    """All that a study's page shows."""
+def _p_text(value: float) -> str:
+    return "" if math.isnan(value) else format_p(value)
 
-    name: str
-    title: str
-    sentence: str
-    # Steps, seeds and the time-limit mode, in words.
-    setup: str
-    # What verdicts of so few seeds are worth, empty where there are enough.
-    worth: str
-    # What a reader must know before trusting the numbers: how runs were made (`Study.notes`), which
-    # are left out, versions that differ. Nothing else on the page warns.
-    notes: list[str]
-    # What repeats all of it.
-    command: str
-    provenance: Provenance
-    methods: list[Method]
-    settings: list[Setting]
-    tasks: list[Task]
-    cells: list[Cell]
-    curves: list[Curve]
-    suites: list[Suite]
-    # What the columns mean, and the rule of wins, ties and losses.
-    rules: list[str]
+
+def _estimate(estimate: Estimate) -> dict[str, float | None]:
+    return {name: finite(getattr(estimate, name)) for name in ("value", "low", "high")}
+
+
+def _curves(summary: Summary) -> tuple[list[list[int]], list[dict[str, Any]]]:
+    """Return the grids of steps, of which nearly all curves share one, and every curve."""
+    grids, curves = [], []
+    for task in summary.study.tasks:
+        for variant in summary.variants:
+            row = summary.by_pair.get((task, variant))
+            band = row.curves["return"].band if row else None
+            if row is None or band is None:
+                continue
+            steps = band.thinned(POINTS).steps
+            grid = [int(step) for step in steps]
+            if grid not in grids:
+                grids.append(grid)
+            lines = {name: _lines(row.curves[name], steps) for name in QUANTITIES}
+            where = {"task": task, "method": row.label, "steps": grids.index(grid)}
+            curves.append(where | lines)
+    return grids, curves
+
+
+def _lines(curves: Curves, steps: np.ndarray) -> dict[str, Any]:
+    """Return a quantity over training: mean over seeds, 95% t interval, single seeds."""
+
+    def line(own_steps: np.ndarray, values: np.ndarray) -> list[Any]:
+        return pack_line(np.interp(steps, own_steps, values, left=np.nan, right=np.nan).tolist())
+
+    unknown, band = np.array([np.nan]), curves.band
+    return {
+        **{
+            name: line(band.steps, getattr(band, name)) if band else line(steps[:1], unknown)
+            for name in ("mean", "low", "high")
+        },
+        "seeds": [
+            {"seed": seed, "values": line(curve.steps, curve.values)}
+            for seed, curve in curves.seeds.items()
+        ],
+    }
+
+
+def pack_line(values: Iterable[float | None]) -> list[Any]:
+    """Return a line as [least value, greatest value, two characters a point]."""
+    known = [finite(value) for value in values]
+    present = [value for value in known if value is not None]
+    low, high = (min(present), max(present)) if present else (0.0, 0.0)
+    scale = _TOP_LEVEL / (high - low) if high > low else 0.0
+    levels = [None if value is None else round((value - low) * scale) for value in known]
+    size = len(ALPHABET)
+    text = (
+        MISSING if level is None else ALPHABET[level // size] + ALPHABET[level % size]
+        for level in levels
+    )
+    return [low, high, "".join(text)]
+
+
+def _suite(suite: Suite, labels: dict[str, str]) -> dict[str, Any]:
+    """Return aggregates over the tasks of a suite, and in words how scores were normalised."""
+    profiles = [(row.variant, row.profile) for row in suite.rows if row.tasks]
+    return {
+        "suite": suite.name,
+        "tasks": len(suite.tasks),
+        "scale": scale_text(suite.name),
+        "rows": [_suite_row(row, labels) for row in suite.rows],
+        "profile": {
+            "tau": profiles[0][1].tau.tolist() if profiles else [],
+            "methods": [
+                {
+                    "method": labels[name],
+                    **{key: pack_line(getattr(one, key)) for key in ("value", "low", "high")},
+                }
+                for name, one in profiles
+            ],
+        },
+    }
+
+
+def _suite_row(row: SuiteRow, labels: dict[str, str]) -> dict[str, Any]:
+    return {
+        "method": labels[row.variant],
+        "runs": row.runs,
+        "iqm": _estimate(row.iqm),
+        "mean": _estimate(row.mean),
+        "gap": _estimate(row.optimality_gap),
+        "improvement": None if row.improvement is None else _estimate(row.improvement),
+        "wins": row.wins,
+        "ties": row.ties,
+        "losses": row.losses,
+        "undecided": row.undecided,
+    }
+
+
+def run_address(path: str) -> str:
+    """Return the address of a run's directory that a link on the page may have.
+
+    A path that looks like an address (`javascript:…`, `//host`) stays a path.
+    """
+    absolute = path.startswith("/")
+    address = quote(path.lstrip("/"), safe="/", errors="surrogatepass")
+    return f"file:///{address}" if absolute else f"./{address}"
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number, or None for what is not one."""
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from robustpo.config import RunConfig
-from robustpo.reports.page_data import Setting
 
 # What makes a variant what it is stands on top, whether it differs or not.
 _FIRST = ("method", "alpha")
 # The task and the seed tell runs of one variant apart and stand elsewhere.
 _NOT_SETTINGS = ("task", "seed")
+
+
+class Setting(TypedDict):
+    """One setting and its value in words for each method, in the order of the methods.
+
+    A method that has several values over tasks or runs has them all; the empty text is none.
+    """
+
+    name: str
+    values: list[str]
 
 
 def settings_of(configs: Iterable[RunConfig], labels: Mapping[str, str]) -> list[Setting]:

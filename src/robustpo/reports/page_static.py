@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from robustpo.reports.formats import format_p, format_value
-from robustpo.reports.page_data import Cell, PageData, Provenance, Setting
-from robustpo.reports.page_settings import stands_out
+from robustpo.reports.formats import format_value
+from robustpo.reports.page_data import PageData
+from robustpo.reports.page_settings import Setting, stands_out
 
 _WORTH_LINK = ' <a href="#worth">What a verdict of so few seeds is worth</a>'
 
@@ -87,7 +87,7 @@ def _plain_table(data: PageData) -> str:
     )
 
 
-def _cell_text(cell: Cell | None, digits: int) -> str:
+def _cell_text(cell: dict | None, digits: int) -> str:
     if cell is None or cell["mean"] is None:
         return "no runs"
     text = format_value(cell["mean"], digits)
@@ -97,8 +97,8 @@ def _cell_text(cell: Cell | None, digits: int) -> str:
     if difference := cell["difference"]:
         no_verdict = difference["verdict"] == "none"
         parts.append("no verdict" if no_verdict else difference["verdict"])
-        if difference["p"] is not None:
-            parts.append(format_p(difference["p"]))
+        if difference["pText"]:
+            parts.append(difference["pText"])
     return f"{text} ({', '.join(parts)})"
 
 
@@ -107,7 +107,7 @@ def _name(text: str) -> str:
     return f"<bdi>{escape(text)}</bdi>"
 
 
-def _provenance(provenance: Provenance) -> str:
+def _provenance(provenance: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
     entries = {
         "Generated": escape(provenance["generated"]),

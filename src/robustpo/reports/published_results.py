@@ -6,9 +6,18 @@ import csv
 from dataclasses import replace
 from functools import cache
 from importlib import resources
+from typing import TypedDict
 
 from robustpo.config import RunConfig, make_config
-from robustpo.reports.page_data import Published
+
+
+class Published(TypedDict):
+    """What others report for a task and method; never mixed with one's own runs."""
+
+    source: str
+    mean: float
+    std: float | None
+
 
 PROTOCOL = "8M steps, 10 seeds"
 # File, what it is called, and the columns of each method by its name and alpha.

@@ -95,16 +95,14 @@ def _suite(
     seed: int,
 ) -> Suite:
     # A variant that has nothing yet has no numbers, and must not take them from the others.
-    begun = {v for v in variants for by in returns.values() if v in by and len(by[v].values)}
+    begun = {v for v in variants for by in returns.values() if v in by and len(by[v])}
     tasks = tuple(
-        task
-        for task, by in returns.items()
-        if begun and all(v in by and len(by[v].values) for v in begun)
+        task for task, by in returns.items() if begun and all(v in by and len(by[v]) for v in begun)
     )
     if unscaled := [task for task in tasks if task not in scales]:
         raise ConfigError(f"no scale is given for {', '.join(unscaled)}; give low and high of each")
     scores = {
-        variant: [scales[task].normalize(returns[task][variant].values) for task in tasks]
+        variant: [scales[task].normalize(returns[task][variant]) for task in tasks]
         for variant in variants
         if variant in begun
     }
@@ -114,7 +112,7 @@ def _suite(
             scores.get(variant, []),
             None if variant == reference else [one for one in decisions if one.variant == variant],
             tasks,
-            returns,
+            len(returns),
             # By name, so that a variant more or less does not change the others' intervals.
             np.random.default_rng([seed, zlib.crc32(f"{name}\0{variant}".encode())]),
         )

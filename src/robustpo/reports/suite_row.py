@@ -9,17 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robustpo.reports.bootstrap import Estimate, Profile, bootstrap_estimate, bootstrap_interval
 from robustpo.reports.decision import Decision
-from robustpo.reports.estimators import (
+from robustpo.statistics.bootstrap import Estimate, Profile, bootstrap_estimate, bootstrap_interval
+from robustpo.statistics.estimators import (
     Scores,
     interquartile_mean,
     mean_score,
     optimality_gap,
     performance_profile,
 )
-from robustpo.reports.improvement import mean_improvement
-from robustpo.reports.scores import StudyReturns
+from robustpo.statistics.improvement import mean_improvement
 
 TAU = np.linspace(0.0, 1.0, 101)
 PROFILE_RESAMPLES = 2_000
@@ -33,7 +32,6 @@ class SuiteRow:
         variant: its name.
         tasks: how many tasks the aggregates are over.
         runs: completed runs that they are of.
-        left_out: runs in the suite that are incomplete, failed or without a return.
         iqm: interquartile mean.
         mean: mean over tasks of the mean score.
         optimality_gap: mean distance below a score of 1.
@@ -49,7 +47,6 @@ class SuiteRow:
     variant: str
     tasks: int
     runs: int
-    left_out: int
     iqm: Estimate
     mean: Estimate
     optimality_gap: Estimate
@@ -66,7 +63,7 @@ def suite_row(
     scores: Scores,
     decisions: Sequence[Decision] | None,
     tasks: Sequence[str],
-    returns: StudyReturns,
+    in_suite: int,
     rng: np.random.Generator,
 ) -> SuiteRow:
     """Aggregate the scores of one variant over a suite.
@@ -76,7 +73,7 @@ def suite_row(
         scores: one array per task that is aggregated, `[n_k]`; empty if it has no run at all.
         decisions: on it, on all tasks of the suite, None if this is the reference.
         tasks: those that are aggregated.
-        returns: of all tasks of the suite, those included that are not aggregated.
+        in_suite: how many tasks of the suite have runs, those included that are not aggregated.
         rng: draws the bootstrap samples.
     """
     iqm, mean, gap = (
@@ -95,7 +92,6 @@ def suite_row(
         variant=variant,
         tasks=len(scores),
         runs=sum(len(task) for task in scores),
-        left_out=sum(by[variant].left_out for by in returns.values() if variant in by),
         iqm=iqm,
         mean=mean,
         optimality_gap=gap,
@@ -104,7 +100,7 @@ def suite_row(
         wins=counts["win"],
         ties=counts["tie"],
         losses=counts["loss"],
-        undecided=0 if decisions is None else len(returns) - decided,
+        undecided=0 if decisions is None else in_suite - decided,
     )
 
 

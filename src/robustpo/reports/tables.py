@@ -1,79 +1,225 @@
-"""The table of a comparison: Markdown for a file, rich for a terminal."""
+"""The tables of a summary: Markdown, LaTeX and CSV files, one line per run, and the terminal's."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from robustpo.reports.formats import format_p, format_value
-from robustpo.reports.task_comparison import Comparison
-from robustpo.reports.variant_row import VariantRow
-from robustpo.training.progress_state import format_count
+from robustpo.amounts import format_count
+from robustpo.reports.cells import (
+    difference_text,
+    entropy_text,
+    interval_text,
+    mean_text,
+    p_text,
+    permutation_text,
+    seeds_text,
+    singles_text,
+    steps_text,
+)
+from robustpo.reports.page_data import finite
+from robustpo.reports.rows import Row
+from robustpo.reports.spreadsheet import csv_cell
+from robustpo.reports.summary import Summary
+from robustpo.reports.verdict import worth
+from robustpo.reports.words import finding, left_out_lines, notes, rules, sentence, setup_text
 
 _WIDE = 110
 _MEDIUM = 88
 _NARROW = 72
 _MAX_NOTES = 8
+_MARKS = {"win": " *", "loss": " †"}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "_": r"\_",
+    "%": r"\%",
+    "&": r"\&",
+    "#": r"\#",
+    "$": r"\$",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 
 
-def markdown_table(comparison: Comparison) -> str:
-    """Return the comparison as Markdown: verdict, table, meaning of columns, what is missing."""
-    few, tested = has_few_seeds(comparison), has_tests(comparison)
+def study_markdown(summary: Summary) -> str:
+    """Return the paper's table, mean ± standard deviation of tasks by methods, as Markdown."""
+    labels = list(summary.labels.values())
+    lines = [_markdown_line(["task", *labels]), "| --- |" + " ---: |" * len(labels)]
+    for task in summary.study.tasks:
+        cells = [_paper_text(summary, task, variant) for variant in summary.variants]
+        lines.append(f"| {_escape(task)} | {' | '.join(cells)} |")
+    below = [line for line in (*notes(summary), worth(summary.decisions), *rules(summary)) if line]
+    return (
+        f"# {_escape(summary.study.title)}\n\n{_escape(finding(summary))}\n\n"
+        f"{_escape(setup_text(summary))}. Mean ± standard deviation of the final return over "
+        "seeds; * better, † worse than the reference (see below).\n\n"
+        + "\n".join(lines)
+        + f"\n\n{_bullets(below)}\n"
+    )
+
+
+def study_latex(summary: Summary) -> str:
+    """Return the paper's table as a LaTeX tabular."""
+    labels = summary.labels.values()
+    lines = [
+        f"% {setup_text(summary)}",
+        rf"\begin{{tabular}}{{l{'r' * len(labels)}}}",
+        r"\hline",
+        "Task & " + " & ".join(map(_latex, labels)) + r" \\ \hline",
+    ]
+    for task in summary.study.tasks:
+        cells = [_paper_text(summary, task, variant) for variant in summary.variants]
+        texts = [
+            cell.replace("±", r"$\pm$").replace("*", "$^*$").replace("†", r"$^\dagger$")
+            for cell in cells
+        ]
+        lines.append(f"{_latex(task)} & " + " & ".join(texts) + r" \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
+
+
+def _paper_text(summary: Summary, task: str, variant: str) -> str:
+    row = summary.by_pair.get((task, variant))
+    if row is None or not row.returns:
+        return "-"
+    mark = _MARKS.get(row.decision.outcome, "") if row.decision else ""
+    left_out = f" ({row.left_out})" if row.left_out else ""
+    return mean_text(row, summary.digits[task]) + mark + left_out
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def rows_csv(summary: Summary) -> str:
+    """Return one line per task and method, everything the page's table shows."""
+    return _csv([_csv_row(summary, row) for row in summary.rows])
+
+
+def _csv_row(summary: Summary, row: Row) -> dict[str, Any]:
+    decision = row.decision
+    # Without a difference there is no verdict to be called `none` either.
+    known = decision if decision and not math.isnan(decision.difference.mean) else None
+    difference, improvement = known and known.difference, decision and decision.improvement
+    numbers = {
+        "mean": row.interval.mean,
+        "std": row.interval.std,
+        "low": row.interval.low,
+        "high": row.interval.high,
+        "entropy": row.entropy,
+        "difference": difference and difference.mean,
+        "difference_low": difference and difference.low,
+        "difference_high": difference and difference.high,
+        "p": difference and difference.p_adjusted,
+        "p_permutation": known and known.permutation,
+        "verdict": known and known.outcome,
+        "improvement": improvement and improvement.value,
+        "improvement_low": improvement and improvement.low,
+        "improvement_high": improvement and improvement.high,
+        "area": row.area,
+    }
+    published = [f"{one['mean']} ± {one['std']} ({one['source']})" for one in row.published]
+    return {
+        "task": row.task,
+        "method": row.label,
+        "seeds": len(row.seeds),
+        "left_out": row.left_out,
+        **numbers,
+        "reached": row.reached,
+        "published": "; ".join(published),
+        "command": summary.command(row),
+    }
+
+
+def runs_csv(summary: Summary) -> str:
+    """Return one line per run that could be read: which it is and how it ended."""
+    which = ("task", "variant", "method", "seed")
+    ended = ("status", "final_return", "episodes", "steps", "seconds")
+    lines = []
+    for one in summary.runs:
+        run, end = one.run, one.end
+        line = {name: getattr(run, name) for name in which}
+        line |= {name: getattr(end, name) for name in ended}
+        line |= {"path": str(run.path), "total_steps": run.total_steps}
+        lines.append(line | {"time_limit": run.time_limit, "error": end.error})
+    return _csv(lines)
+
+
+def _csv(lines: list[dict[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _csv_value(value) for name, value in line.items()} for line in lines)
+    return stream.getvalue()
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return finite(value)
+    return csv_cell(value) if isinstance(value, str) else value
+
+
+def comparison_markdown(summary: Summary) -> str:
+    """Return a study of one task as Markdown: verdict, variants, meaning of columns, what misses.
+
+    Every variant has a line, with all that is known of it.
+    """
+    (task,) = summary.study.tasks
+    few, tested = _has_few_seeds(summary), _has_tests(summary)
+    digits, reference = summary.digits[task], summary.labels[summary.reference]
     header = ["variant", "seeds", "final return", "95% interval"]
     header += ["single seeds"] if few else []
-    header += ["entropy", "episodes", "steps", f"difference to {comparison.reference}"]
+    header += ["entropy", "episodes", "steps", f"difference to {reference}"]
     header += ["p (Welch)", "p (permutation)"] if tested else []
     lines = [_markdown_line(header), "|" + " --- |" * len(header)]
-    digits = comparison.digits
-    for row in comparison.rows:
+    for row in summary.rows:
         seeds = f"{len(row.seeds)} ({row.left_out})" if row.left_out else str(len(row.seeds))
         cells = [row.label, seeds, mean_text(row, digits), interval_text(row, digits)]
         cells += [singles_text(row, digits)] if few else []
         cells += [entropy_text(row), str(row.episodes), steps_text(row)]
-        cells += [difference_text(row, digits, comparison.reference)]
+        cells += [difference_text(row, digits, reference)]
         cells += [p_text(row), permutation_text(row)] if tested else []
         lines.append(_markdown_line(cells))
-    parts = [
-        f"# {_escape(comparison.task)}",
-        _escape(comparison.sentence),
-        "\n".join(lines),
-        "\n".join(f"- {_escape(line)}" for line in footnotes(comparison)),
-    ]
-    parts += [_escape(line) for line in (comparison.worth, *comparison.remarks) if line]
-    if comparison.notes:
-        left_out = "\n".join(f"- {_escape(note)}" for note in comparison.notes)
-        parts.append(f"Left out of these numbers:\n\n{left_out}")
+    parts = [f"# {_escape(task)}", _escape(sentence(summary)), "\n".join(lines)]
+    parts.append(_bullets(_footnotes(summary)))
+    parts += [_escape(line) for line in (worth(summary.decisions), *summary.study.notes) if line]
+    if left_out := left_out_lines(summary):
+        parts.append(f"Left out of these numbers:\n\n{_bullets(left_out)}")
     return "\n\n".join(parts) + "\n"
 
 
-def has_few_seeds(comparison: Comparison) -> bool:
+def _has_few_seeds(summary: Summary) -> bool:
     """Tell whether a variant has too few seeds, so that they are shown one by one."""
-    return any(row.has_few_seeds for row in comparison.rows)
+    return any(row.has_few_seeds for row in summary.rows)
 
 
-def has_tests(comparison: Comparison) -> bool:
+def _has_tests(summary: Summary) -> bool:
     """Tell whether any variant has enough seeds for p-values."""
-    return any(row.decision and row.decision.has_enough_seeds for row in comparison.rows)
+    return any(one.has_enough_seeds for one in summary.decisions)
 
 
-def footnotes(comparison: Comparison) -> tuple[str, ...]:
+def _footnotes(summary: Summary) -> tuple[str, ...]:
     """Say what the columns mean and how the runs were made."""
     tests = ""
-    if has_tests(comparison):
+    if _has_tests(summary):
+        several = len(summary.rows) > 2
         tests = " p: Welch's t test"
-        if len(comparison.rows) > 2:
-            tests += ", Holm-adjusted over all comparisons with the reference"
+        tests += ", Holm-adjusted over all comparisons with the reference" if several else ""
         tests += "; permutation test of the difference of means"
-        tests += ", not adjusted" if len(comparison.rows) > 2 else ""
+        tests += ", not adjusted" if several else ""
         tests += (
             ". A difference is shown where both are below 0.05; each interval stands for itself."
         )
     return (
-        f"{comparison.setup}.",
+        f"{setup_text(summary)}.",
         "Final return: mean of the last 100 training episodes; mean ± standard deviation over "
         "seeds, Student t interval. Difference: 95% Welch interval." + tests,
         "Entropy: of the policy at the end of training. Episodes: of all seeds together. Steps: "
@@ -81,136 +227,12 @@ def footnotes(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-class TerminalTable:
-    """The comparison as a rich renderable that leaves out columns a terminal has no room for."""
-
-    def __init__(self, comparison: Comparison) -> None:
-        self.comparison = comparison
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the table, the verdict and what was left out, fitted to the width."""
-        comparison = self.comparison
-        parts = [
-            Text(comparison.task, style="bold"),
-            Text(comparison.setup, style="dim"),
-            _rich_table(comparison, options.max_width),
-        ]
-        for row in comparison.rows:
-            if row.has_few_seeds and len(row.returns) > 1:
-                parts.append(
-                    Text(f"{row.label}, single seeds: {singles_text(row, comparison.digits)}")
-                )
-        notes = [f"left out: {note}" for note in comparison.notes[:_MAX_NOTES]]
-        if len(comparison.notes) > _MAX_NOTES:
-            notes.append(f"left out: {len(comparison.notes) - _MAX_NOTES} more, see table.md")
-        notes += comparison.remarks
-        parts += [Text(note, style="yellow") for note in notes]
-        parts += [Text(""), Text(comparison.sentence)]
-        if comparison.worth:
-            parts.append(Text(comparison.worth, style="dim"))
-        yield Group(*parts)
-
-
-def _rich_table(comparison: Comparison, width: int) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
-    table.add_column("variant", overflow="fold")
-    table.add_column("seeds", justify="right")
-    digits = comparison.digits
-    columns: list[tuple[str, Callable[[VariantRow], str]]] = [
-        ("final return", lambda row: mean_text(row, digits)),
-        ("95% interval", lambda row: interval_text(row, digits)),
-    ]
-    if width >= _NARROW:
-        versus = f"vs {comparison.reference} (95%)"
-        columns.append((versus, lambda row: difference_text(row, digits, comparison.reference)))
-        # The sentence below has the tests of the best in any width.
-        if has_tests(comparison) and width >= _MEDIUM:
-            columns += [("p Welch", p_text), ("p perm.", permutation_text)]
-    if width >= _WIDE:
-        columns.append(("entropy", entropy_text))
-        columns.append(("episodes", lambda row: format_count(row.episodes)))
-        columns.append(("steps", steps_text))
-    for name, _ in columns:
-        table.add_column(Text(name), justify="right")
-    for row in comparison.rows:
-        values = [Text(text_of(row)) for _, text_of in columns]
-        table.add_row(Text(row.label), Text(seeds_text(row)), *values)
-    return table
-
-
-def seeds_text(row: VariantRow) -> str:
-    """Write the number of completed seeds: `5`, or `4 of 5` if some are left out."""
-    done, asked = len(row.seeds), len(row.configs)
-    return str(done) if done == asked else f"{done} of {asked}"
-
-
-def mean_text(row: VariantRow, digits: int) -> str:
-    """Write mean ± standard deviation, the mean alone for one seed."""
-    interval = row.interval
-    if interval.count == 0:
-        return "-"
-    mean = format_value(interval.mean, digits)
-    return mean if math.isnan(interval.std) else f"{mean} ± {format_value(interval.std, digits)}"
-
-
-def interval_text(row: VariantRow, digits: int) -> str:
-    """Write the ends of the t interval, or `-` for fewer than two seeds."""
-    return _range_text(row.interval.low, row.interval.high, digits)
-
-
-def singles_text(row: VariantRow, digits: int) -> str:
-    """Write every seed's final return if there are too few for statistics."""
-    if not row.has_few_seeds:
-        return "-"
-    return ", ".join(format_value(value, digits) for value in row.returns) or "-"
-
-
-def entropy_text(row: VariantRow) -> str:
-    """Write the entropy at the end, or `-` if it was not recorded."""
-    return "-" if math.isnan(row.entropy) else f"{row.entropy:.2f}"
-
-
-def steps_text(row: VariantRow) -> str:
-    """Write the steps of one run, or their range."""
-    low, high = (format_count(count) for count in row.steps)
-    return low if low == high else f"{low} to {high}"
-
-
-def difference_text(row: VariantRow, digits: int, reference: str) -> str:
-    """Write the difference to the reference with its interval: `+120 (40 to 200)`."""
-    if row.label == reference:
-        return "reference"
-    if row.decision is None or math.isnan(row.decision.difference.mean):
-        return "-"
-    difference = row.decision.difference
-    sign = "+" if difference.mean > 0 else ""
-    text = f"{sign}{format_value(difference.mean, digits)}"
-    interval = _range_text(difference.low, difference.high, digits)
-    return text if interval == "-" else f"{text} ({interval})"
-
-
-def p_text(row: VariantRow) -> str:
-    """Write Welch's adjusted p-value, without a name as the column has it."""
-    return _p_text(row.decision.difference.p_adjusted if row.decision else math.nan)
-
-
-def permutation_text(row: VariantRow) -> str:
-    """Write the permutation test's p-value, without a name as the column has it."""
-    return _p_text(row.decision.permutation if row.decision else math.nan)
-
-
-def _p_text(value: float) -> str:
-    return "-" if math.isnan(value) else format_p(value).removeprefix("p ").removeprefix("= ")
-
-
-def _range_text(low: float, high: float, digits: int) -> str:
-    if math.isnan(low):
-        return "-"
-    return f"{format_value(low, digits)} to {format_value(high, digits)}"
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_escape(line)}" for line in lines)
 
 
 def _markdown_line(cells: list[str]) -> str:
-    return "| " + " | ".join(_escape(cell) for cell in cells) + " |"
+    return "| " + " | ".join(map(_escape, cells)) + " |"
 
 
 def _escape(text: str) -> str:
@@ -218,3 +240,60 @@ def _escape(text: str) -> str:
     for character in "\\`*_|<>[]":
         text = text.replace(character, "\\" + character)
     return " ".join(text.split())
+
+
+class TerminalTable:
+    """A study of one task as a rich renderable, without columns a terminal has no room for."""
+
+    def __init__(self, summary: Summary) -> None:
+        self.summary = summary
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table, the verdict and what was left out, fitted to the width."""
+        summary = self.summary
+        (task,) = summary.study.tasks
+        parts = [
+            Text(task, style="bold"),
+            Text(setup_text(summary), style="dim"),
+            _rich_table(summary, options.max_width),
+        ]
+        for row in summary.rows:
+            if row.has_few_seeds and len(row.returns) > 1:
+                singles = singles_text(row, summary.digits[task])
+                parts.append(Text(f"{row.label}, single seeds: {singles}"))
+        left_out = left_out_lines(summary)
+        lines = [f"left out: {line}" for line in left_out[:_MAX_NOTES]]
+        if len(left_out) > _MAX_NOTES:
+            lines.append(f"left out: {len(left_out) - _MAX_NOTES} more, see table.md")
+        parts += [Text(line, style="yellow") for line in (*lines, *summary.study.notes)]
+        parts += [Text(""), Text(sentence(summary))]
+        if text := worth(summary.decisions):
+            parts.append(Text(text, style="dim"))
+        yield Group(*parts)
+
+
+def _rich_table(summary: Summary, width: int) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    table.add_column("variant", overflow="fold")
+    table.add_column("seeds", justify="right")
+    digits, reference = summary.digits[summary.study.tasks[0]], summary.labels[summary.reference]
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("final return", lambda row: mean_text(row, digits)),
+        ("95% interval", lambda row: interval_text(row, digits)),
+    ]
+    if width >= _NARROW:
+        versus = f"vs {reference} (95%)"
+        columns.append((versus, lambda row: difference_text(row, digits, reference)))
+        # The sentence below has the tests of the best in any width.
+        if _has_tests(summary) and width >= _MEDIUM:
+            columns += [("p Welch", p_text), ("p perm.", permutation_text)]
+    if width >= _WIDE:
+        columns.append(("entropy", entropy_text))
+        columns.append(("episodes", lambda row: format_count(row.episodes)))
+        columns.append(("steps", steps_text))
+    for name, _ in columns:
+        table.add_column(Text(name), justify="right")
+    for row in summary.rows:
+        values = [Text(text_of(row)) for _, text_of in columns]
+        table.add_row(Text(row.label), Text(seeds_text(row)), *values)
+    return table

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from robustpo.reports.decision import Decision
 from robustpo.reports.formats import format_p, format_value, join_words
-from robustpo.reports.statistics import coverage_of_two_outcomes
+from robustpo.statistics.means import coverage_of_two_outcomes
 
 ENOUGH_SEEDS = 10
 _SOLVED = 0.7

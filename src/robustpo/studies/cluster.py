@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from robustpo.files import one_line
 from robustpo.studies.cluster_connection import connected, require_room
 from robustpo.studies.cluster_mailbox import Mailbox
 from robustpo.studies.cluster_worker import Job, WorkerDied, train
-from robustpo.studies.local import OnEvent, Shard, report_lost
+from robustpo.studies.local import report_lost
+from robustpo.studies.manner import Execution
+from robustpo.studies.worker_process import OnEvent, Shard
 from robustpo.writing import make_directory, write_atomically
 
 # How often a shard is tried again after its worker or node has died.
@@ -30,12 +33,8 @@ MAX_TRAINING = 10_000
 
 def run_shards_on_ray(
     shards: Sequence[Shard],
-    *,
-    address: str,
-    options: dict[str, Any],
+    execution: Execution,
     on_event: OnEvent = lambda event, directory: None,
-    num_cpus: float = 1.0,
-    num_gpus: float = 0.0,
 ) -> KeyboardInterrupt | None:
     """Train every shard on a Ray cluster, as many at once as it has room for.
 
@@ -44,11 +43,9 @@ def run_shards_on_ray(
 
     Args:
         shards: what to train; their directories lie on storage that all nodes see.
-        address: of a cluster, or `auto`, as in `connected`.
-        options: how a worker trains: `checkpoint_every`, `step_timeout`, `env_processes`.
+        execution: the cluster (`ray`, as in `connected`), what each shard asks of it (`cores`,
+            `gpus`), and how its worker trains.
         on_event: called with every event and the directory of the run it is about.
-        num_cpus: cores that a shard asks for.
-        num_gpus: GPUs, or the fraction of one, that a shard asks for.
 
     Returns:
         What interrupted it, if anything.
@@ -58,14 +55,22 @@ def run_shards_on_ray(
         StorageError: if nothing could be written where the runs lie.
         TrainingError: if Ray does not start on this machine.
     """
-    if not shards:
+    if not shards or execution.ray is None:
         return None
-    with connected(address) as ours, _marker(shards) as (marker, token):
-        if note := require_room(num_cpus, num_gpus, started=ours):
+    with connected(execution.ray) as ours, _marker(shards) as (marker, token):
+        if note := require_room(execution.cores, execution.gpus, started=ours):
             on_event({"kind": "note", "text": note}, None)
         search_path = tuple(path for path in sys.path if path and not _is_installation(path))
-        job = Job(options, os.getcwd(), search_path, marker, token, num_gpus)
-        mailbox, running = _submit(shards, job, num_cpus)
+        job = Job(
+            # Ray places it, and it must not write while another attempt begins.
+            options=replace(execution.worker, pin=False, leashed=True),
+            home=os.getcwd(),
+            search_path=search_path,
+            marker=marker,
+            token=token,
+            num_gpus=execution.gpus,
+        )
+        mailbox, running = _submit(shards, job, execution.cores)
         try:
             return _follow(shards, mailbox, running, on_event)
         finally:

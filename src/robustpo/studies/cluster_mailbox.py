@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from robustpo.studies.local import Event
+from robustpo.studies.worker_process import Event
 
 
 class Mailbox:

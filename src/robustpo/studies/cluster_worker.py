@@ -19,16 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.errors import ConfigError
-from robustpo.studies.local import (
-    Event,
-    Shard,
-    WorkerProcess,
-    next_events,
-    reason_of,
-    worker_environment,
-)
+from robustpo.studies.local import next_events, reason_of
+from robustpo.studies.manner import WorkerOptions
 from robustpo.studies.run_files import as_float, as_int
 from robustpo.studies.run_state import name_of, run_state
+from robustpo.studies.worker_process import Event, Shard, WorkerProcess, worker_environment
 from robustpo.training.worker import TERMINATED
 
 # Of the part of a GPU that a shard is given, how much JAX takes; the rest is for its libraries.
@@ -44,7 +39,7 @@ class Job:
     """What every shard of one call is told.
 
     Attributes:
-        options: how a worker trains, as in `run_shards`.
+        options: how a worker trains.
         home: working directory of the driver, against which relative paths are meant.
         search_path: where the driver imports tasks from that are given as `module:callable`.
         marker: a file that the driver has written beside the runs.
@@ -52,7 +47,7 @@ class Job:
         num_gpus: GPUs, or the fraction of one, that a shard has.
     """
 
-    options: dict[str, Any]
+    options: WorkerOptions
     home: str
     search_path: tuple[str, ...]
     marker: Path
@@ -107,9 +102,7 @@ def _run(
     events: queue.Queue = queue.Queue()
     with contextlib.suppress(OSError):
         os.chdir(job.home)
-    # It dies with its parent, so that it does not write while another attempt begins.
-    options = job.options | {"pin": False, "leashed": True}
-    worker = WorkerProcess(shard, events, options, _environment(job))
+    worker = WorkerProcess(shard, events, job.options, _environment(job))
 
     def stop() -> None:
         if wait_until_replaced():

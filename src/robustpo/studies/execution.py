@@ -13,16 +13,17 @@ from robustpo.environments import catalog
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import look, resolve
 from robustpo.errors import ConfigError
-from robustpo.studies.grid import pack
+from robustpo.studies.extensions import require_usable
 from robustpo.studies.interruption import interruptible
 from robustpo.studies.launch import counted_workers, launch
-from robustpo.studies.local import Event, OnEvent, Shard
 from robustpo.studies.locks import RunLocks, allow_open_files
 from robustpo.studies.manner import Execution
+from robustpo.studies.packing import pack
 from robustpo.studies.preflight import check_bounds, check_policies, starting_notes
 from robustpo.studies.recorded_environments import RecordedEnvironments
 from robustpo.studies.standing import State, check_writable, examine, require_done
 from robustpo.studies.watch import Watch
+from robustpo.studies.worker_process import Event, OnEvent, Shard
 from robustpo.training.record import run_directory, set_aside
 from robustpo.training.tracking import make_tracker
 
@@ -37,6 +38,7 @@ class _Request:
         environments: what the runs that are begun or done were trained on.
         specs: sizes and limits by task.
         tracker: takes events, or None.
+        changed: what is to be said of extensions whose source has changed.
     """
 
     directories: Mapping[RunConfig, Path]
@@ -44,6 +46,7 @@ class _Request:
     environments: RecordedEnvironments
     specs: dict[str, TaskSpec]
     tracker: Any
+    changed: list[str]
 
     @property
     def pending(self) -> list[RunConfig]:
@@ -118,6 +121,7 @@ def _check(
             "module:callable"
         )
     directories = {config: run_directory(execution.out, config) for config in configs}
+    changed = require_usable(directories)
     states = examine(directories, fresh=execution.fresh)
     environments = RecordedEnvironments(
         {c: directories[c] for c, s in states.items() if not s.pending or s.step is not None}
@@ -127,7 +131,7 @@ def _check(
     check_bounds(configs, specs)
     check_policies(configs, specs)
     check_writable(execution.out)
-    return _Request(directories, states, environments, specs, tracker)
+    return _Request(directories, states, environments, specs, tracker, changed)
 
 
 def _resolve(
@@ -199,7 +203,7 @@ def _opening(
         # How many fit on a cluster is Ray's business.
         workers=0 if execution.ray else workers,
     )
-    news = [*request.environments.news(), *begin]
+    news = [*request.changed, *request.environments.news(), *begin]
     return [*news, bounded] if bounded and len(request.pending) > 1 else news
 
 

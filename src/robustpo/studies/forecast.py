@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from robustpo.config import RunConfig
 from robustpo.errors import RobustpoError
-from robustpo.studies.grid import pack
+from robustpo.studies.packing import pack
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,21 @@
-"""Grids: methods × swept settings × seeds, and how runs are packed into populations."""
+"""Grids: methods × swept settings × seeds."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from robustpo.config import RunConfig, build_config
-from robustpo.definitions import advice, definition, is_allowed, require_allowed
+from robustpo.definitions import advice, definition, find_method, is_allowed, require_allowed
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
-from robustpo.settings import Settings
+from robustpo.registry import allow_named, is_extension
+from robustpo.settings import SETTING_TYPES
 from robustpo.shape import Shape
 from robustpo.validation import plain, require, require_choice
-
-MAX_AGENTS = 5
-MANY_SHARDS_PER_WORKER = 4
-
-# Slugs of a variant's name that the subtitle states anyway when all variants share them.
-_STATED_SLUGS = ("steps-", "time-limit-", "own")
 
 
 def make_grid(
@@ -114,7 +108,7 @@ def sweep_methods(methods: Sequence[str], sweeps: Mapping[str, Sequence[float]])
     for text in methods:
         swept = {name: _swept(text, name, values) for name, values in sweeps.items()}
         used = {name: values for name, values in swept.items() if values}
-        own = ":" in text
+        own = bool(parse_method(text)[1])
         for values in itertools.product(*used.values()):
             chosen = [f"{name}={value}" for name, value in zip(used, values, strict=True)]
             found.append(text + (("," if own else ":") if chosen else "") + ",".join(chosen))
@@ -125,51 +119,106 @@ def _swept(text: str, option: str, values: Sequence[float]) -> list[float]:
     """Return the values of a sweep that a method is trained at; without any it is not swept."""
     # Of what a method fixes, a value that it has anyway is no variant of it.
     method, _ = parse_method(text)
-    if method in METHODS and option in METHODS[method].fixed:
+    if method in METHODS and option in find_method(method).fixed:
         return []
     return [value for value in values if takes(text, option, value)]
+
+
+def expand_methods(methods: Sequence[str], options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write out what extensions among methods set: `my_lab.methods:mine:alpha=0.2,noise=laplace`.
+
+    Nothing that is recorded of them has to be imported to be read again.
+
+    Args:
+        methods: names of methods, each with options of its own if wanted.
+        options: what they share.
+
+    Raises:
+        ConfigError: if a method may not be imported, or an option of its own contradicts it.
+    """
+    return tuple(_expand(text, options) for text in methods)
+
+
+def _expand(text: str, shared: Mapping[str, Any]) -> str:
+    name, own = parse_method(text)
+    if not is_extension(name):
+        return text
+    method = METHODS[name]
+    for option, value in own.items():
+        require_allowed(name, option, value)
+    # What code that may be imported names may be imported too.
+    allow_named([], method.overrides)
+    set_ = {k: values[0] for k, values in method.fixed.items()} | method.overrides
+    kept = {k: v for k, v in set_.items() if k not in shared or not is_allowed(name, k, shared[k])}
+    return write_method(name, kept | own)
+
+
+# An extension's name has a colon of its own, after which no `=` follows as in `rpo:noise=laplace`.
+_METHOD = re.compile(r"([\w.]+:\w+(?=:|$)|[^:]*)(?::(.*))?", re.DOTALL)
 
 
 def parse_method(text: str) -> tuple[str, dict[str, Any]]:
     """Read a method's name with options of its own: `rpo:noise=laplace,alpha=0.1`.
 
     Options are those of `Settings` and `Shape`, with dashes or underscores; switches are `on` or
-    `off`, sizes `64x64`.
+    `off`, sizes `64x64`, lists of names or numbers `a/b`.
 
     Raises:
         ConfigError: if an option is unknown or its value cannot be read.
     """
     require(isinstance(text, str), "method", text, "a name such as rpo")
-    name, colon, rest = text.partition(":")
+    found = _METHOD.fullmatch(text)
+    name, rest = found.groups() if found else (text, None)
+    if name.partition(":")[0] in METHODS.builtins:
+        name, _, rest = text.partition(":")
+        rest = rest if ":" in text else None
     options: dict[str, Any] = {}
-    for part in rest.split(",") if colon else ():
+    for part in rest.split(",") if rest is not None else ():
         key, equals, value = part.partition("=")
         key = key.strip().replace("-", "_")
         require(bool(equals), "method", text, "options such as rpo:noise=laplace,alpha=0.1")
-        require_choice("option", key, tuple(_HINTS))
+        require_choice("option", key, tuple(_TYPES))
         require(key not in options, "method", text, f"{key} once")
         try:
-            options[key] = _read_value(_HINTS[key], value.strip())
+            options[key] = _read_value(_TYPES[key], value.strip())
         except (ValueError, KeyError) as error:
             raise ConfigError(
                 f"{key}={value.strip()!r} in method {text!r} is not valid; `robustpo train --help` "
                 "shows what it takes"
             ) from error
-    return name, options
+    return METHODS.full_name(name), options
 
 
-_HINTS = get_type_hints(Settings) | get_type_hints(Shape)
-del _HINTS["seed"]
+def write_method(name: str, options: Mapping[str, Any]) -> str:
+    """Write a method with options of its own as `parse_method` reads it."""
+    words = [f"{key}={_write_value(value)}" for key, value in options.items()]
+    return name + ":" * bool(words) + ",".join(words)
+
+
+def _write_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ("x" if all(type(x) is int for x in value) else "/").join(map(str, value))
+    return "none" if value is None else str(value)
+
+
+_TYPES = SETTING_TYPES | get_type_hints(Shape)
+del _TYPES["seed"]
 
 
 def _read_value(hint: Any, text: str) -> Any:
+    if hint is bool:
+        return {"on": True, "off": False}[text]
+    if hint == tuple[int, ...]:
+        return tuple(map(int, text.split("x")))
+    if get_origin(hint) is tuple:
+        return tuple(map(get_args(hint)[0], text.split("/"))) if text else ()
     if hint is int:
         return int(text)
     if hint is float or float in get_args(hint):
         return None if text == "none" and hint is not float else float(text)
-    if hint is bool:
-        return {"on": True, "off": False}[text]
-    return tuple(map(int, text.split("x"))) if hint == tuple[int, ...] else text
+    return text
 
 
 # No seed is longer, and Python refuses to read numbers of thousands of digits.
@@ -204,42 +253,3 @@ def parse_seeds(given: Any) -> tuple[int, ...]:
         "a number such as 3, a list such as 0,4,7 or a half-open range such as 0:10, none twice",
     )
     return tuple(seeds)
-
-
-def pack(
-    configs: Sequence[RunConfig], workers: int, max_agents: int = MAX_AGENTS
-) -> list[list[RunConfig]]:
-    """Pack runs into populations of one task and shape, of near-equal size.
-
-    As few populations as `max_agents` allows, because larger ones are faster, but as many as keep
-    every worker busy. Results do not depend on the packing.
-    """
-    groups: dict[Any, list[RunConfig]] = defaultdict(list)
-    for config in configs:
-        groups[config.task, config.shape].append(config)
-    fewest = sum(-(-len(group) // max_agents) for group in groups.values())
-    # With this many, the last ones leave little of a worker idle.
-    many = fewest >= MANY_SHARDS_PER_WORKER * workers
-    shards: list[list[RunConfig]] = []
-    for group in groups.values():
-        waves = -(-len(group) // (max_agents * workers))
-        count = -(-len(group) // max_agents) if many else min(len(group), waves * workers)
-        shards += [group[i::count] for i in range(count)]
-    return shards
-
-
-def short_labels(variants: Sequence[str]) -> dict[str, str]:
-    """Drop what the subtitle states if all variants share it, for titles and legends.
-
-    `ppo_steps-300k` and `rpo_steps-300k` become `ppo` and `rpo`.
-    """
-    slugs = [set(name.split("_")[1:]) for name in variants]
-    shared = {s for s in set.intersection(*slugs) if s.startswith(_STATED_SLUGS)} if slugs else ()
-    return {
-        name: "_".join(part for part in name.split("_") if part not in shared) for name in variants
-    }
-
-
-def short_task(task: str) -> str:
-    """Leave out of a task's id what a reader knows: `dm_control/walker-walk-v0` → `walker-walk`."""
-    return re.sub(r"-v0$", "", task.removeprefix("dm_control/"))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from robustpo.studies.interruption import stopping
-from robustpo.studies.local import Event, OnEvent, Shard, run_shards
+from robustpo.studies.local import run_shards
 from robustpo.studies.manner import Execution
+from robustpo.studies.worker_process import OnEvent, Shard
 from robustpo.training.limits import default_workers
 
 
@@ -25,7 +26,7 @@ def counted_workers(execution: Execution, needed: bool) -> Iterator[tuple[int, s
         return
     from robustpo.studies.cluster_connection import connected, require_room, slots
 
-    asked = (_cpus(execution), execution.gpus)
+    asked = (execution.cores, execution.gpus)
     with connected(execution.ray) as started:
         require_room(*asked, started=started)
         yield execution.workers or slots(*asked), None
@@ -41,41 +42,16 @@ def launch(
     """Train shards to their ends; return what has stopped it before, if anything has."""
     if constructor is not None:
         return _run_here(shards, on_event, constructor, execution)
-    options = {
-        # The processes of a pinned worker would all run on its core.
-        "pin": execution.pin and not execution.env_processes,
-        "checkpoint_every": execution.checkpoint_every,
-        "step_timeout": execution.step_timeout,
-        "env_processes": execution.env_processes,
-    }
-    return _run_there(shards, options, on_event, workers, execution)
-
-
-def _run_there(
-    shards: Sequence[Shard],
-    options: dict[str, Any],
-    on_event: OnEvent,
-    workers: int,
-    execution: Execution,
-) -> KeyboardInterrupt | None:
-    """Train in worker processes, here or on a cluster."""
     if execution.ray is None:
-        return run_shards(shards, workers=workers, options=options, on_event=on_event)
+        return run_shards(shards, workers=workers, options=execution.worker, on_event=on_event)
     from robustpo.studies.cluster import run_shards_on_ray
 
-    return run_shards_on_ray(
-        shards,
-        address=execution.ray,
-        options=options,
-        on_event=on_event,
-        num_cpus=_cpus(execution),
-        num_gpus=execution.gpus,
-    )
+    return run_shards_on_ray(shards, execution, on_event)
 
 
 def _run_here(
     shards: Sequence[Shard],
-    on_event: Callable[[Event, Path | None], None],
+    on_event: OnEvent,
     constructor: Callable[[], Any],
     execution: Execution,
 ) -> KeyboardInterrupt | None:
@@ -93,11 +69,7 @@ def _run_here(
                 emit=lambda event, shard=shard: on_event(event, shard.directory_of(event)),
                 should_stop=stop.is_set,
                 constructor=constructor,
-                checkpoint_every=execution.checkpoint_every,
-                env_processes=execution.env_processes,
+                # A step that does not return can be ended only with its process.
+                options=replace(execution.worker, step_timeout=0.0),
             )
     return reason()
-
-
-def _cpus(execution: Execution) -> float:
-    return 1.0 + execution.env_processes

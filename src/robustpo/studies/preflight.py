@@ -17,7 +17,6 @@ from robustpo.errors import ConfigError
 from robustpo.policy import Policy, load_policy
 from robustpo.policy_families import FAMILIES
 from robustpo.shape import ActionScale, Shape
-from robustpo.studies.preset_choice import preset_note
 from robustpo.studies.standing import State
 from robustpo.training.limits import available_cores
 
@@ -166,3 +165,34 @@ def _task_notes(configs: Sequence[RunConfig], spec: TaskSpec) -> list[str]:
     if text is not None:
         notes.append(f"{spec.id} has {text}; --action-scale bounds acts in ±1 of the bounds")
     return notes
+
+
+def preset_note(config: RunConfig, spec: TaskSpec | None = None) -> str | None:
+    """Say in one line what the preset `own` makes of a task; None for runs under another one.
+
+    Args:
+        config: a run on the task.
+        spec: sizes and bounds of the task, where they are known.
+    """
+    if config.preset != "own":
+        return None
+    ends = {"bootstrap": "bootstrapped", "terminal": "taken for terminal states"}
+    return (
+        f"task {config.task} gets the preset own: {_actions(config, spec)}, time limits "
+        f"{ends[config.settings.time_limit]}; --preset paper is the published protocol"
+    )
+
+
+def _actions(config: RunConfig, spec: TaskSpec | None) -> str:
+    if not FAMILIES[config.shape.distribution].clipped:
+        return "actions stretched onto the bounds"
+    if config.shape.action_scale == "raw":
+        return "actions in raw units"
+    if spec is None:
+        return "actions scaled to the bounds"
+    ends = np.array([spec.action_low, spec.action_high])
+    bounded = np.isfinite(ends).all(axis=0)
+    if not bounded.any():
+        return "actions in raw units for want of finite bounds"
+    others = "" if bounded.all() else "; raw where there are none"
+    return f"actions scaled to the bounds ({describe_bounds(*ends[:, bounded])}{others})"

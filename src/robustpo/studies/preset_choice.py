@@ -10,33 +10,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from robustpo.config import RunConfig, default_preset
-from robustpo.environments.base import TaskSpec
-from robustpo.environments.bounds import describe_bounds
-from robustpo.policy_families import FAMILIES
+from robustpo.studies.preflight import preset_note
 from robustpo.studies.run_files import as_dict, read_object
 from robustpo.studies.study import Part, Study
 from robustpo.training.record import CONFIG_FILE, task_directory
 
 OWN, PAPER = "own", "paper"
-
-
-def preset_note(config: RunConfig, spec: TaskSpec | None = None) -> str | None:
-    """Say in one line what the preset `own` makes of a task; None for runs under another one.
-
-    Args:
-        config: a run on the task.
-        spec: sizes and bounds of the task, where they are known.
-    """
-    if config.preset != OWN:
-        return None
-    ends = {"bootstrap": "bootstrapped", "terminal": "taken for terminal states"}
-    return (
-        f"task {config.task} gets the preset own: {_actions(config, spec)}, time limits "
-        f"{ends[config.settings.time_limit]}; --preset paper is the published protocol"
-    )
 
 
 def preset_notes(configs: Iterable[RunConfig]) -> list[str]:
@@ -46,21 +26,6 @@ def preset_notes(configs: Iterable[RunConfig]) -> list[str]:
         if note := preset_note(config):
             notes.setdefault(config.task, f"{note[0].upper()}{note[1:]}.")
     return list(notes.values())
-
-
-def _actions(config: RunConfig, spec: TaskSpec | None) -> str:
-    if not FAMILIES[config.shape.distribution].clipped:
-        return "actions stretched onto the bounds"
-    if config.shape.action_scale == "raw":
-        return "actions in raw units"
-    if spec is None:
-        return "actions scaled to the bounds"
-    ends = np.array([spec.action_low, spec.action_high])
-    bounded = np.isfinite(ends).all(axis=0)
-    if not bounded.any():
-        return "actions in raw units for want of finite bounds"
-    others = "" if bounded.all() else "; raw where there are none"
-    return f"actions scaled to the bounds ({describe_bounds(*ends[:, bounded])}{others})"
 
 
 def settle_preset(task: str, out: Path) -> tuple[str, str | None]:

@@ -11,7 +11,7 @@ from typing import Any
 from robustpo.config import RunConfig
 from robustpo.environments import catalog
 from robustpo.errors import EnvironmentMismatch
-from robustpo.studies.local import Event
+from robustpo.studies.worker_process import Event
 from robustpo.training.surroundings import Surroundings, recorded, require_one
 
 # Two that differ say that an environment is another every time; more say no more.

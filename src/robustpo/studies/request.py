@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from robustpo.config import RunConfig
-from robustpo.methods import METHODS
+from robustpo.definitions import find_method
 from robustpo.studies.grid import make_grid, require_taken, takes, why_not
 from robustpo.studies.study import Part, Study, require_distinct, require_method
 
@@ -76,7 +76,7 @@ def without_effect(configs: Sequence[RunConfig]) -> list[str]:
             why = next((r.why for r in _IDLE if option in r.options and r.holds(config)), None)
             if why is not None:
                 idle[f"{option}={value} has no effect, since {why}"][config.variant] = None
-        if "alpha" not in METHODS[config.method].fixed and not _perturbs(config):
+        if "alpha" not in find_method(config.method).fixed and not _perturbs(config):
             idle["nothing is perturbed, which makes it PPO"][config.variant] = None
     return [f"{_listed(variants)}: {text}" for text, variants in idle.items()]
 

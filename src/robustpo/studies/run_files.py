@@ -1,8 +1,7 @@
 """Reads the files of one run, whatever state they are in and whoever wrote them.
 
-Values that are not finite, or larger than float32 can hold, are read as null, in whichever way they
-were written. A file that is larger than a run's could be, packed or unpacked, counts as one that
-cannot be read.
+Values that are not finite, or larger than float32 can hold, are read as unknown, in whichever way
+they were written. A file that is larger than a run's could be counts as one that cannot be read.
 """
 
 from __future__ import annotations
@@ -14,84 +13,72 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from robustpo.errors import ConfigError
-from robustpo.files import one_line, parse_json, read_bytes
-from robustpo.studies.parquet_bounds import require_modest
+from robustpo.files import open_regular, parse_json, read_bytes
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
-from robustpo.training.record import METRICS_LINES, METRICS_TABLE
+from robustpo.training.metrics_table import (
+    MAX_COUNT,
+    MAX_MEASURE,
+    METRICS_TABLE,
+    Columns,
+    columns_of,
+    read_table,
+)
+from robustpo.training.record import METRICS_LINES
 
 logger = logging.getLogger(__name__)
-
-METRICS_SCHEMA: dict[str, pl.DataType] = {
-    name: pl.Int64() if name in COUNTS else pl.Float64() for name in COLUMNS
-}
 
 # Read, JSON takes up to 25 times its length.
 MAX_OBJECT_BYTES = 4 * 2**20
 MAX_METRICS_BYTES = 64 * 2**20
 MAX_LINE_BYTES = 2**16
-MAX_UNPACKED_BYTES = 16 * 2**20
+# Several of the longest lines that robustpo writes.
+TAIL_BYTES = 8192
 # Twenty times what a run writes.
 MAX_ROWS = 10_000
 MAX_TEXT = 4096
-# The largest number that training in float32 can mean; beyond it, sums and squares overflow.
-MAX_MEASURE = 3.4e38
-# A damaged Parquet file can make the reader panic, which is not an ordinary exception.
-PARQUET_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
-def read_metrics(path: Path) -> pl.DataFrame:
-    """Read the metrics of a run from whichever of its two files reaches further."""
+def read_metrics(path: Path) -> Columns:
+    """Read the metrics of a run from whichever of its two files reaches further.
+
+    Returns:
+        Columns of `COLUMNS`, float64 `[R]` each, the steps rising, NaN for what is not known.
+    """
     table, log = path / METRICS_TABLE, path / METRICS_LINES
-    stored, lines = _read_parquet(table), _read_lines(log)
-    if stored is not None and not stored.is_empty() and stored["step"][-1] >= last_step(lines):
+    stored, reach = None, -1.0
+    if os.path.lexists(table):
+        try:
+            stored = read_table(table)
+            reach = stored["step"].max(initial=-1.0)
+        except ConfigError as error:
+            logger.warning("%s; using %s", error, METRICS_LINES)
+    if stored is not None and reach >= _logged_step(log):
         return stored
-    rows = _parse_rows(lines, log)
-    if not rows and stored is not None:
+    rows = _parse_rows(_read_lines(log), log)
+    if stored is not None and reach >= (rows[-1]["step"] if rows else -1):
         return stored
-    return _in_order(pl.DataFrame(rows, schema=METRICS_SCHEMA, orient="row"))
-
-
-def _read_parquet(path: Path) -> pl.DataFrame | None:
-    if not os.path.lexists(path):
-        return None
-    try:
-        content = read_bytes(path, MAX_METRICS_BYTES)
-        require_modest(content, MAX_ROWS, MAX_UNPACKED_BYTES)
-        frame = _read_numbers(content)
-    except PARQUET_ERRORS as error:
-        logger.warning("%s cannot be read (%s); using %s", path, one_line(error), METRICS_LINES)
-        return None
-    return _in_order(finite(frame))
-
-
-def finite(frame: pl.DataFrame) -> pl.DataFrame:
-    """Make null of what is not a finite number, or larger than any that is measured."""
-    floats = pl.col(pl.Float64)
-    return frame.with_columns(
-        pl.when(floats.is_finite() & (floats.abs() <= MAX_MEASURE)).then(floats)
-    )
-
-
-def _read_numbers(content: bytes) -> pl.DataFrame:
-    # Text or lists of a few rows can be as long as they like; only numbers are ever read.
-    types = pl.read_parquet_schema(io.BytesIO(content))
-    stored = {name: types[name] for name in METRICS_SCHEMA if name in types}
-    if other := [name for name, dtype in stored.items() if not dtype.is_numeric()]:
-        raise ValueError(f"{other[0]} is {types[other[0]]}, expected numbers")
-    frame = pl.read_parquet(io.BytesIO(content), columns=list(stored))
-    return frame.select(
-        (pl.col(name) if name in stored else pl.lit(None)).cast(dtype, strict=False).alias(name)
-        for name, dtype in METRICS_SCHEMA.items()
-    )
-
-
-def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
     # A resumed run may have written some steps twice; the later row is the one it went on from.
-    known = frame.drop_nulls("step").unique("step", keep="last", maintain_order=True)
-    return known.sort("step")
+    latest = {row["step"]: row for row in rows}
+    return columns_of([latest[step] for step in sorted(latest)])
+
+
+def _logged_step(path: Path) -> float:
+    """Return the step of the last whole line of a log, -1 if there is no log.
+
+    Infinity if its end does not tell, so that it is looked at more closely.
+    """
+    if not os.path.lexists(path):
+        return -1
+    try:
+        with open_regular(path) as file:
+            start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
+            file.seek(start)
+            lines = file.read(TAIL_BYTES).splitlines(keepends=True)
+    except (ConfigError, OSError):
+        return float("inf")
+    rows = map(_parse_row, reversed(lines[1:] if start else lines))
+    return next((row["step"] for row in rows if row is not None), float("inf"))
 
 
 def _read_lines(path: Path) -> list[bytes]:
@@ -122,15 +109,9 @@ def _parse_rows(lines: list[bytes], path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def last_step(lines: list[bytes]) -> int:
-    """Return the step of the last whole line, or -1."""
-    rows = (_parse_row(line) for line in reversed(lines))
-    return next((row["step"] for row in rows if row is not None), -1)
-
-
 def _parse_row(line: bytes) -> dict[str, Any] | None:
     row = _parse_object(line) if len(line) <= MAX_LINE_BYTES else None
-    if row is None or as_int(row.get("step")) is None:
+    if row is None or _as_count(row.get("step")) is None:
         return None
     return {name: read(row.get(name)) for name, read in _METRICS_READERS.items()}
 
@@ -183,7 +164,12 @@ def as_int(value: Any) -> int | None:
     return value if type(value) is int and abs(value) < 2**63 else None
 
 
+def _as_count(value: Any) -> int | None:
+    found = as_int(value)
+    return found if found is not None and abs(found) <= MAX_COUNT else None
+
+
 # Chosen once per column and not per value: a study has millions of values.
 _METRICS_READERS: dict[str, Callable[[Any], int | float | None]] = {
-    name: as_int if dtype == pl.Int64 else as_float for name, dtype in METRICS_SCHEMA.items()
+    name: _as_count if name in COUNTS else as_float for name in COLUMNS
 }

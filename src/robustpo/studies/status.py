@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robustpo.config import RunConfig
 from robustpo.studies.run_state import STATES, run_state
-from robustpo.studies.store import summarize
+from robustpo.studies.store import end_of, read_run
 from robustpo.training.record import run_directory
 
 
@@ -47,11 +47,12 @@ def count_states(statuses: Iterable[RunStatus]) -> dict[str, int]:
 
 def _status(config: RunConfig, directory: Path) -> RunStatus:
     found = run_state(directory)
-    read = None if found.state == "waiting" else summarize(directory)
+    read = None if found.state == "waiting" else read_run(directory)
     if read is None:
         # Its metrics cannot be told apart from another run's without its configuration.
         state = found.state if found.state == "waiting" else "unreadable"
         reason = found.reason or ("its record cannot be read" if state == "unreadable" else "")
         return RunStatus(config, directory, state, 0, None, reason)
-    final_return = read["final_return"] if found.done else None
-    return RunStatus(config, directory, found.state, read["steps"] or 0, final_return, found.reason)
+    end = end_of(read)
+    final_return = end.final_return if found.done else None
+    return RunStatus(config, directory, found.state, end.steps or 0, final_return, found.reason)

@@ -1,29 +1,24 @@
-"""Reads finished and unfinished runs back from disk as data frames.
+"""Reads finished and unfinished runs back from disk: what they are, how they ended, their metrics.
 
 A run is a directory `<out>/<task>/<variant>/seed-<k>/` that holds a `config.json`; the task's id
 may contain slashes, so runs are found by that file and not by depth. Reading never fails because
-of one bad run: it is left out and a warning is logged. Values that are not finite are read as
-null, in whichever way they were written.
+of one bad run: it is left out and a warning is logged. Values that are not finite are read
+as unknown, in whichever way they were written. `frames.py` makes data frames of what is read here.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.files import one_line, user_path
-from robustpo.studies.metrics_tables import read_tables
 from robustpo.studies.run_files import (
-    METRICS_SCHEMA,
     as_dict,
     as_float,
     as_int,
@@ -32,6 +27,7 @@ from robustpo.studies.run_files import (
     read_object,
 )
 from robustpo.studies.run_state import COMPLETED, FAILED, RunState, state_of
+from robustpo.training.metrics_table import Columns
 from robustpo.training.record import CONFIG_FILE
 
 logger = logging.getLogger(__name__)
@@ -42,25 +38,6 @@ MAX_DEPTH = 32
 INCOMPLETE = "incomplete"
 # What a summary calls the states in which a run has ended.
 STATUSES = {"done": COMPLETED, "failed": FAILED}
-
-RUN_SCHEMA: dict[str, pl.DataType] = {
-    "task": pl.String(),
-    "variant": pl.String(),
-    "method": pl.String(),
-    "seed": pl.Int64(),
-}
-RESULTS_SCHEMA = RUN_SCHEMA | METRICS_SCHEMA
-SUMMARY_SCHEMA: dict[str, pl.DataType] = RUN_SCHEMA | {
-    "status": pl.String(),
-    "final_return": pl.Float64(),
-    "episodes": pl.Int64(),
-    "steps": pl.Int64(),
-    "seconds": pl.Float64(),
-    "path": pl.String(),
-    "total_steps": pl.Int64(),
-    "time_limit": pl.String(),
-    "error": pl.String(),
-}
 
 
 @dataclass(frozen=True)
@@ -85,25 +62,48 @@ class Run:
     total_steps: int | None
     time_limit: str | None
 
-    def labels(self) -> dict[str, Any]:
-        """Return the columns that say which run a row belongs to."""
-        return {name: getattr(self, name) for name in RUN_SCHEMA}
+    def place(self) -> tuple[str, str, int, str]:
+        """Return what runs are ordered by."""
+        return self.task, self.variant, self.seed, str(self.path)
 
 
-def load_results(directory: str | os.PathLike[str]) -> pl.DataFrame:
-    """Read the training metrics of every run below a directory, tidy.
+@dataclass(frozen=True)
+class End:
+    """How a run ended, or how far it is.
 
-    Args:
-        directory: any directory above the runs, or one run.
-
-    Returns:
-        One row per recorded row of metrics with the columns of `RESULTS_SCHEMA`, ordered by task,
-        variant, seed and step. Runs without readable metrics are left out with a logged warning.
-
-    Raises:
-        ConfigError: if the directory does not exist.
+    Attributes:
+        status: `completed` (all steps are made), `failed` (the agent diverged) or `incomplete`
+            (running, stopped, or without a result that can be read); then `episodes`, `steps` and
+            `seconds` are those of the last recorded row.
+        final_return: mean over its last 100 training episodes, None if not known.
+        episodes: training episodes.
+        steps: simulator steps made.
+        seconds: training time.
+        error: why it failed, or what is wrong with its record.
     """
-    return _results(find_runs(directory))
+
+    status: str
+    final_return: float | None
+    episodes: int | None
+    steps: int | None
+    seconds: float | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """One run as it was read.
+
+    Attributes:
+        run: which it is.
+        end: how it ended.
+        metrics: columns of `COLUMNS` (`training/bookkeeping.py`), float64 `[R]` each, the steps
+            rising; NaN for what is not known. Without rows if there are none that can be read.
+    """
+
+    run: Run
+    end: End
+    metrics: Columns
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,11 @@ class Loaded:
     """What has been read of the runs that were asked for.
 
     Attributes:
-        results: their metrics, as `load_results` returns them.
-        summary: their ends, as `load_summary` returns them.
+        runs: ordered by task, variant, seed and path.
         refused: for each directory that is there and cannot be used, why.
     """
 
-    results: pl.DataFrame
-    summary: pl.DataFrame
+    runs: tuple[LoadedRun, ...]
     refused: dict[Path, str]
 
 
@@ -131,13 +129,27 @@ def load_runs(directories: Mapping[RunConfig, Path]) -> Loaded:
     for config, path in directories.items():
         if not os.path.lexists(path):
             continue
-        run = _read_run(path) if path.is_dir() else None
+        run = read_run(path) if path.is_dir() else None
         reason = f"its {CONFIG_FILE} cannot be read" if run is None else _misplaced(run, config)
         if run is None or reason:
             refused[path] = reason
         else:
             found.append(run)
-    return Loaded(_results(found), _summary(found), refused)
+    found.sort(key=Run.place)
+    return Loaded(tuple(map(_load, found)), refused)
+
+
+def _load(run: Run) -> LoadedRun:
+    metrics = metrics_of(run)
+    return LoadedRun(run, end_of(run, metrics), metrics)
+
+
+def metrics_of(run: Run) -> Columns:
+    """Read a run's metrics, as `LoadedRun` has them; warn if it has none."""
+    metrics = read_metrics(run.path)
+    if not metrics["step"].size:
+        logger.warning("left out %s: it has no metrics that can be read", run.path)
+    return metrics
 
 
 def _misplaced(run: Run, config: RunConfig) -> str:
@@ -150,52 +162,10 @@ def _misplaced(run: Run, config: RunConfig) -> str:
     }
     wrong = [
         f"{name} {one_line(found, 60)}, expected {expected[name]}"
-        for name, found in run.labels().items()
-        if found != expected[name]
+        for name in expected
+        if (found := getattr(run, name)) != expected[name]
     ]
     return f"its {CONFIG_FILE} is of another run ({'; '.join(wrong)})" if wrong else ""
-
-
-def _results(runs: Iterable[Run]) -> pl.DataFrame:
-    runs = sorted(runs, key=lambda run: (run.task, run.variant, run.seed))
-    labels = pl.DataFrame([run.labels() for run in runs], schema=RUN_SCHEMA, orient="row")
-    frames, read = [pl.DataFrame(schema=RESULTS_SCHEMA)], 0
-    for metrics, rows in read_tables([run.path for run in runs]):
-        for run, count in zip(runs[read:], rows, strict=False):
-            if not count:
-                logger.warning("left out %s: it has no metrics that can be read", run.path)
-        batch = labels[np.repeat(np.arange(read, read + len(rows)), rows)]
-        frames.append(batch.hstack(metrics))
-        read += len(rows)
-    results = pl.concat(frames, rechunk=False)
-    if labels.is_duplicated().any():
-        # Copies of one run, in different places, lie step by step.
-        results = results.sort("task", "variant", "seed", "step", maintain_order=True)
-    return results
-
-
-def load_summary(directory: str | os.PathLike[str]) -> pl.DataFrame:
-    """Read how every run below a directory ended.
-
-    Args:
-        directory: any directory above the runs, or one run.
-
-    Returns:
-        One row per run with the columns of `SUMMARY_SCHEMA`, ordered by task, variant and seed.
-        `status` is `completed` (all steps are made), `failed` (the agent diverged) or `incomplete`
-        (running, stopped, or without a result that can be read); then `episodes`, `steps` and
-        `seconds` are those of the last recorded row.
-
-    Raises:
-        ConfigError: if the directory does not exist.
-    """
-    return _summary(find_runs(directory))
-
-
-def _summary(runs: Iterable[Run]) -> pl.DataFrame:
-    rows = [_summarize(run) for run in runs]
-    frame = pl.DataFrame(rows, schema=SUMMARY_SCHEMA, orient="row")
-    return frame.sort("task", "variant", "seed", "path")
 
 
 def find_runs(directory: str | os.PathLike[str]) -> Iterator[Run]:
@@ -222,18 +192,13 @@ def find_runs(directory: str | os.PathLike[str]) -> Iterator[Run]:
             continue
         # A run holds no other runs; its checkpoints need not be searched.
         folders.clear()
-        run = _read_run(Path(here))
+        run = read_run(Path(here))
         if run is not None:
             yield run
 
 
-def summarize(directory: Path) -> dict[str, Any] | None:
-    """Read how one run ended, as a row of `load_summary`; None if its record cannot be read."""
-    run = _read_run(directory)
-    return None if run is None else _summarize(run)
-
-
-def _read_run(path: Path) -> Run | None:
+def read_run(path: Path) -> Run | None:
+    """Read which run a directory holds; None, with a warning, if its record does not say."""
     if as_text(str(path)) is None:
         logger.warning("left out %r: the name of a directory is not UTF-8", path)
         return None
@@ -261,26 +226,27 @@ def _read_run(path: Path) -> Run | None:
     )
 
 
-def _summarize(run: Run) -> dict[str, Any]:
+def end_of(run: Run, metrics: Columns | None = None) -> End:
+    """Read how a run ended; `metrics` are its own, read here if they are needed and not given."""
     state = state_of(run.path, run.total_steps)
     if state.reason and not state.ended:
         logger.warning("%s: %s; the run counts as incomplete", run.path, state.reason)
     result = state.result
     if not state.ended:
-        last = read_metrics(run.path).tail(1).to_dicts()
-        progress = last[0] if last else {}
-        result = progress | {"steps": progress.get("step")}
-    return run.labels() | {
-        "status": STATUSES.get(state.state, INCOMPLETE),
-        "final_return": as_float(result.get("final_return")),
-        "episodes": as_int(result.get("episodes")),
-        "steps": as_int(result.get("steps")),
-        "seconds": as_float(result.get("seconds")),
-        "path": str(run.path),
-        "total_steps": run.total_steps,
-        "time_limit": run.time_limit,
-        "error": _what_is_wrong(state, result),
-    }
+        result = _last_row(read_metrics(run.path) if metrics is None else metrics)
+    return End(
+        status=STATUSES.get(state.state, INCOMPLETE),
+        final_return=as_float(result.get("final_return")),
+        episodes=as_int(result.get("episodes")),
+        steps=as_int(result.get("steps")),
+        seconds=as_float(result.get("seconds")),
+        error=_what_is_wrong(state, result),
+    )
+
+
+def _last_row(metrics: Columns) -> dict[str, float]:
+    last = {name: float(column[-1]) for name, column in metrics.items() if column.size}
+    return last | {"steps": last["step"]} if last else {}
 
 
 def _what_is_wrong(state: RunState, result: Mapping[str, Any]) -> str | None:

@@ -13,7 +13,8 @@ from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
 from robustpo.naming import slug
-from robustpo.studies.grid import grid_by_variant, make_grid, parse_method
+from robustpo.registry import allow_named
+from robustpo.studies.grid import expand_methods, grid_by_variant, make_grid, parse_method
 
 MAX_RUNS = 100_000
 
@@ -71,6 +72,15 @@ class Study:
     def methods(self) -> tuple[str, ...]:
         """All its methods as they are written, each once, in order."""
         return tuple(dict.fromkeys(method for part in self.parts for method in part.methods))
+
+    def expanded(self) -> Study:
+        """Return the study with what extensions among its methods set written out.
+
+        Raises:
+            ConfigError: as `expand_methods`.
+        """
+        parts = (replace(p, methods=expand_methods(p.methods, p.options)) for p in self.parts)
+        return replace(self, parts=tuple(parts))
 
     def configs(self) -> list[RunConfig]:
         """Return the configuration of every run, task by task, each once.
@@ -148,6 +158,21 @@ class Study:
                 )
                 require_distinct(parts[-1])
         return replace(self, parts=tuple(parts))
+
+
+def name_methods(methods: Sequence[str]) -> None:
+    """Let the extensions that a person names in methods be imported."""
+    for text in methods:
+        name, own = parse_method(text)
+        allow_named([name], own)
+
+
+def named_study(study: Study) -> Study:
+    """Return a study that a person has named all of, with its extensions written out."""
+    for part in study.parts:
+        name_methods(part.methods)
+        allow_named([], part.options)
+    return study.expanded()
 
 
 def require_method(text: str) -> None:

@@ -9,11 +9,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from robustpo.amounts import format_duration
 from robustpo.config import RunConfig
-from robustpo.studies.grid import short_labels, short_task
-from robustpo.studies.local import Event
+from robustpo.naming import short_labels, short_task
+from robustpo.studies.worker_process import Event
 from robustpo.training.progress import Progress
-from robustpo.training.progress_state import format_duration
 
 
 class Watch:

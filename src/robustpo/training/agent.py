@@ -15,12 +15,12 @@ from robustpo.algorithm.learner import LearnerState
 from robustpo.config import RunConfig
 from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
 from robustpo.errors import ConfigError
-from robustpo.policy import POLICY_FILE, Policy
+from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy
+from robustpo.policy_families import FAMILIES
 from robustpo.training.alarm import EntropyLimits, entropy_limits
 from robustpo.training.bookkeeping import AgentLog
-from robustpo.training.checkpoint import Checkpoint
 from robustpo.training.population import CollectorState
-from robustpo.training.record import RunRecord
+from robustpo.training.recording import Checkpoint, Recording
 from robustpo.training.replay import ReplayLog
 from robustpo.training.restore import SavedCollection, from_tensors, to_tensors
 
@@ -35,7 +35,7 @@ class Agent:
 
     Attributes:
         config: what it is.
-        record: where it is recorded; None keeps nothing on disk.
+        record: what keeps it; None keeps nothing.
         spec: sizes of its task.
         log: averages and counters.
         replay: what brings its simulators back.
@@ -48,7 +48,7 @@ class Agent:
     """
 
     config: RunConfig
-    record: RunRecord | None
+    record: Recording | None
     spec: TaskSpec
     log: AgentLog = field(init=False)
     replay: ReplayLog = field(init=False)
@@ -64,10 +64,9 @@ class Agent:
         self.replay = ReplayLog(
             self.config.shape.num_envs, self.spec.action_low, self.spec.action_high
         )
-        # Entropies of a squashed Gaussian are of (−1, 1), those of a Beta of (0, 1).
         shape = self.config.shape
         scaled = 2.0 if shape.action_scale == "bounds" else None
-        width = {"tanh-gaussian": 2.0, "beta": 1.0}.get(shape.distribution, scaled)
+        width = FAMILIES[shape.distribution].width or scaled
         self.limits = entropy_limits(self.spec.action_low, self.spec.action_high, width=width)
 
     @property
@@ -129,6 +128,16 @@ class Agent:
             f"policy's entropy has {kind} at step {self.log.step:,} ({entropy:.2f} nats, alarm at "
             f"{bound:.2f}); training goes on"
         )
+
+    def take_evaluation(self, result: Mapping[str, Any], policy: Policy) -> bool:
+        """Keep an evaluation, and the policy if it is the best so far; return whether it is."""
+        best = result["mean"] > self.best_evaluation
+        self.best_evaluation = max(self.best_evaluation, result["mean"])
+        if self.record:
+            self.record.add_evaluation({"step": self.log.step, **result})
+            if best:
+                self.record.save_policy(BEST_POLICY_FILE, policy)
+        return best
 
     def end(self, status: str, policy: Policy, seconds: float, error: str | None) -> None:
         """Write the policy and, unless the agent was interrupted, the result."""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from robustpo.algorithm.metrics import AVERAGED
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.files import one_line
@@ -14,22 +15,6 @@ from robustpo.files import one_line
 MAX_ROWS = 500
 RECENT_EPISODES = 100
 
-AVERAGED = (
-    "entropy",
-    "action_std",
-    "alpha",
-    "learning_rate",
-    "policy_loss",
-    "value_loss",
-    "approx_kl",
-    "perturbed_kl",
-    "clip_fraction",
-    "explained_variance",
-    "noise_clip_fraction",
-    "noise_kl",
-    "sigma_alpha",
-    "drac_loss",
-)
 # The columns of a run's metrics: counts are whole numbers, all others are real.
 COUNTS = ("step", "transitions", "episodes")
 COLUMNS = (

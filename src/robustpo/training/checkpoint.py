@@ -7,16 +7,13 @@ put aside when the run goes on, so that it takes no good one's place.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from robustpo.errors import ConfigError
 from robustpo.files import read_tensors, write_tensors
+from robustpo.training.recording import Checkpoint
 from robustpo.writing import (
     is_partial,
     make_directory,
@@ -29,28 +26,9 @@ CHECKPOINT_DIRECTORY = "checkpoint"
 KEPT = 2
 FORMAT = 1
 MAX_BYTES = 2**30
-DEFAULT_SECONDS = 120.0
 
 _NAME = re.compile(r"step-(\d{12})\.safetensors")
 _OURS = re.compile(r"step-\d{12}\.(safetensors|unusable)")
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The whole state of one agent after an iteration.
-
-    Attributes:
-        tensors: arrays by name.
-        state: everything else, as JSON has it.
-    """
-
-    tensors: dict[str, np.ndarray]
-    state: dict[str, Any]
-
-    @property
-    def step(self) -> int:
-        """Simulator steps made."""
-        return self.state["step"]
 
 
 def save_checkpoint(directory: Path, checkpoint: Checkpoint, root: Path) -> None:
@@ -133,27 +111,3 @@ def _require_format(state: Mapping[str, Any]) -> None:
     step = state.get("step")
     if state.get("format") != FORMAT or type(step) is not int or step < 0:
         raise ConfigError(f"it is no checkpoint of format {FORMAT}")
-
-
-class Schedule:
-    """Says when a checkpoint is due; the moment of one changes no result.
-
-    Args:
-        every: steps of an agent between checkpoints, or 0 for one every two minutes.
-        clock: seconds from any origin, never set back.
-    """
-
-    def __init__(self, every: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._every, self._clock = every, clock
-        self._steps, self._last = 0, clock()
-
-    def due(self, new_steps: int) -> bool:
-        """Take in an iteration of so many steps; return whether to save after it."""
-        self._steps += new_steps
-        if self._every:
-            due = self._steps >= self._every
-        else:
-            due = self._clock() - self._last >= DEFAULT_SECONDS
-        if due:
-            self._steps, self._last = 0, self._clock()
-        return due

@@ -24,10 +24,10 @@ from robustpo.algorithm.learner import LearnerState, Metrics, init_learner, lear
 from robustpo.algorithm.networks import init_params
 from robustpo.algorithm.normalization import RunningMoments
 from robustpo.algorithm.random import THREEFRY, make_key
-from robustpo.algorithm.schedules import scheduled
+from robustpo.algorithm.schedules import SCHEDULES, scheduled
 from robustpo.config import RunConfig
 from robustpo.loops import map_one_by_one
-from robustpo.settings import Settings
+from robustpo.settings import NUMBER_FIELDS, SCHEDULE_OF, Settings
 from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 
@@ -137,7 +137,6 @@ def init_population(
 
 
 INIT_STREAM, COLLECT_STREAM, LEARN_STREAM, SHIFT_STREAM, AUGMENT_STREAM = range(5)
-_FLAGS = ("alpha_relative", "bootstrap", "return_goes_on")
 
 
 def init_collector(obs_moments: RunningMoments, num_agents: int, num_envs: int) -> CollectorState:
@@ -172,37 +171,38 @@ def coefficients_at(configs: Sequence[RunConfig], iterations: Sequence[int]) -> 
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return Coefficients(
         **{
-            name: jnp.asarray(column, bool if name in _FLAGS else jnp.float32)
+            name: jnp.asarray(column, bool if column.dtype == bool else jnp.float32)
             for name, column in columns.items()
         }
     )
 
 
-def _coefficients(settings: Settings, progress: float) -> dict[str, float]:
+def _coefficients(settings: Settings, progress: float) -> dict[str, Any]:
+    numbers = {field.name: getattr(settings, field.name) for field in NUMBER_FIELDS}
+    for name, schedule in SCHEDULE_OF.items():
+        numbers[name] = scheduled(numbers[name], getattr(settings, schedule), progress)
+    off = {f.name: f.metadata["off"] for f in NUMBER_FIELDS if numbers[f.name] is None}
+    bootstraps = settings.time_limit == "bootstrap"
     return {
-        "alpha": scheduled(settings.alpha, settings.alpha_schedule, progress),
-        "alpha_relative": settings.alpha_schedule == "std",
-        "noise_location": settings.noise_location,
-        "entropy_coef": scheduled(settings.entropy_coef, settings.entropy_schedule, progress),
-        "log_std_min": -np.inf if settings.log_std_min is None else settings.log_std_min,
-        "drac_coef": settings.drac_coef,
-        "scale_low": settings.scale_low,
-        "scale_high": settings.scale_high,
-        "learning_rate": scheduled(
-            settings.learning_rate, settings.learning_rate_schedule, progress
-        ),
-        "kl_target": settings.kl_target,
-        "reward_scale": settings.reward_scale,
-        "gamma": settings.gamma,
-        "gae_lambda": settings.gae_lambda,
-        "clip_coef": settings.clip_coef,
-        "value_coef": settings.value_coef,
-        "max_grad_norm": settings.max_grad_norm,
-        "target_kl": np.inf if settings.target_kl is None else settings.target_kl,
-        "bootstrap": settings.time_limit == "bootstrap",
-        "return_goes_on": settings.time_limit == "bootstrap"
-        and settings.reward_return_reset == "time-limit",
+        **numbers,
+        **off,
+        "alpha_relative": SCHEDULES[settings.alpha_schedule].relative,
+        "bootstrap": bootstraps,
+        "return_goes_on": bootstraps and settings.reward_return_reset == "time-limit",
+        "loss_weights": settings.loss_weights,
     }
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Learning:
+    """What an agent's update starts from; leading axis `P` for a population."""
+
+    learner: LearnerState
+    rollout: Rollout
+    coefficients: Coefficients
+    key: Array
+    iteration: Int32[Array, "*P"]
 
 
 def make_learn(shape: Shape) -> Any:
@@ -217,12 +217,11 @@ def make_learn(shape: Shape) -> Any:
         iterations: Array,
         num_agents: Array,
     ) -> tuple[LearnerState, Metrics]:
-        def one_agent(inputs: tuple) -> tuple[LearnerState, Metrics]:
-            learner, experience, numbers, key, iteration = inputs
-            key = jax.random.fold_in(jax.random.fold_in(key, LEARN_STREAM), iteration)
-            return learn(learner, experience, numbers, shape, key=key)
+        def one_agent(agent: Learning) -> tuple[LearnerState, Metrics]:
+            key = jax.random.fold_in(jax.random.fold_in(agent.key, LEARN_STREAM), agent.iteration)
+            return learn(agent.learner, agent.rollout, agent.coefficients, shape, key=key)
 
-        inputs = (learners, rollout, coefficients, keys, iterations)
-        return map_one_by_one(one_agent, inputs, num_agents)
+        agents = Learning(learners, rollout, coefficients, keys, iterations)
+        return map_one_by_one(one_agent, agents, num_agents)
 
     return learn_population

@@ -1,4 +1,4 @@
-"""The numbers behind a display of training, kept up to date by events; and how to write them."""
+"""The numbers behind a display of training, kept up to date by events."""
 
 from __future__ import annotations
 
@@ -9,40 +9,13 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from robustpo.amounts import format_count, format_duration
+
 Clock = Callable[[], float]
 Event = Mapping[str, Any]
 
 # Speed is measured over this long, since agents report in bursts.
 SPEED_WINDOW_SECONDS = 30.0
-
-
-def format_duration(seconds: float) -> str:
-    """Write a duration as people say it: `45 s`, `2 min 10 s`, `1 h 5 min`, `2 d 3 h`."""
-    if not math.isfinite(seconds):
-        return "unknown"
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(whole / 60)
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    hours = round(minutes / 60)
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def format_count(count: float) -> str:
-    """Write a count with three significant digits: `950`, `10.6k`, `1.5M`, `2B`."""
-    if not math.isfinite(count):
-        return "unknown"
-    size, rounded = abs(count), float(f"{count:.3g}")
-    if size < 999.5:
-        return f"{rounded:g}"
-    for unit, letter in ((1e3, "k"), (1e6, "M"), (1e9, "B")):
-        if abs(rounded) < 1000 * unit or unit == 1e9:
-            return f"{rounded / unit:g}{letter}"
-    raise AssertionError("unreachable: the last unit takes every size")
 
 
 @dataclass

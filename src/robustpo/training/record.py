@@ -7,7 +7,6 @@ it in between is undone.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from robustpo.files import parse_json, read_bytes
 from robustpo.json_text import finite
 from robustpo.naming import fit
 from robustpo.policy import Policy, save_policy
+from robustpo.registry import source_digest
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.training.checkpoint import (
     Checkpoint,
@@ -32,6 +32,7 @@ from robustpo.training.checkpoint import (
     save_checkpoint,
 )
 from robustpo.training.identity import difference, plain, with_defaults
+from robustpo.training.metrics_table import METRICS_TABLE, columns_of, write_table
 from robustpo.training.provenance import environment_of_bits, machine, versions
 from robustpo.training.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
 from robustpo.writing import (
@@ -44,8 +45,7 @@ from robustpo.writing import (
 )
 
 RESULT_FILE = "result.json"
-METRICS_LINES, METRICS_TABLE = "metrics.jsonl", "metrics.parquet"
-EVALUATIONS_FILE = "evaluations.jsonl"
+METRICS_LINES, EVALUATIONS_FILE = "metrics.jsonl", "evaluations.jsonl"
 
 
 def task_directory(out: Path, task: str) -> Path:
@@ -97,6 +97,9 @@ class RunRecord:
         self._evaluations: list[dict[str, Any]] = list(state.get("evaluations", []))
         self._resumed: list[dict[str, Any]] = list(state.get("resumed", []))
         self._began = state.get("began") or {"versions": versions(), "machine": machine()}
+        if config.extensions:
+            digests = {name: source_digest(name) for name in config.extensions}
+            self._began = {"extensions": digests} | self._began
         if environment is not None:
             self._began = {"environment": environment} | self._began
         if self.checkpoint:
@@ -161,13 +164,7 @@ class RunRecord:
 
     def write_table(self) -> None:
         """Rewrite the table of all rows so far, atomically."""
-        import polars as pl
-
-        schema = {name: pl.Int64 if name in COUNTS else pl.Float64 for name in COLUMNS}
-        content = io.BytesIO()
-        # Hundreds of rows need no statistics, and thousands of runs are read faster without.
-        pl.DataFrame(self._rows, schema=schema).write_parquet(content, statistics=False)
-        write_atomically(self.directory / METRICS_TABLE, content.getvalue(), self._root)
+        write_table(self.directory / METRICS_TABLE, columns_of(self._rows), self._root)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the table and the result, whose presence says that nothing more will come."""

@@ -1,13 +1,12 @@
-"""Collection, piece by piece: `act` with the plain policy, `observe` in every step, `digest` after.
+"""Collection, step by step: `act` with the plain policy, `observe` what the simulator returns.
 
-What the next action depends on happens step by step; rewards are taken in after the last step, in
-one small loop of their own, because every kernel inside the simulator's loop costs its launch.
+Only what the next action depends on happens here, because every kernel inside the simulator's loop
+costs its launch; `digest.py` does the rest after the last step.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -15,29 +14,27 @@ from jaxtyping import Array, Bool, Float32
 
 from robustpo.algorithm.augmentation import draw_uniform, scale_amplitude
 from robustpo.algorithm.distributions import DISTRIBUTIONS
-from robustpo.algorithm.experience import FAULTS, Coefficients, Rollout, Transition
+from robustpo.algorithm.experience import Coefficients
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.normalization import (
     RunningMoments,
     normalize_observation,
-    normalize_reward,
     observation_offset,
 )
-from robustpo.algorithm.perturbation import NOISES, shift_by
+from robustpo.algorithm.perturbation import shift_by
+from robustpo.registry import NOISES
 from robustpo.shape import Shape
 from robustpo.training.population import (
     AUGMENT_STREAM,
     COLLECT_STREAM,
     SHIFT_STREAM,
-    CollectorState,
     pad_agents,
 )
 
-# An episode's length stops counting here, where an int32 ends.
-MAX_LENGTH = 2**31 - 1
 
-
-class Draws(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Draws:
     """All that is random in collection; leading axis `T` for a rollout, `[Q, E, ...]` in a step.
 
     Attributes:
@@ -54,14 +51,16 @@ class Draws(NamedTuple):
 
     def steps(self) -> Draws:
         """Return what belongs to the steps of the rollout."""
-        return self._replace(scale=None if self.scale is None else self.scale[:-1])
+        return replace(self, scale=None if self.scale is None else self.scale[:-1])
 
     def last_scale(self) -> Array | None:
         """Return what scales the observation after the rollout."""
         return None if self.scale is None else self.scale[-1]
 
 
-class Flags(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Flags:
     """The small numbers of a step, one per environment.
 
     Attributes:
@@ -77,7 +76,9 @@ class Flags(NamedTuple):
     valid: Bool[Array, "*N"]
 
 
-class RawRow(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class RawRow:
     """What one step leaves behind; leading axis `T` after a scan.
 
     Attributes:
@@ -94,6 +95,22 @@ class RawRow(NamedTuple):
     executed: Float32[Array, "*T Q E A"] | None
     flags: Flags
     final_obs: Float32[Array, "*T Q E O"] | None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Decision:
+    """What the agents do in one step.
+
+    Attributes:
+        obs: what entered them.
+        action: the sampled raw actions.
+        given: what the simulator is given, `[P·E, A]`.
+    """
+
+    obs: Float32[Array, "Q E O"]
+    action: Float32[Array, "Q E A"]
+    given: Float32[Array, "N A"]
 
 
 def draw_rollout(
@@ -234,109 +251,3 @@ def observe_ends(
         )
 
     return jax.vmap(one_agent)(moments, obs, final_obs, ended)
-
-
-def digest(
-    state: CollectorState,
-    rows: RawRow,
-    last_scale: Array | None,
-    coefficients: Coefficients,
-    shape: Shape,
-) -> tuple[CollectorState, Rollout]:
-    """Turn a rollout's raw rows into each agent's transitions `[P, T, E, ...]`.
-
-    Args:
-        state: the collector's state after the last step; its reward statistics are still those
-            before the first.
-        rows: the raw rows, `[T, ...]`.
-        last_scale: what scales the observation after the last step, only for RAD.
-        coefficients: of every agent, `[P]`.
-        shape: shape of the population.
-    """
-    num_agents = coefficients.gamma.shape[0]
-    padded = pad_agents(coefficients, num_agents, shape.num_envs)
-    flags = Flags(*(_unfold(x, num_agents, shape) for x in rows.flags))
-    state, rewards, episode_returns, episode_lengths = _reward_statistics(
-        state, flags, padded, shape
-    )
-    last_obs = augment(state.obs, state.obs_moments, last_scale, padded, shape)[:num_agents]
-    offset = None
-    if shape.augmentation == "drac":
-        own = jax.tree.map(lambda x: x[:num_agents], state.obs_moments)
-        offset = scaling_offset(own, shape)
-    obs = _agents_first(rows.obs, num_agents)
-    successors = jnp.concatenate([obs[:, 1:], last_obs[:, None]], 1)
-    final_obs = None if rows.final_obs is None else _agents_first(rows.final_obs, num_agents)
-    if final_obs is not None:
-        # An episode that ends on what is not finite begins the next one as if nothing were wrong.
-        successors = jnp.concatenate([successors, final_obs], -1)
-    reward = _agents_first(flags.reward, num_agents)
-    valid = _agents_first(flags.valid, num_agents)
-    transitions = Transition(
-        obs=obs,
-        action=_agents_first(rows.action, num_agents),
-        executed=None if rows.executed is None else _agents_first(rows.executed, num_agents),
-        reward=_agents_first(rewards, num_agents),
-        terminated=_agents_first(flags.terminated, num_agents),
-        truncated=_agents_first(flags.truncated, num_agents),
-        valid=valid,
-        final_obs=final_obs,
-        episode_return=_agents_first(episode_returns, num_agents),
-        episode_length=_agents_first(episode_lengths, num_agents),
-        fault=_fault(successors, jnp.where(valid, reward, 0.0)),
-    )
-    return state, Rollout(transitions, last_obs, offset)
-
-
-def _reward_statistics(
-    state: CollectorState, rows: Flags, coefficients: Coefficients, shape: Shape
-) -> tuple[CollectorState, Array, Array, Array]:
-    """Run normalised rewards, episode returns and lengths through time, `[T, Q, E]` each."""
-
-    def one_agent(carry: CollectorState, row: Flags, numbers: Coefficients) -> tuple:
-        reward = jnp.where(row.valid, row.reward, 0.0)
-        done = row.terminated | row.truncated
-        discounted = carry.discounted_return * numbers.gamma + reward
-        moments, scaled = carry.return_moments, reward
-        if shape.normalize_rewards:
-            moments = moments.update_valid(discounted, row.valid)
-            scaled = normalize_reward(reward, moments)
-        total = carry.episode_return + reward
-        length = carry.episode_length + (row.valid & (carry.episode_length < MAX_LENGTH))
-        # The return of an episode that is only cut off goes on, past the phantom row as well.
-        anew = row.terminated | (row.truncated & ~numbers.return_goes_on)
-        discounted = jnp.where(row.valid, discounted, carry.discounted_return)
-        carry = replace(
-            carry,
-            return_moments=moments,
-            discounted_return=jnp.where(anew, 0.0, discounted),
-            episode_return=jnp.where(done, 0.0, total),
-            episode_length=jnp.where(done, 0, length),
-        )
-        return carry, (scaled * numbers.reward_scale, total, length)
-
-    def step(carry: CollectorState, row: Flags) -> tuple:
-        return jax.vmap(one_agent)(carry, row, coefficients)
-
-    # Observations play no part here and would only be copied along.
-    slim = replace(state, obs=None, obs_moments=None)
-    slim, outputs = jax.lax.scan(step, slim, rows)
-    return replace(slim, obs=state.obs, obs_moments=state.obs_moments), *outputs
-
-
-def _unfold(x: Array, num_agents: int, shape: Shape) -> Array:
-    """Turn `[T, P·E]` into `[T, Q, E]`."""
-    agents_first = jnp.moveaxis(x.reshape(len(x), num_agents, shape.num_envs), 1, 0)
-    return jnp.moveaxis(pad_agents(agents_first, num_agents, shape.num_envs), 0, 1)
-
-
-def _agents_first(x: Array, num_agents: int) -> Array:
-    """Drop the padding: `[T, Q, ...]` to `[P, T, ...]`."""
-    return jnp.moveaxis(x[:, :num_agents], 1, 0)
-
-
-def _fault(obs: Array, reward: Array) -> Array:
-    """Name what is not finite by its index in `FAULTS`; 0 if all is well."""
-    obs_fault = jnp.where(jnp.isfinite(obs).all(-1), 0, FAULTS.index("observation"))
-    reward_fault = jnp.where(jnp.isfinite(reward), 0, FAULTS.index("reward"))
-    return jnp.maximum(obs_fault, reward_fault).astype(jnp.int8)

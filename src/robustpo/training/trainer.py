@@ -10,20 +10,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from robustpo.algorithm.experience import Coefficients, Rollout
+from robustpo.algorithm.learner import LearnerState
 from robustpo.config import RunConfig
 from robustpo.environments.base import HostEnvironment, Replayed, TracedEnvironment
 from robustpo.environments.watchdog import watching
 from robustpo.errors import SimulatorError
-from robustpo.evaluation.evaluate import Stopped, evaluate_policy
-from robustpo.policy import BEST_POLICY_FILE, Policy
+from robustpo.policy import Policy
 from robustpo.training.agent import Agent, Event
-from robustpo.training.checkpoint import Schedule
 from robustpo.training.collectors import make_collector
 from robustpo.training.compilation import compiler_options
 from robustpo.training.population import (
+    CollectorState,
     Population,
     coefficients_at,
     init_population,
@@ -31,13 +30,15 @@ from robustpo.training.population import (
     put_agents,
     take_agent,
 )
-from robustpo.training.record import RunRecord
+from robustpo.training.recording import Recording, Schedule
 from robustpo.training.remarks import diverged, endless, located, not_exact
 from robustpo.training.restore import restore_collection
 from robustpo.training.simulators import make_simulators
 from robustpo.training.snapshot import given_origin, make_policy, warm_start
 
 Emit = Callable[[Event], None]
+# A policy, episodes and a seed become the evaluation as plain data; None if it was stopped.
+Evaluate = Callable[[Policy, int, int], dict[str, Any] | None]
 Inspect = Callable[[list[int], Population, Rollout, Coefficients], None]
 
 
@@ -46,31 +47,31 @@ class Trainer:
 
     Args:
         configs: one configuration per agent, all of one task and shape.
-        records: where each agent is recorded; None keeps nothing on disk.
+        records: what keeps each agent; None keeps nothing.
         emit: receives events as plain dictionaries.
-        should_stop: asked before every iteration and every step of an evaluation; True ends
-            training and keeps what is there.
+        should_stop: asked before every iteration; True ends training and keeps what is there.
         constructor: makes the environment when the task is not a name.
         checkpoint_every: steps between checkpoints; 0 for one every two minutes.
         inspect: called after every collection, before the update, with each agent's iteration, the
             population that collected, what it collected and the coefficients. It must copy what it
             keeps, because the update donates its buffers.
-        env_processes: processes that step simulators outside the compiled program; 0 for none.
         environment: the population's simulators, if they are made already.
+        evaluate: evaluates a policy where the configuration says so (`eval_every`); None leaves
+            evaluations out.
     """
 
     def __init__(
         self,
         configs: Sequence[RunConfig],
         *,
-        records: Sequence[RunRecord | None] | None = None,
+        records: Sequence[Recording | None] | None = None,
         emit: Emit = lambda event: None,
         should_stop: Callable[[], bool] = lambda: False,
         constructor: Callable[[], Any] | None = None,
         checkpoint_every: int = 0,
         inspect: Inspect | None = None,
-        env_processes: int = 0,
         environment: TracedEnvironment | HostEnvironment | None = None,
+        evaluate: Evaluate | None = None,
     ) -> None:
         if len({(c.task, c.shape) for c in configs}) != 1:
             raise ValueError("the agents of a population must share one task and one shape")
@@ -78,19 +79,18 @@ class Trainer:
         self._emit = emit
         self._should_stop = should_stop
         self._inspect = inspect
+        self._evaluate = evaluate
         self.task = constructor or configs[0].task
         self.shape = configs[0].shape
-        self.environment = environment or make_simulators(configs, self.task, env_processes)
+        self.environment = environment or make_simulators(configs, self.task)
         self.spec = self.environment.spec
         self.agents = [
             Agent(config, record, self.spec)
             for config, record in zip(configs, records or [None] * len(configs), strict=True)
         ]
         self._schedule = Schedule(checkpoint_every)
-        self.population = init_population(
-            configs, self.spec.observation_size, self.spec.action_size
-        )
-        self.population = warm_start(self.population, configs)
+        sizes = (self.spec.observation_size, self.spec.action_size)
+        self.population = warm_start(init_population(configs, *sizes), configs)
         self._collector = make_collector(self.environment, self.shape, len(configs))
         self._learn = make_learn(self.shape)
 
@@ -105,14 +105,7 @@ class Trainer:
         rollout = self._collector.compile(
             population.learners.params, population.collector, population.keys, coefficients
         )
-        lowered = self._learn.lower(
-            population.learners,
-            rollout,
-            coefficients,
-            population.keys,
-            self._iterations(),
-            jnp.int32(len(self.agents)),
-        )
+        lowered = self._learn.lower(*self._update(rollout, coefficients))
         self._learn = lowered.compile(compiler_options())
 
     def run(self) -> None:
@@ -130,7 +123,7 @@ class Trainer:
                 own = {name: float(values[index]) for name, values in metrics.items()}
                 self._take_in(index, own, rollout, moments, seconds)
             before = time.perf_counter()
-            evaluated = [index for index in trained if self._evaluate(index)]
+            evaluated = [index for index in trained if self._evaluated(index)]
             paused += time.perf_counter() - before
             for index in evaluated:
                 if self.agents[index].done:
@@ -156,19 +149,12 @@ class Trainer:
         for index, agent in enumerate(self.agents):
             found = None
             if agent.checkpoint is not None:
-                found = agent.load(
-                    take_agent(self.population.learners, index),
-                    take_agent(self.population.collector, index),
-                    self._collector.simulator_state(index),
-                )
+                found = agent.load(*self._state_of(index))
             learners.append(found and found[0])
             saved.append(found and found[1])
         state, restarted = restore_collection(self._collector, self.population.collector, saved)
-        self.population = replace(
-            self.population,
-            learners=put_agents(self.population.learners, learners),
-            collector=state,
-        )
+        whole = put_agents(self.population.learners, learners)
+        self.population = replace(self.population, learners=whole, collector=state)
         for agent, which in zip(self.agents, restarted, strict=True):
             if which.any():
                 agent.replay.restarted(which)
@@ -178,19 +164,29 @@ class Trainer:
         """Write a checkpoint of every agent that still trains."""
         for index, agent in enumerate(self.agents):
             if agent.running:
-                agent.save(
-                    take_agent(self.population.learners, index),
-                    take_agent(self.population.collector, index),
-                    self._collector.simulator_state(index),
-                    agent.seconds_before + seconds,
-                    self._collector.origins[index],
-                )
+                origin = self._collector.origins[index]
+                agent.save(*self._state_of(index), agent.seconds_before + seconds, origin)
 
-    def _iterations(self) -> Array:
-        return jnp.array([agent.iteration for agent in self.agents], jnp.int32)
+    def _state_of(self, index: int) -> tuple[LearnerState, CollectorState, Any]:
+        """Return one agent's learner, its part of collection, and its simulators' state."""
+        return (
+            take_agent(self.population.learners, index),
+            take_agent(self.population.collector, index),
+            self._collector.simulator_state(index),
+        )
+
+    def _iterations(self) -> list[int]:
+        return [agent.iteration for agent in self.agents]
 
     def _coefficients(self) -> Coefficients:
-        return coefficients_at(self._configs, [agent.iteration for agent in self.agents])
+        return coefficients_at(self._configs, self._iterations())
+
+    def _update(self, rollout: Rollout, coefficients: Coefficients) -> tuple[Any, ...]:
+        """Return what an update takes, in `make_learn`'s order."""
+        iterations = jnp.array(self._iterations(), jnp.int32)
+        count = jnp.int32(len(self.agents))
+        population = self.population
+        return population.learners, rollout, coefficients, population.keys, iterations, count
 
     def _iterate(self) -> tuple[dict[str, np.ndarray], Rollout, Any]:
         """Collect and learn once; return host metrics `[P]`, the rollout, the moments before."""
@@ -203,22 +199,14 @@ class Trainer:
                 population.collector,
                 population.keys,
                 coefficients,
-                [agent.iteration for agent in self.agents],
+                self._iterations(),
             )
         except SimulatorError as error:
             raise located(error, self.agents) from error
         if self._inspect is not None:
-            iterations = [agent.iteration for agent in self.agents]
-            self._inspect(iterations, population, rollout, coefficients)
-        learners, metrics = self._learn(
-            population.learners,
-            rollout,
-            coefficients,
-            population.keys,
-            self._iterations(),
-            jnp.int32(len(self.agents)),
-        )
-        self.population = Population(learners, state, population.keys)
+            self._inspect(self._iterations(), population, rollout, coefficients)
+        learners, metrics = self._learn(*self._update(rollout, coefficients))
+        self.population = replace(population, learners=learners, collector=state)
         host = {name: np.asarray(values) for name, values in metrics.items()}
         host["alpha"] = np.asarray(coefficients.alpha)
         return host, rollout, moments
@@ -278,51 +266,33 @@ class Trainer:
             self._emit(agent.event("finished", status=status, final_return=final_return))
 
     def _policy(self, index: int, moments: Any = None) -> Policy:
-        population = self.population
-        return make_policy(
-            self.agents[index].config,
-            self.spec,
-            jax.tree.map(lambda x: np.asarray(x[index]), population.learners.params),
-            jax.tree.map(
-                lambda x: np.asarray(x[index]), moments or population.collector.obs_moments
-            ),
-            self._collector.origins[index],
-        )
+        params = self.population.learners.params
+        moments = moments or self.population.collector.obs_moments
+        params, moments = jax.tree.map(lambda x: np.asarray(x[index]), (params, moments))
+        origin = self._collector.origins[index]
+        return make_policy(self.agents[index].config, self.spec, params, moments, origin)
 
     def _catch_up(self) -> None:
         """Evaluate agents whose last evaluation was stopped before it had ended."""
         for index, agent in enumerate(self.agents):
             if agent.record is None or agent.log.step in (0, agent.record.evaluated_at):
                 continue
-            if self._evaluate(index) and agent.done:
+            if self._evaluated(index) and agent.done:
                 self._finish(index, "completed", 0.0)
 
-    def _evaluate(self, index: int) -> bool:
-        """Evaluate an agent that has just passed a multiple of `eval_every`; keep the best.
-
-        False if it was stopped before it had ended.
-        """
+    def _evaluated(self, index: int) -> bool:
+        """Evaluate an agent if it is due; False if that was stopped before it had ended."""
         agent = self.agents[index]
         batch, every = self.shape.batch_size, agent.config.eval_every
         step = agent.log.step
-        if not agent.running or not every or step // every == (step - batch) // every:
+        due = agent.running and every and step // every != (step - batch) // every
+        if not due or self._evaluate is None:
             return True
         policy = self._policy(index)
-        try:
-            result = evaluate_policy(
-                policy,
-                self.task,
-                episodes=agent.config.eval_episodes,
-                seed=agent.iteration - 1,
-                should_stop=self._should_stop,
-            )
-        except Stopped:
+        result = self._evaluate(policy, agent.config.eval_episodes, agent.iteration - 1)
+        if result is None:
             return False
-        best = result.mean > agent.best_evaluation
-        agent.best_evaluation = max(agent.best_evaluation, result.mean)
-        if agent.record:
-            agent.record.add_evaluation({"step": step, **result.as_dict()})
-            if best:
-                agent.record.save_policy(BEST_POLICY_FILE, policy)
-        self._emit(agent.event("evaluation", mean=result.mean, std=result.std, best=best))
+        best = agent.take_evaluation(result, policy)
+        shown = {name: result[name] for name in ("mean", "std")}
+        self._emit(agent.event("evaluation", **shown, best=best))
         return True

@@ -9,6 +9,7 @@ nothing. How the worker ended says little: what a run has come to stands in its 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -29,11 +30,14 @@ from robustpo.environments.fingerprint import fingerprint
 from robustpo.environments.pickling import register
 from robustpo.errors import EnvironmentMismatch, RobustpoError
 from robustpo.files import one_line
+from robustpo.registry import allow
+from robustpo.studies.manner import WorkerOptions
 from robustpo.training.cores import claim_core, share_no_core
 from robustpo.training.identity import config_from_identity
 from robustpo.training.record import RunRecord
 from robustpo.training.surroundings import Surroundings, recorded, require_one
 
+DEFAULTS = WorkerOptions()
 PARENT = os.getppid()
 PR_SET_PDEATHSIG = 1
 # As a shell says of a program that SIGTERM has ended.
@@ -47,9 +51,7 @@ def train_shard(
     emit: Callable[[dict[str, Any]], None],
     should_stop: Callable[[], bool],
     constructor: Callable[[], Any] | None = None,
-    checkpoint_every: int = 0,
-    step_timeout: float = 0.0,
-    env_processes: int = 0,
+    options: WorkerOptions = DEFAULTS,
     errand: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Train one population in this process and record every agent.
@@ -60,10 +62,7 @@ def train_shard(
         emit: receives events.
         should_stop: asked before every iteration and every step of an evaluation.
         constructor: makes the environment when the task is not a name.
-        checkpoint_every: steps between checkpoints; 0 for one every two minutes.
-        step_timeout: seconds after which a host simulator that does not return ends the process;
-            0 waits for ever.
-        env_processes: processes that step host simulators; 0 steps them in this one.
+        options: how.
         errand: what is known of the task's environment, as `RecordedEnvironments.errand` says.
 
     Raises:
@@ -71,18 +70,16 @@ def train_shard(
             beside which these are to stand.
     """
     from robustpo.training.compilation import own_settings
+    from robustpo.training.evaluations import evaluator
     from robustpo.training.trainer import Trainer
 
-    watchdog.limit(step_timeout)
+    watchdog.limit(options.step_timeout)
     # Before a simulator may change the directory.
     directories = [directory.absolute() for directory in directories]
     task = constructor or configs[0].task
     with own_settings():
-        environment = _simulators(configs, task, env_processes, emit)
-        found = {**_look(environment, task), "command": errand.get("command", "")}
-        notes = _require_known(configs[0].task, found, directories, errand)
-        about = {"task": configs[0].task, "where": str(directories[0])}
-        emit({"kind": "environment", "environment": found, "notes": notes, **about})
+        environment = _simulators(configs, task, options.env_processes, emit)
+        found = _introduce(environment, task, configs[0].task, directories, errand, emit)
         records = [RunRecord(d, c, found) for d, c in zip(directories, configs, strict=True)]
         trainer = Trainer(
             configs,
@@ -90,14 +87,12 @@ def train_shard(
             emit=emit,
             should_stop=should_stop,
             constructor=constructor,
-            checkpoint_every=checkpoint_every,
-            env_processes=env_processes,
+            checkpoint_every=options.checkpoint_every,
             environment=environment,
+            evaluate=evaluator(task, should_stop),
         )
-        try:
+        with contextlib.closing(trainer):
             trainer.run()
-        finally:
-            trainer.close()
 
 
 def _simulators(
@@ -108,7 +103,8 @@ def _simulators(
 ) -> TracedEnvironment | HostEnvironment:
     """Say how long a step will take, where that is known, and make what training needs."""
     from robustpo.training.estimate import seconds_per_step
-    from robustpo.training.simulators import make_simulators, try_evaluation
+    from robustpo.training.evaluations import try_evaluation
+    from robustpo.training.simulators import make_simulators
 
     estimated = seconds_per_step(configs[0], len(configs), task, env_processes)
     if estimated is not None:
@@ -118,10 +114,22 @@ def _simulators(
     return environment
 
 
-def _look(environment: Environment, task: Any) -> dict[str, Any]:
-    """Ask an environment what it is; a call that does not return ends the process."""
+def _introduce(
+    environment: Environment,
+    task: Any,
+    name: str,
+    directories: Sequence[Path],
+    errand: Mapping[str, Any],
+    emit: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Say and return what an environment is, once it is known to be that of the runs beside."""
+    # A call that does not return ends the process.
     with watchdog.watching():
-        return fingerprint(environment, task)
+        found = {**fingerprint(environment, task), "command": errand.get("command", "")}
+    notes = _require_known(name, found, directories, errand)
+    about = {"task": name, "where": str(directories[0])}
+    emit({"kind": "environment", "environment": found, "notes": notes, **about})
+    return found
 
 
 def _require_known(
@@ -151,9 +159,10 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, terminate)
     threading.Thread(target=_watch, args=(orders, stop, begun), daemon=True).start()
-    if shard["pin"] and (claim := claim_core()):
+    options = WorkerOptions(**shard["options"])
+    if options.pin and (claim := claim_core()):
         share_no_core(claim)
-    if shard.get("leashed"):
+    if options.leashed:
         _die_with_parent()
 
     def emit(event: dict[str, Any]) -> None:
@@ -164,27 +173,29 @@ def main() -> int:
         except OSError:
             stop.set()
 
-    if error := _train(shard, emit, stop):
+    if error := _train(shard, options, emit, stop):
         emit(error)
         return 1
     return TERMINATED if signals else 0
 
 
 def _train(
-    shard: dict[str, Any], emit: Callable[[dict[str, Any]], None], stop: threading.Event
+    shard: dict[str, Any],
+    options: WorkerOptions,
+    emit: Callable[[dict[str, Any]], None],
+    stop: threading.Event,
 ) -> dict[str, Any] | None:
     """Train a shard; return the event of what went wrong, if anything did."""
     errand = shard.get("errand", {})
     try:
         register(errand.get("registration"))
+        allow(options.allow)
         train_shard(
             [config_from_identity(identity) for identity in shard["configs"]],
             [Path(directory) for directory in shard["directories"]],
             emit=emit,
             should_stop=stop.is_set,
-            checkpoint_every=shard["checkpoint_every"],
-            step_timeout=shard["step_timeout"],
-            env_processes=shard["env_processes"],
+            options=options,
             errand=errand,
         )
     except EnvironmentMismatch as error:

@@ -2,7 +2,7 @@
 
 A distribution is a pytree built from what the networks put out. Its *raw* actions live in a space
 of its own; `execute` turns them into the environment's. To add one, write a class with these
-members and enter it in `DISTRIBUTIONS` (and in `policy.py`, which acts without JAX).
+members and enter it in `FAMILIES` of `robustpo.policy_families`, which acts without JAX.
 """
 
 from __future__ import annotations
@@ -11,14 +11,11 @@ from robustpo.algorithm.distributions.base import ActionDistribution
 from robustpo.algorithm.distributions.beta import Beta
 from robustpo.algorithm.distributions.location_scale import Gaussian, Gumbel, Laplace
 from robustpo.algorithm.distributions.tanh_gaussian import TanhGaussian
+from robustpo.policy_families import FAMILIES, Family
+from robustpo.registry import View
 
-DISTRIBUTIONS: dict[str, type[ActionDistribution]] = {
-    "gaussian": Gaussian,
-    "laplace": Laplace,
-    "gumbel": Gumbel,
-    "tanh-gaussian": TanhGaussian,
-    "beta": Beta,
-}
+# The classes of `robustpo.policy_families`, by the same names.
+DISTRIBUTIONS: View[Family, type[ActionDistribution]] = View(FAMILIES, Family.load)
 
 __all__ = [
     "DISTRIBUTIONS",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
+import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float32
+from jaxtyping import Array, Float
+
+SelfT = TypeVar("SelfT", bound="ActionDistribution")
 
 
 class ActionDistribution(abc.ABC):
@@ -25,15 +29,15 @@ class ActionDistribution(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def build(cls, outputs: Array, log_scale: Array) -> Self:
+    def build(cls: type[SelfT], outputs: Array, log_scale: Array) -> SelfT:
         """Build from what the actor puts out, `[*B, N·A]`, and the log scale, `[A]` or `[0]`."""
 
     @classmethod
     @abc.abstractmethod
-    def noise(cls, shape: tuple[int, ...], *, key: Array) -> Array:
+    def noise(cls, size: tuple[int, ...], *, key: Array) -> Array:
         """Draw the standard noise that `sample` turns into actions, for a whole rollout at once.
 
-        It may have more axes after those of `shape`.
+        It may have more axes after those of `size`.
         """
 
     @classmethod
@@ -42,29 +46,34 @@ class ActionDistribution(abc.ABC):
         """Turn raw actions into actions inside the environment's bounds."""
 
     @abc.abstractmethod
-    def sample(self, noise: Array) -> Float32[Array, "*B A"]:
+    def sample(self, noise: Array) -> Float[Array, "*B A"]:
         """Turn standard noise into a raw action."""
 
     @abc.abstractmethod
-    def mode(self) -> Float32[Array, "*B A"]:
+    def mode(self) -> Float[Array, "*B A"]:
         """Return the deterministic raw action."""
 
     @abc.abstractmethod
-    def log_prob(self, action: Float32[Array, "*B A"]) -> Float32[Array, "*B"]:
+    def log_prob(self, action: Float[Array, "*B A"]) -> Float[Array, "*B"]:
         """Return the log-density of a raw action, summed over its dimensions."""
 
     @abc.abstractmethod
-    def entropy(self) -> Float32[Array, "*B"]:
+    def entropy(self) -> Float[Array, "*B"]:
         """Return the differential entropy in nats, summed over the dimensions."""
 
     @abc.abstractmethod
-    def std(self) -> Float32[Array, "*B A"]:
+    def std(self) -> Float[Array, "*B A"]:
         """Return the standard deviation per dimension of what `shift` moves."""
 
     @abc.abstractmethod
-    def shift(self, offset: Float32[Array, "*B A"]) -> Self:
+    def shift(self: SelfT, offset: Float[Array, "*B A"]) -> SelfT:
         """Return the same distribution with its location moved by `offset`."""
 
     @abc.abstractmethod
-    def kl(self, other: Any) -> Float32[Array, "*B"]:
+    def kl(self, other: Any) -> Float[Array, "*B"]:
         """Return the divergence `KL(self ‖ other)` in nats, summed; `other` is of its class."""
+
+
+def as_row(x: ArrayLike, rows: Array) -> Array:
+    """Give what is the same in every row, `[A]`, the rank of the rows `[*B, A]`."""
+    return jax.lax.broadcast_to_rank(jnp.asarray(x), rows.ndim)

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float32
+from jaxtyping import Array, Float
 
-from robustpo.algorithm.distributions.base import ActionDistribution
+from robustpo.algorithm.distributions.base import ActionDistribution, as_row
 from robustpo.algorithm.distributions.location_scale import LOG_2, Gaussian
 
 # Of a standard normal variable. For the analytic functions here this converges faster than
@@ -43,47 +43,49 @@ class TanhGaussian(ActionDistribution):
         return cls(Gaussian(outputs, log_scale))
 
     @classmethod
-    def noise(cls, shape: tuple[int, ...], *, key: Array) -> Array:
+    def noise(cls, size: tuple[int, ...], *, key: Array) -> Array:
         """Draw standard normal noise."""
-        return jax.random.normal(key, shape)
+        return jax.random.normal(key, size)
 
     @classmethod
     def execute(cls, raw: Array, low: ArrayLike, high: ArrayLike) -> Array:
         """Squash and stretch; clip what rounding may leave outside."""
-        half = 0.5 * (jnp.asarray(high) - jnp.asarray(low))
+        low, high = as_row(low, raw), as_row(high, raw)
+        half = 0.5 * (high - low)
         return jnp.clip(low + half * (1 + jnp.tanh(raw)), low, high)
 
-    def sample(self, noise: Array) -> Float32[Array, "*B A"]:
+    def sample(self, noise: Array) -> Float[Array, "*B A"]:
         """Return `μ + σ ε`, not yet squashed."""
         return self.base.sample(noise)
 
-    def mode(self) -> Float32[Array, "*B A"]:
+    def mode(self) -> Float[Array, "*B A"]:
         """Return `μ`, not yet squashed."""
         return self.base.location
 
-    def log_prob(self, action: Float32[Array, "*B A"]) -> Float32[Array, "*B"]:
+    def log_prob(self, action: Float[Array, "*B A"]) -> Float[Array, "*B"]:
         """Return `log N(u; μ, σ) − Σ log(1 − tanh² u)` for the action `u` before the squashing."""
         return self.base.log_prob(action) - log_tanh_slope(action).sum(-1)
 
-    def entropy(self) -> Float32[Array, "*B"]:
+    def entropy(self) -> Float[Array, "*B"]:
         """Return `H[N] + Σ E log(1 − tanh² u)`, the expectation by the trapezoidal rule.
 
         Its 16 nodes are off by less than 1e-3 nats per dimension for σ up to 2, 0.01 up to 3.
         """
-        nodes = jnp.expand_dims(self.base.location, -1) + jnp.expand_dims(
-            jnp.exp(self.base.log_scale), -1
-        ) * jnp.asarray(_NODES)
-        return self.base.entropy() + (log_tanh_slope(nodes) @ jnp.asarray(_WEIGHTS)).sum(-1)
+        location = self.base.location[..., None]
+        scale, dtype = jnp.exp(self.base.row_log_scale)[..., None], location.dtype
+        nodes = location + scale * as_row(jnp.asarray(_NODES, dtype), location)
+        slopes = log_tanh_slope(nodes) @ jnp.asarray(_WEIGHTS, dtype)
+        return self.base.entropy() + slopes.sum(-1)
 
-    def std(self) -> Float32[Array, "*B A"]:
+    def std(self) -> Float[Array, "*B A"]:
         """Return `σ`, before the squashing."""
         return self.base.std()
 
-    def shift(self, offset: Float32[Array, "*B A"]) -> TanhGaussian:
+    def shift(self, offset: Float[Array, "*B A"]) -> TanhGaussian:
         """Return the distribution of `tanh N(μ + offset, σ)`."""
         return TanhGaussian(self.base.shift(offset))
 
-    def kl(self, other: TanhGaussian) -> Float32[Array, "*B"]:
+    def kl(self, other: TanhGaussian) -> Float[Array, "*B"]:
         """Return the divergence before the squashing, which no invertible map changes."""
         return self.base.kl(other.base)
 

@@ -62,7 +62,7 @@ function testsText(difference) {
   return [difference.pText, difference.permutationText.replace(/^p (= )?/, "")].filter(Boolean).join(" and ");
 }
 
-// The inverse of `pack_line` in page_pack.py.
+// The inverse of `pack_line` in page_data.py.
 function unpackLine([low, high, text]) {
   const values = [];
   for (let at = 0; at < text.length; at += 2) {

@@ -26,6 +26,7 @@ from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 from robustpo.training.population import LANES, CollectorState, pad_agents
 from robustpo.training.rollout import (
+    Decision,
     Draws,
     Flags,
     RawRow,
@@ -113,9 +114,8 @@ class Collector(abc.ABC):
         """Collect `T` steps of every agent; the state given is used up."""
         draws = self.draw(keys, iterations)
         if draws.shift is not None:
-            draws = draws._replace(
-                shift=self._scale_shift(draws.shift, params, coefficients, self.shape)
-            )
+            shift = self._scale_shift(draws.shift, params, coefficients, self.shape)
+            draws = replace(draws, shift=shift)
         return self._collect(params, state, draws, coefficients)
 
     @abc.abstractmethod
@@ -143,8 +143,8 @@ class Collector(abc.ABC):
 
     def decide(
         self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
-    ) -> tuple[Array, Array, Array]:
-        """Return what enters the agents, their raw actions and what the simulator is given.
+    ) -> Decision:
+        """Return what the agents do.
 
         Args:
             params: of every agent, padded like all that follows.
@@ -154,7 +154,7 @@ class Collector(abc.ABC):
         """
         obs = augment(state.obs, state.obs_moments, draws.scale, coefficients, self.shape)
         action = act(params, obs, draws, self.shape)
-        return obs, action, self.to_environment(action)
+        return Decision(obs, action, self.to_environment(action))
 
     def to_environment(self, action: Array) -> Array:
         """Turn `[Q, E, A]` into `[P·E, A]` inside the bounds; a broken agent's actions become 0."""
@@ -182,7 +182,7 @@ class Collector(abc.ABC):
     def observe_step(
         self,
         state: CollectorState,
-        decision: tuple[Array, Array, Array],
+        decision: Decision,
         step: Step,
         scale: Array | None,
         coefficients: Coefficients,
@@ -191,7 +191,6 @@ class Collector(abc.ABC):
 
         `scale` is the step's own, which scaled what the agents decided on.
         """
-        entered, action, given = decision
         raw, final_obs = self.from_environment(step.obs), None
         if self.same_step:
             ended = self.from_environment(step.terminated | step.truncated)[..., 0]
@@ -203,6 +202,6 @@ class Collector(abc.ABC):
         else:
             moments, obs = observe(state.obs_moments, raw, self.shape)
         flags = Flags(step.reward, step.terminated, step.truncated, step.valid)
-        executed = self.from_environment(given) if self._keep_executed else None
-        row = RawRow(entered, action, executed, flags, final_obs)
+        executed = self.from_environment(decision.given) if self._keep_executed else None
+        row = RawRow(decision.obs, decision.action, executed, flags, final_obs)
         return replace(state, obs=obs, obs_moments=moments), row

@@ -23,13 +23,10 @@ from robustpo.environments.watchdog import watching
 from robustpo.errors import SimulatorError
 from robustpo.shape import Shape
 from robustpo.training.collectors.base import Collector, compiled
+from robustpo.training.digest import digest
 from robustpo.training.origin import origin_of, takes_origin
 from robustpo.training.population import CollectorState
-from robustpo.training.rollout import (
-    Draws,
-    RawRow,
-    digest,
-)
+from robustpo.training.rollout import Decision, Draws, RawRow
 
 
 class HostCollector(Collector):
@@ -71,7 +68,7 @@ class HostCollector(Collector):
         draws = jax.tree.map(np.asarray, self.draw(keys, [0] * self.num_agents))
         now = _row(draws, 0)
         decision = self._first(params, state, now, coefficients)
-        count, size = decision[-1].shape[0], self.spec.observation_size
+        count, size = decision.given.shape[0], self.spec.observation_size
         no = np.zeros(count, bool)
         obs, reward = np.zeros((count, size), np.float32), np.zeros(count, np.float32)
         step = self._kept(Step(obs, reward, no, no, obs, no))
@@ -90,7 +87,7 @@ class HostCollector(Collector):
         with watching():
             for t in range(self.shape.num_steps):
                 try:
-                    step = self.environment.step(np.asarray(decision[-1]))
+                    step = self.environment.step(np.asarray(decision.given))
                 except SimulatorError as error:
                     error.row = t
                     raise
@@ -134,20 +131,20 @@ class HostCollector(Collector):
 
     def _first_decision(
         self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
-    ) -> tuple[Array, Array, Array]:
-        padded = self.pad((params, coefficients))
-        return self.decide(padded[0], state, draws, padded[1])
+    ) -> Decision:
+        params, coefficients = self.pad((params, coefficients))
+        return self.decide(params, state, draws, coefficients)
 
     def _observe_and_decide(
         self,
         params: AgentParams,
         state: CollectorState,
-        decision: tuple[Array, Array, Array],
+        decision: Decision,
         step: Step,
         scale: Array | None,
         draws: Draws,
         coefficients: Coefficients,
-    ) -> tuple[CollectorState, RawRow, tuple[Array, Array, Array]]:
+    ) -> tuple[CollectorState, RawRow, Decision]:
         padded = self.pad(coefficients)
         state, row = self.observe_step(state, decision, step, scale, padded)
         return state, row, self._first_decision(params, state, draws, coefficients)

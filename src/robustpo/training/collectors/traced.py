@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,12 +23,18 @@ from robustpo.environments.base import (
 from robustpo.shape import Shape
 from robustpo.training.collectors.base import Collector, compiled
 from robustpo.training.compilation import compiler_options, uncached
+from robustpo.training.digest import digest
 from robustpo.training.population import CollectorState, put_agents
-from robustpo.training.rollout import (
-    Draws,
-    RawRow,
-    digest,
-)
+from robustpo.training.rollout import Draws, RawRow
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Collecting:
+    """What a step of collection hands to the next: the agents' side and the simulators'."""
+
+    state: CollectorState
+    simulator: Any
 
 
 class TracedCollector(Collector):
@@ -93,18 +100,17 @@ class TracedCollector(Collector):
         coefficients: Coefficients,
     ) -> tuple[CollectorState, Any, RawRow, Array | None]:
         step = partial(self._step, *self.pad((params, coefficients)))
-        (state, simulator), rows = jax.lax.scan(step, (state, simulator), draws.steps())
-        return state, simulator, rows, draws.last_scale()
+        end, rows = jax.lax.scan(step, Collecting(state, simulator), draws.steps())
+        return end.state, end.simulator, rows, draws.last_scale()
 
     def _step(
         self,
         params: AgentParams,
         coefficients: Coefficients,
-        carry: tuple[CollectorState, Any],
+        now: Collecting,
         draws: Draws,
-    ) -> tuple[tuple[CollectorState, Any], RawRow]:
-        state, simulator = carry
-        decision = self.decide(params, state, draws, coefficients)
-        simulator, step = self.environment.step(simulator, decision[-1])
-        state, row = self.observe_step(state, decision, step, draws.scale, coefficients)
-        return (state, simulator), row
+    ) -> tuple[Collecting, RawRow]:
+        decision = self.decide(params, now.state, draws, coefficients)
+        simulator, step = self.environment.step(now.simulator, decision.given)
+        state, row = self.observe_step(now.state, decision, step, draws.scale, coefficients)
+        return Collecting(state, simulator), row

@@ -1,0 +1,191 @@
+"""The one summary of a set of runs, computed once; pages, figures, tables and words draw it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from robustpo.config import RunConfig
+from robustpo.environments import catalog
+from robustpo.errors import ConfigError
+from robustpo.reports.decision import Decision, decide
+from robustpo.reports.formats import decimals
+from robustpo.reports.labels import reference_variant, variant_labels
+from robustpo.reports.left_out import LeftOut, is_usable, left_out_runs, list_runs
+from robustpo.reports.rows import Row, summarize_row
+from robustpo.reports.scores import StudyReturns
+from robustpo.reports.suite import Suite, suites_of_study
+from robustpo.statistics.means import mean_interval
+from robustpo.studies.commands import train_command
+from robustpo.studies.preset_choice import preset_notes
+from robustpo.studies.store import LoadedRun, load_runs
+from robustpo.studies.study import Study
+from robustpo.training.record import run_directory
+
+OTHER_SUITE = "Other tasks"
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A study, or a comparison, which is a study of one task, and what its runs say so far.
+
+    Attributes:
+        study: as it was asked for.
+        out: where all runs lie.
+        directories: every run of it, and where it is recorded.
+        runs: those that could be read, ordered by task, variant and seed.
+        variants: in order, those without a run included.
+        labels: of each variant, without what all share.
+        shared: what that is, besides steps and time limit, as in the names of directories.
+        reference: the variant that the others are compared with.
+        rows: one per task and variant, in order.
+        digits: decimals of returns, by task.
+        decisions: every variant against the reference on every task.
+        suites: aggregates of the suites of which several tasks have runs of every variant.
+        left_out: runs that no number is of.
+    """
+
+    study: Study
+    out: Path
+    directories: dict[RunConfig, Path]
+    runs: tuple[LoadedRun, ...]
+    variants: tuple[str, ...]
+    labels: dict[str, str]
+    shared: list[str]
+    reference: str
+    rows: tuple[Row, ...]
+    digits: dict[str, int]
+    decisions: list[Decision]
+    suites: list[Suite]
+    left_out: list[LeftOut]
+
+    @property
+    def has_one_task(self) -> bool:
+        """Whether it is a comparison on a single task."""
+        return len(self.study.tasks) == 1
+
+    @cached_property
+    def by_pair(self) -> dict[Pair, Row]:
+        """The rows by task and variant."""
+        return {(row.task, row.variant): row for row in self.rows}
+
+    def command(self, row: Row) -> str:
+        """Return what trains the runs of a row again."""
+        seeds = [config.settings.seed for config in row.configs]
+        return train_command(self.study, row.configs[0], seeds, self.out)
+
+
+def read_summary(study: Study, out: Path) -> Summary:
+    """Read the runs of a study and compare them.
+
+    Raises:
+        ConfigError: if none of them has left anything that can be read.
+    """
+    directories = {config: run_directory(out, config) for config in study.configs()}
+    notes = dict.fromkeys([*study.notes, *preset_notes(directories)])
+    loaded = load_runs(directories)
+    left_out = left_out_runs(directories, loaded.runs, loaded.refused)
+    if not loaded.runs:
+        reasons = list_runs(left_out[:1], {c.variant: c.variant for c in directories}, tasks=True)
+        why = f" that can be used ({reasons[0]})" if reasons else " yet"
+        raise ConfigError(
+            f"study {study.name!r} has no runs in {str(out)!r}{why}; robustpo study run "
+            f"{study.name} --out {out}"
+        )
+    return summarize(
+        replace(study, notes=tuple(notes)), out, directories, loaded.runs, left_out=left_out
+    )
+
+
+def summarize(
+    study: Study,
+    out: Path,
+    directories: dict[RunConfig, Path],
+    runs: tuple[LoadedRun, ...],
+    *,
+    left_out: list[LeftOut],
+) -> Summary:
+    """Compare the runs of a study that could be read, in the order of `load_runs`."""
+    variants = tuple(dict.fromkeys(config.variant for config in directories))
+    reference = reference_variant(variants)
+    labels, shared = variant_labels(variants)
+    by_pair: dict[Pair, list[LoadedRun]] = {}
+    for one in runs:
+        by_pair.setdefault((one.run.task, one.run.variant), []).append(one)
+    returns = _returns(by_pair)
+    decisions = decide(returns, variants, reference)
+    targets = {
+        task: mean_interval(by[reference].tolist()).mean
+        for task, by in returns.items()
+        if reference in by
+    }
+    rows = _rows(directories, by_pair, labels, targets, decisions, left_out)
+    suites = {task: suite_of(task) for task in study.tasks}
+    return Summary(
+        study=study,
+        out=out,
+        directories=directories,
+        runs=runs,
+        variants=variants,
+        labels=labels,
+        shared=shared,
+        reference=reference,
+        rows=rows,
+        digits={
+            task: decimals([row.returns for row in rows if row.task == task])
+            for task in study.tasks
+        },
+        decisions=decisions,
+        suites=[
+            suite
+            for suite in suites_of_study(returns, decisions, variants, reference, suites)
+            # Of one task they would be its own numbers again, on another scale.
+            if len(suite.tasks) > 1
+        ],
+        left_out=left_out,
+    )
+
+
+def _returns(by_pair: dict[Pair, list[LoadedRun]]) -> StudyReturns:
+    returns: StudyReturns = {}
+    for (task, variant), runs in by_pair.items():
+        values = [one.end.final_return for one in runs if is_usable(one.end)]
+        returns.setdefault(task, {})[variant] = np.array(values, dtype=float)
+    return returns
+
+
+def _rows(
+    directories: dict[RunConfig, Path],
+    by_pair: dict[Pair, list[LoadedRun]],
+    labels: dict[str, str],
+    targets: Mapping[str, float],
+    decisions: Sequence[Decision],
+    left_out: Sequence[LeftOut],
+) -> tuple[Row, ...]:
+    groups: dict[Pair, list[RunConfig]] = {}
+    for config in directories:
+        groups.setdefault((config.task, config.variant), []).append(config)
+    decided = {(one.task, one.variant): one for one in decisions}
+    return tuple(
+        summarize_row(
+            labels[pair[1]],
+            configs,
+            by_pair.get(pair, []),
+            targets.get(pair[0], math.nan),
+            decided.get(pair),
+            [one for one in left_out if (one.config.task, one.config.variant) == pair],
+        )
+        for pair, configs in groups.items()
+    )
+
+
+def suite_of(task: str) -> str:
+    """Return the suite that a task is aggregated with."""
+    entry = catalog.find(task)
+    return entry.suite if entry else OTHER_SUITE

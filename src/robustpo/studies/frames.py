@@ -1,0 +1,115 @@
+"""Runs as data frames, for people; nothing else here needs Polars."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robustpo.errors import ConfigError
+from robustpo.studies.store import End, Run, end_of, find_runs, metrics_of
+from robustpo.training.bookkeeping import COLUMNS, COUNTS
+from robustpo.training.metrics_table import Columns
+
+if TYPE_CHECKING:
+    import polars as pl
+
+RUN_SCHEMA: dict[str, type] = {"task": str, "variant": str, "method": str, "seed": int}
+METRICS_SCHEMA: dict[str, type] = {name: int if name in COUNTS else float for name in COLUMNS}
+RESULTS_SCHEMA = RUN_SCHEMA | METRICS_SCHEMA
+SUMMARY_SCHEMA: dict[str, type] = RUN_SCHEMA | {
+    "status": str,
+    "final_return": float,
+    "episodes": int,
+    "steps": int,
+    "seconds": float,
+    "path": str,
+    "total_steps": int,
+    "time_limit": str,
+    "error": str,
+}
+# Rows are copied once on their way into a frame, those of so many runs at a time.
+BATCH = 256
+
+
+def load_results(directory: str | os.PathLike[str]) -> pl.DataFrame:
+    """Read the training metrics of every run below a directory, tidy.
+
+    A run's own files hold no Parquet; `load_results(directory).write_parquet(file)` writes it for
+    those who want it.
+
+    Args:
+        directory: any directory above the runs, or one run.
+
+    Returns:
+        One row per recorded row of metrics with the columns of `RESULTS_SCHEMA`, ordered by task,
+        variant, seed and step, null for what is not known. Runs without readable metrics are left
+        out with a logged warning.
+
+    Raises:
+        ConfigError: if the directory does not exist, or Polars is not installed.
+    """
+    polars = _polars()
+    runs = sorted(find_runs(directory), key=Run.place)
+    frames = [polars.DataFrame(schema=RESULTS_SCHEMA)]
+    for start in range(0, len(runs), BATCH):
+        batch = runs[start : start + BATCH]
+        frames.append(_results(batch, [metrics_of(run) for run in batch]))
+    results = polars.concat(frames, rechunk=False)
+    if len({_labels(run) for run in runs}) < len(runs):
+        # Copies of one run, in different places, lie step by step.
+        results = results.sort("task", "variant", "seed", "step", maintain_order=True)
+    return results
+
+
+def load_summary(directory: str | os.PathLike[str]) -> pl.DataFrame:
+    """Read how every run below a directory ended.
+
+    Args:
+        directory: any directory above the runs, or one run.
+
+    Returns:
+        One row per run with the columns of `SUMMARY_SCHEMA`, ordered by task, variant and seed.
+        `status` is `completed` (all steps are made), `failed` (the agent diverged) or `incomplete`
+        (running, stopped, or without a result that can be read); then `episodes`, `steps` and
+        `seconds` are those of the last recorded row.
+
+    Raises:
+        ConfigError: if the directory does not exist, or Polars is not installed.
+    """
+    _polars()
+    runs = sorted(find_runs(directory), key=Run.place)
+    return _summary((run, end_of(run)) for run in runs)
+
+
+def _results(runs: Sequence[Run], metrics: Sequence[Columns]) -> pl.DataFrame:
+    polars = _polars()
+    if not runs:
+        return polars.DataFrame(schema=RESULTS_SCHEMA)
+    columns = {name: np.concatenate([own[name] for own in metrics]) for name in COLUMNS}
+    frame = polars.DataFrame(columns, nan_to_null=True).cast(dict.fromkeys(COUNTS, int))
+    labels = polars.DataFrame(list(map(_labels, runs)), schema=RUN_SCHEMA, orient="row")
+    rows = np.repeat(np.arange(len(runs)), [len(own["step"]) for own in metrics])
+    return labels[rows].hstack(frame)
+
+
+def _summary(ends: Iterable[tuple[Run, End]]) -> pl.DataFrame:
+    rows = [vars(run) | vars(end) | {"path": str(run.path)} for run, end in ends]
+    return _polars().DataFrame(rows, schema=SUMMARY_SCHEMA, orient="row")
+
+
+def _labels(run: Run) -> tuple[Any, ...]:
+    return tuple(getattr(run, name) for name in RUN_SCHEMA)
+
+
+def _polars() -> Any:
+    try:
+        import polars
+    except ImportError as error:
+        raise ConfigError(
+            "data frames of runs need Polars, which is not installed; pip install "
+            '"robustpo[frames]"'
+        ) from error
+    return polars
