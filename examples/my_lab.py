@@ -12,13 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from robustpo.algorithm.distributions import ActionDistribution
-from robustpo.algorithm.estimators import Estimator
-from robustpo.algorithm.losses import LossTerm
-from robustpo.algorithm.perturbation import NoiseFamily, perturb
-from robustpo.algorithm.schedules import Schedule
-from robustpo.methods import Method
-from robustpo.policy_families import Family
+from robustpo import (
+    ActionDistribution,
+    DistributionFamily,
+    Estimator,
+    LossTerm,
+    Method,
+    NoiseFamily,
+    Schedule,
+)
+from robustpo.algorithm.perturbation import perturb
 
 # A noise family: Student's t with 5 degrees of freedom, heavier in its tails than the Gaussian.
 # Mean and variance are what the estimator `expected` takes; without `smoothed` there is no
@@ -99,4 +102,4 @@ def act_logistic(outputs, log_scale, rng):
 
 
 # An action distribution: its class, its NumPy twin, and what it cannot do.
-logistic = Family(Logistic, act_logistic, diverges=False)
+logistic = DistributionFamily(Logistic, act_logistic, diverges=False)

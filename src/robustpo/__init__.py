@@ -9,14 +9,20 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robustpo.algorithm.distributions import ActionDistribution
+    from robustpo.algorithm.estimators import Estimator
+    from robustpo.algorithm.losses import LossTerm
+    from robustpo.algorithm.perturbation import NoiseFamily
+    from robustpo.algorithm.schedules import Schedule
     from robustpo.api import compare, evaluate, record, train
     from robustpo.config import make_config
     from robustpo.environments.check import check_environment
     from robustpo.environments.jax_task import JaxStep, JaxTask
     from robustpo.environments.make import list_tasks
     from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
-    from robustpo.methods import METHODS
+    from robustpo.methods import METHODS, Method
     from robustpo.policy import Policy, load_policy
+    from robustpo.policy_families import DistributionFamily
     from robustpo.registry import allow
     from robustpo.settings import Settings
     from robustpo.shape import Shape
@@ -24,11 +30,18 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "METHODS": "methods",
+    "ActionDistribution": "algorithm.distributions",
     "ConfigError": "errors",
+    "DistributionFamily": "policy_families",
+    "Estimator": "algorithm.estimators",
     "JaxStep": "environments.jax_task",
     "JaxTask": "environments.jax_task",
+    "LossTerm": "algorithm.losses",
+    "Method": "methods",
+    "NoiseFamily": "algorithm.perturbation",
     "Policy": "policy",
     "RobustpoError": "errors",
+    "Schedule": "algorithm.schedules",
     "Settings": "settings",
     "Shape": "shape",
     "UnfinishedError": "errors",
@@ -47,11 +60,18 @@ _HOMES = {
 
 __all__ = [
     "METHODS",
+    "ActionDistribution",
     "ConfigError",
+    "DistributionFamily",
+    "Estimator",
     "JaxStep",
     "JaxTask",
+    "LossTerm",
+    "Method",
+    "NoiseFamily",
     "Policy",
     "RobustpoError",
+    "Schedule",
     "Settings",
     "Shape",
     "UnfinishedError",

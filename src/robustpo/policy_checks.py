@@ -8,7 +8,7 @@ import numpy as np
 
 from robustpo.errors import ConfigError
 from robustpo.files import one_line
-from robustpo.policy_families import ACTIVATIONS, FAMILIES, Family
+from robustpo.policy_families import ACTIVATIONS, FAMILIES, DistributionFamily
 
 FORMAT = 1
 MAX_TEXT = 1000
@@ -37,7 +37,7 @@ def require_metadata(metadata: dict[str, Any]) -> None:
         raise ConfigError("its seed is not a whole number from 0 to 2⁶³")
 
 
-def require_shapes(tensors: dict[str, Array], family: Family, *, shared: bool) -> None:
+def require_shapes(tensors: dict[str, Array], family: DistributionFamily, *, shared: bool) -> None:
     """Raise `ConfigError` unless the tensors are those of a policy, no more and no fewer."""
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     first = shapes.get("actor.0.weight", ())
@@ -84,7 +84,7 @@ def _network_shapes(
     return wanted, width
 
 
-def require_values(tensors: dict[str, Array], family: Family) -> None:
+def require_values(tensors: dict[str, Array], family: DistributionFamily) -> None:
     """Raise `ConfigError` if a number is not finite, or not what it can be."""
     for name, tensor in tensors.items():
         if tensor.dtype != np.float32:

@@ -22,7 +22,7 @@ def _softplus(x: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Family:
+class DistributionFamily:
     """An action distribution: what acting needs of it, where the rest is, and what it can do.
 
     Attributes:
@@ -80,21 +80,21 @@ def _beta(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> 
 
 
 _HERE = "robustpo.algorithm.distributions"
-FAMILIES: Kind[Family] = Kind(
+FAMILIES: Kind[DistributionFamily] = Kind(
     "distribution",
     {
-        "gaussian": Family(f"{_HERE}:Gaussian", _gaussian, gaussian=True),
-        "laplace": Family(f"{_HERE}:Laplace", _laplace),
-        "gumbel": Family(f"{_HERE}:Gumbel", _gumbel),
+        "gaussian": DistributionFamily(f"{_HERE}:Gaussian", _gaussian, gaussian=True),
+        "laplace": DistributionFamily(f"{_HERE}:Laplace", _laplace),
+        "gumbel": DistributionFamily(f"{_HERE}:Gumbel", _gumbel),
         # Its entropies are of (−1, 1), those of a Beta of (0, 1).
-        "tanh-gaussian": Family(
+        "tanh-gaussian": DistributionFamily(
             f"{_HERE}:TanhGaussian", _tanh_gaussian, clipped=False, gaussian=True, width=2.0
         ),
-        "beta": Family(
+        "beta": DistributionFamily(
             f"{_HERE}:Beta", _beta, 2, has_scale=False, clipped=False, shifts=False, width=1.0
         ),
     },
-    of="robustpo.policy_families:Family",
+    of="robustpo.policy_families:DistributionFamily",
 )
 BETA_MARGIN = 1e-6
 

@@ -11,11 +11,13 @@ from robustpo.algorithm.distributions.base import ActionDistribution
 from robustpo.algorithm.distributions.beta import Beta
 from robustpo.algorithm.distributions.location_scale import Gaussian, Gumbel, Laplace
 from robustpo.algorithm.distributions.tanh_gaussian import TanhGaussian
-from robustpo.policy_families import FAMILIES, Family
+from robustpo.policy_families import FAMILIES, DistributionFamily
 from robustpo.registry import View
 
 # The classes of `robustpo.policy_families`, by the same names.
-DISTRIBUTIONS: View[Family, type[ActionDistribution]] = View(FAMILIES, Family.load)
+DISTRIBUTIONS: View[DistributionFamily, type[ActionDistribution]] = View(
+    FAMILIES, DistributionFamily.load
+)
 
 __all__ = [
     "DISTRIBUTIONS",
