@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from robustpo.abilities import require_abilities
 from robustpo.algorithm.schedules import SCHEDULES
 from robustpo.definitions import require_allowed
 from robustpo.environments import catalog
@@ -18,7 +17,7 @@ from robustpo.policy_families import FAMILIES
 from robustpo.presets import PRESETS
 from robustpo.registry import ESTIMATORS, LOSSES, NOISES, allow_named, is_extension
 from robustpo.settings import SCHEDULE_OF, SETTING_NAMES, Settings
-from robustpo.shape import NO_NOISE, SHAPE_NAMES, Shape
+from robustpo.shape import NO_NOISE, SHAPE_NAMES, Shape, require_abilities
 from robustpo.validation import make_plain, plain, require, require_choice, require_count
 
 # Checkpoints are named by twelve digits; iterations are counted in 32 bits.
