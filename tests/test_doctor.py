@@ -20,8 +20,8 @@ import pytest
 from gymnasium import spaces
 
 from robustpo import doctor
+from robustpo.base.finding import Finding, one_line
 from robustpo.diagnosis import machine, packages, trials
-from robustpo.diagnosis.finding import Finding, one_line
 from robustpo.training import limits
 from robustpo.training.limits import available_cores
 
@@ -411,7 +411,7 @@ def test_one_line_of_bearable_length():
 
 IN_A_TERMINAL = """
 from robustpo import doctor
-from robustpo.diagnosis.finding import Finding
+from robustpo.base.finding import Finding
 found = Finding("warn", "detail " * 30, "command " * 30)
 doctor.diagnose(checks={"something": lambda: found})
 """

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import robustpo
-from robustpo import registry
 from robustpo.algorithm.losses import LossTerm, loss_rows, minibatch_keys
+from robustpo.base import registry
 from robustpo.config import RunConfig, make_config
 from robustpo.definitions import find_method
 from robustpo.errors import ConfigError

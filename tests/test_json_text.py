@@ -3,7 +3,7 @@
 import json
 import math
 
-from robustpo.json_text import to_json
+from robustpo.base.json_text import to_json
 
 
 def test_what_json_has_no_word_for_becomes_null():

@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from robustpo import console as console_module
-from robustpo.console import make_console
-from robustpo.terminal import clean, clean_streams, plain_stream
+from robustpo.base import console as console_module
+from robustpo.base.console import make_console
+from robustpo.base.terminal import clean, clean_streams, plain_stream
 
 # ECMA-48's one-character forms, the longer ones, a hyperlink, a title, and marks of direction.
 HOSTILE = (

@@ -5,11 +5,9 @@ import os
 
 import pytest
 
-from robustpo import writing
-from robustpo.errors import ConfigError, StorageError
-from robustpo.files import read_bytes
-from robustpo.studies.locks import RunLocks, is_locked
-from robustpo.writing import (
+from robustpo.base import writing
+from robustpo.base.files import read_bytes
+from robustpo.base.writing import (
     append_line,
     is_partial,
     make_directory,
@@ -18,6 +16,8 @@ from robustpo.writing import (
     remove_files,
     write_atomically,
 )
+from robustpo.errors import ConfigError, StorageError
+from robustpo.studies.locks import RunLocks, is_locked
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and pipes as POSIX has them")
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from robustpo.algorithm.perturbation import NoiseFamily
     from robustpo.algorithm.schedules import Schedule
     from robustpo.api import compare, evaluate, record, train
+    from robustpo.base.registry import allow
     from robustpo.config import make_config
     from robustpo.environments.check import check_environment
     from robustpo.environments.jax_task import JaxStep, JaxTask
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from robustpo.methods import METHODS, Method
     from robustpo.policy import Policy, load_policy
     from robustpo.policy_families import DistributionFamily
-    from robustpo.registry import allow
     from robustpo.settings import Settings
     from robustpo.shape import Shape
     from robustpo.studies.frames import load_results, load_summary
@@ -45,7 +45,7 @@ _HOMES = {
     "Settings": "settings",
     "Shape": "shape",
     "UnfinishedError": "errors",
-    "allow": "registry",
+    "allow": "base.registry",
     "check_environment": "environments.check",
     "compare": "api",
     "evaluate": "api",

@@ -9,19 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
+from robustpo.base.files import user_path
+from robustpo.base.naming import short_task
+from robustpo.base.registry import allow as allow_names
+from robustpo.base.validation import plain, require
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, UnfinishedError
-from robustpo.files import user_path
-from robustpo.naming import short_task
 from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
-from robustpo.registry import allow as allow_names
 from robustpo.studies.execution import execute
 from robustpo.studies.grid import parse_seeds, sweep_methods
 from robustpo.studies.manner import Execution
 from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.request import left_by_sweeps, request_notes, require_request, with_left_alone
 from robustpo.studies.study import Part, Study, name_methods, named_study
-from robustpo.validation import plain, require
 
 if TYPE_CHECKING:
     from robustpo.evaluation.evaluate import Evaluation

@@ -22,6 +22,9 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 import robustpo
+from robustpo.base.files import user_path
+from robustpo.base.json_text import to_json
+from robustpo.base.terminal import clean, clean_streams
 from robustpo.cli_envs import Envs
 from robustpo.cli_methods import Methods
 from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
@@ -37,10 +40,7 @@ from robustpo.cli_streams import (
 from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
 from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
-from robustpo.files import user_path
-from robustpo.json_text import to_json
 from robustpo.methods import METHODS
-from robustpo.terminal import clean, clean_streams
 
 METHOD_HELP = (
     "See `robustpo methods`; options of its own may follow: rpo:noise=laplace,alpha=0.1. What a "
@@ -104,7 +104,7 @@ class Compare:
 
     def __call__(self) -> int:
         """Train, then print the table, the verdict and the files."""
-        from robustpo.console import make_console
+        from robustpo.base.console import make_console
 
         unfinished = None
         try:

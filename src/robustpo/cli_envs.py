@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional
 
+from robustpo.base.json_text import to_json
 from robustpo.cli_streams import prints_on_stderr
 from robustpo.environments.availability import missing_extra
 from robustpo.environments.catalog import CATALOG
 from robustpo.environments.entry import Entry
 from robustpo.errors import ConfigError
-from robustpo.json_text import to_json
 
 MORE = (
     "Any other Gymnasium id, gymnasium/<id> for the benchmark's own implementation, brax/<name>, "

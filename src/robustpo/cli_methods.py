@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from robustpo.json_text import to_json
+from robustpo.base.json_text import to_json
+from robustpo.base.naming import slug
 from robustpo.methods import METHODS
-from robustpo.naming import slug
 
 HINT = (
     "Any option of `robustpo train --help` may be added, for one method alone like this: "
@@ -32,7 +32,7 @@ class Methods:
             return 0
         from rich.table import Table
 
-        from robustpo.console import make_console
+        from robustpo.base.console import make_console
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("method", no_wrap=True)

@@ -12,12 +12,12 @@ from typing import Annotated
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from robustpo.amounts import format_count, format_duration
+from robustpo.base.amounts import format_count, format_duration
+from robustpo.base.json_text import to_json
+from robustpo.base.registry import allow as allow_names
 from robustpo.cli_options import ExecutionOptions
 from robustpo.cli_streams import prints_on_stderr
 from robustpo.errors import ConfigError, UnfinishedError
-from robustpo.json_text import to_json
-from robustpo.registry import allow as allow_names
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
 from robustpo.studies.paper import STUDIES, find_study

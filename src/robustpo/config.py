@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 from robustpo.algorithm.schedules import SCHEDULES
+from robustpo.base.naming import fit, short_count, short_hash, slug
+from robustpo.base.registry import ESTIMATORS, LOSSES, NOISES, allow_named, is_extension
+from robustpo.base.validation import make_plain, plain, require, require_choice, require_count
 from robustpo.definitions import require_allowed
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
-from robustpo.naming import fit, short_count, short_hash, slug
 from robustpo.policy_families import FAMILIES
 from robustpo.presets import PRESETS
-from robustpo.registry import ESTIMATORS, LOSSES, NOISES, allow_named, is_extension
 from robustpo.settings import SCHEDULE_OF, SETTING_NAMES, Settings
 from robustpo.shape import NO_NOISE, SHAPE_NAMES, Shape, require_abilities
-from robustpo.validation import make_plain, plain, require, require_choice, require_count
 
 # Checkpoints are named by twelve digits; iterations are counted in 32 bits.
 MAX_STEPS = 10**12 - 1

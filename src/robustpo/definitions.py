@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from robustpo.base.naming import slug
+from robustpo.base.registry import allowed, is_extension
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS, Method
-from robustpo.naming import slug
-from robustpo.registry import allowed, is_extension
 from robustpo.settings import Settings
 from robustpo.shape import Shape
 

@@ -14,7 +14,8 @@ from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
 
-from robustpo.diagnosis.finding import Finding, one_line
+from robustpo.base.finding import Finding, one_line
+from robustpo.base.json_text import to_json
 from robustpo.diagnosis.machine import (
     check_cache,
     check_cores,
@@ -24,7 +25,6 @@ from robustpo.diagnosis.machine import (
 )
 from robustpo.diagnosis.packages import check_extras, check_packages, check_python
 from robustpo.diagnosis.trials import check_rendering, check_simulators, check_training
-from robustpo.json_text import to_json
 
 Check = Callable[[], Finding]
 
@@ -93,7 +93,7 @@ def examine(name: str, check: Check) -> Finding:
 def _terminal() -> Any:
     """Return rich's console, or None where there is no terminal or no rich."""
     try:
-        from robustpo.console import make_console
+        from robustpo.base.console import make_console
     except ImportError:
         return None
     console = make_console()

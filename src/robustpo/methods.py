@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from robustpo.registry import Kind
+from robustpo.base.registry import Kind
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from robustpo.base.files import parse_tensors, read_bytes, user_path, write_tensors
 from robustpo.errors import ConfigError
-from robustpo.files import parse_tensors, read_bytes, user_path, write_tensors
 from robustpo.policy_checks import FORMAT, require_metadata, require_shapes, require_values
 from robustpo.policy_families import ACTIVATIONS, FAMILIES
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from robustpo.base.files import one_line
 from robustpo.errors import ConfigError
-from robustpo.files import one_line
 from robustpo.policy_families import ACTIVATIONS, FAMILIES, DistributionFamily
 
 FORMAT = 1

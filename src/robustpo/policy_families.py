@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from robustpo.registry import Kind, load_attribute
+from robustpo.base.registry import Kind, load_attribute
 
 Array = np.ndarray
 

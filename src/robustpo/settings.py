@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, get_args, get_type_hints
 
 from robustpo.algorithm.schedules import SCHEDULES
+from robustpo.base.validation import (
+    make_plain,
+    require,
+    require_choice,
+    require_count,
+    require_number,
+)
 from robustpo.options import option
-from robustpo.validation import make_plain, require, require_choice, require_count, require_number
 
 TimeLimit = Literal["terminal", "bootstrap"]
 RewardReturnReset = Literal["episode", "time-limit"]

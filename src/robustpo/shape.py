@@ -7,11 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from robustpo.base.registry import ESTIMATORS, LOSSES, NOISES, Kind, is_extension
+from robustpo.base.validation import MAX_COUNT, make_plain, require, require_choice, require_count
 from robustpo.errors import ConfigError
 from robustpo.options import option
 from robustpo.policy_families import FAMILIES
-from robustpo.registry import ESTIMATORS, LOSSES, NOISES, Kind, is_extension
-from robustpo.validation import MAX_COUNT, make_plain, require, require_choice, require_count
 
 Activation = Literal["tanh", "relu", "elu", "swish"]
 NoiseOn = Literal["location", "parameters"]

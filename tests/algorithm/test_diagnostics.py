@@ -13,7 +13,7 @@ from algorithm.families import float32, float64
 from algorithm.reference import coefficients, random_batch, random_params, to_batch, to_leaves
 from robustpo.algorithm.diagnostics import perturbation_diagnostics
 from robustpo.algorithm.random import make_key
-from robustpo.registry import NOISES
+from robustpo.base.registry import NOISES
 from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 

@@ -23,7 +23,7 @@ from algorithm.reference import (
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.objective import objective
 from robustpo.algorithm.random import make_key
-from robustpo.registry import ESTIMATORS, NOISES
+from robustpo.base.registry import ESTIMATORS, NOISES
 from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 

@@ -26,7 +26,7 @@ from robustpo.algorithm.objective import (
     value_loss,
 )
 from robustpo.algorithm.random import make_key
-from robustpo.registry import NOISES
+from robustpo.base.registry import NOISES
 from robustpo.shape import Shape
 
 ROWS, OBS, ACTIONS, HIDDEN = 40, 3, 2, (6, 5)

@@ -15,7 +15,7 @@ from algorithm.reference import coefficients, evaluate, random_params, to_leaves
 from robustpo.algorithm.distributions import DISTRIBUTIONS, Gaussian
 from robustpo.algorithm.perturbation import perturb, perturb_parameters
 from robustpo.algorithm.random import make_key
-from robustpo.registry import NOISES
+from robustpo.base.registry import NOISES
 from robustpo.shape import Shape
 from robustpo.training.population import pad_agents
 from robustpo.training.rollout import Draws, act, draw_rollout, scale_shift

@@ -21,7 +21,7 @@ from algorithm.reference import (
 from robustpo.algorithm.learner import init_learner, parameter_floor, update
 from robustpo.algorithm.objective import minibatch_loss, objective
 from robustpo.algorithm.random import make_key
-from robustpo.registry import NOISES
+from robustpo.base.registry import NOISES
 from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 

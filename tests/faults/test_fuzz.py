@@ -24,9 +24,9 @@ import safetensors.numpy
 
 from faults.fuzzing import fuzz, inputs, one_clear_error, refused, say_how_many
 from faults.mutations import mutate_bytes, mutate_data, mutate_safetensors, to_json
+from robustpo.base.files import digest, parse_json, parse_tensors, read_tensors, write_tensors
 from robustpo.config import RunConfig, make_config
 from robustpo.evaluation.evaluate import recorded_task
-from robustpo.files import digest, parse_json, parse_tensors, read_tensors, write_tensors
 from robustpo.methods import METHODS
 from robustpo.policy import Policy, load_policy, parse_policy, save_policy
 from robustpo.settings import Settings

@@ -21,6 +21,7 @@ import pytest
 from faults.fuzzing import fuzz, inputs, one_clear_error, say_how_many
 from faults.mutations import mutate_bytes
 from faults.planting import contents, make_home, plant
+from robustpo.base.writing import make_directory, write_atomically
 from robustpo.cli import main
 from robustpo.config import make_config
 from robustpo.policy import Policy, save_policy
@@ -32,7 +33,6 @@ from robustpo.studies.status import run_statuses
 from robustpo.studies.study import Part, Study
 from robustpo.studies.study_file import read_study
 from robustpo.training.record import RunRecord, run_directory, set_aside
-from robustpo.writing import make_directory, write_atomically
 
 CONFIG = make_config("Pendulum-v1", "rpo", seed=3, steps=8192, hidden_sizes=(8,), num_steps=512)
 STUDY = Study(

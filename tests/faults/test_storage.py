@@ -24,7 +24,7 @@ from faults.killing import (
     wait_for,
     workers_in,
 )
-from robustpo.files import read_tensors, write_tensors
+from robustpo.base.files import read_tensors, write_tensors
 
 TASK = "dm_control/cartpole-balance-v0"
 # Forty rollouts: forty rows of some 620 bytes, a policy of 39 kB, checkpoints of 120 kB and more.

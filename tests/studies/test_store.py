@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from robustpo.base.files import write_tensors
 from robustpo.config import make_config
 from robustpo.errors import ConfigError
-from robustpo.files import write_tensors
 from robustpo.studies.frames import (
     METRICS_SCHEMA,
     RESULTS_SCHEMA,

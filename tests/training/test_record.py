@@ -11,9 +11,9 @@ import pytest
 from safetensors.numpy import load_file
 
 import robustpo
+from robustpo.base.files import read_tensors, write_tensors
 from robustpo.config import make_config
 from robustpo.errors import ConfigError
-from robustpo.files import read_tensors, write_tensors
 from robustpo.studies.run_state import RunState, run_state
 from robustpo.studies.standing import examine
 from robustpo.training.identity import config_from_identity

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import robustpo
-from robustpo.descriptors import forget
-from robustpo.places import cache_directory
+from robustpo.base.descriptors import forget
+from robustpo.base.places import cache_directory
 from robustpo.studies.locks import RunLocks, is_locked
 from robustpo.studies.worker_process import worker_environment
 from robustpo.training import compilation, provenance
@@ -154,7 +154,7 @@ def test_a_fork_of_this_process_does_not_keep_its_locks(tmp_path):
 def test_what_a_worker_starts_inherits_none_of_its_files():
     code = """
 import os, subprocess, sys
-from robustpo.descriptors import keep_from_children
+from robustpo.base.descriptors import keep_from_children
 mine, _ = os.pipe()
 os.set_inheritable(mine, True)
 keep_from_children([mine])

@@ -9,8 +9,8 @@ from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.masking import masked_mean
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.perturbation import noise_scale, perturb, perturb_parameters
+from robustpo.base.registry import ESTIMATORS
 from robustpo.policy_families import FAMILIES
-from robustpo.registry import ESTIMATORS
 from robustpo.shape import Shape
 
 

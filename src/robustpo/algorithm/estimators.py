@@ -1,6 +1,6 @@
 """Estimators of the perturbed policy's log-density: which part of the method does the work?
 
-To add one, write an `Estimator` and name it in `robustpo.registry`.
+To add one, write an `Estimator` and name it in `robustpo.base.registry`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from robustpo.algorithm.distributions import ActionDistribution, Gaussian, TanhGaussian
 from robustpo.algorithm.experience import Coefficients
 from robustpo.algorithm.perturbation import noise_scale, perturb
-from robustpo.registry import NOISES
+from robustpo.base.registry import NOISES
 from robustpo.shape import Shape
 
 

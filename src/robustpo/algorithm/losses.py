@@ -9,7 +9,7 @@ import jax
 from jaxtyping import Array, Float
 
 from robustpo.algorithm.experience import Coefficients
-from robustpo.registry import LOSSES
+from robustpo.base.registry import LOSSES
 from robustpo.shape import Shape
 
 EXTRA_LOSS = "extra_loss"

@@ -14,7 +14,7 @@ from robustpo.algorithm.losses import loss_rows, minibatch_keys
 from robustpo.algorithm.masking import masked_mean, masked_means
 from robustpo.algorithm.networks import AgentParams, action_distribution, evaluate
 from robustpo.algorithm.perturbation import perturb_parameters
-from robustpo.registry import ESTIMATORS
+from robustpo.base.registry import ESTIMATORS
 from robustpo.shape import Shape
 
 

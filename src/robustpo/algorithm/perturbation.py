@@ -1,7 +1,7 @@
 """The heart of the method: the noise that shifts the policy's location in the update.
 
 Evaluation, and unless a control asks for it collection, use the plain policy. To add a family,
-write a `NoiseFamily` and name it in `robustpo.registry`.
+write a `NoiseFamily` and name it in `robustpo.base.registry`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from robustpo.algorithm.distributions.location_scale import EULER_GAMMA
 from robustpo.algorithm.experience import Coefficients
 from robustpo.algorithm.networks import AgentParams
 from robustpo.algorithm.smoothed_normal import smoothed_by_gaussian, smoothed_by_uniform
-from robustpo.registry import NOISES
+from robustpo.base.registry import NOISES
 
 PolicyT = TypeVar("PolicyT", bound=ActionDistribution)
 

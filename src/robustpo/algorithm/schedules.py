@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from robustpo.registry import Kind
+from robustpo.base.registry import Kind
 
 ALPHA, ENTROPY, RATE = "alpha", "entropy_coef", "learning_rate"
 

@@ -20,7 +20,7 @@ from scipy import stats
 
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.analysis.estimates import Interval, t_interval
-from robustpo.registry import NOISES
+from robustpo.base.registry import NOISES
 
 ALPHAS = (0.01, 0.03, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0)
 SIGMAS = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0)

@@ -25,7 +25,7 @@ from robustpo.analysis.losses import (
     as_function_of_vector,
     surrogate_loss,
 )
-from robustpo.registry import NOISES
+from robustpo.base.registry import NOISES
 from robustpo.shape import Shape
 
 ALPHAS = tuple(float(f"{a:.2g}") for a in np.geomspace(1e-4, 0.3, 15))

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from robustpo.diagnosis.finding import Finding, Status
+from robustpo.base.finding import Finding, Status
 from robustpo.diagnosis.trials import try_apart
 from robustpo.training.limits import GIB, available_cores, cpu_quota, memory, workers_with_room
 

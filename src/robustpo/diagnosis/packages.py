@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from robustpo.diagnosis.finding import Finding
+from robustpo.base.finding import Finding
 
 PROJECT = "robustpo"
 OLDEST_PYTHON = (3, 11)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
-from robustpo.diagnosis.finding import one_line
+from robustpo.base.finding import one_line
 
 HOST_STEPS = 5
 PICTURE = """
@@ -86,7 +86,7 @@ def encode() -> Iterator[dict[str, Any]]:
 
 def cache() -> Iterator[dict[str, Any]]:
     """Report where compiled programs are kept, None if nowhere."""
-    from robustpo.places import cache_directory
+    from robustpo.base.places import cache_directory
 
     found = cache_directory()
     yield {"directory": None if found is None else str(found)}

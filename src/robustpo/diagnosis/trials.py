@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from robustpo.diagnosis.finding import Finding, one_line
+from robustpo.base.finding import Finding, one_line
 from robustpo.diagnosis.packages import lock_file, pinned, pip_install, read_lock
 
 SIMULATORS = MappingProxyType(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from robustpo.diagnosis.finding import Finding
+from robustpo.base.finding import Finding
 from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
 from robustpo.environments.bounds import far_bounds
 from robustpo.environments.check_walk import SEED, STEPS, Walk, random_actions

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from robustpo.diagnosis.finding import Finding
+from robustpo.base.files import one_line
+from robustpo.base.finding import Finding
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.bounds import bounds_to_try
 from robustpo.environments.fence import Fence, describe
 from robustpo.errors import SimulatorError
-from robustpo.files import one_line
 
 STEPS = 200
 SEED = 1

@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium
 
+from robustpo.base.files import one_line
 from robustpo.environments import catalog
 from robustpo.environments.availability import require_extra
 from robustpo.environments.callables import callable_name
@@ -20,7 +21,6 @@ from robustpo.environments.fence import Fence, describe, importing, is_stop
 from robustpo.environments.requirements import require_wrapped
 from robustpo.environments.wrappers import require_new
 from robustpo.errors import ConfigError
-from robustpo.files import one_line
 
 # Forces the benchmark's own implementation of a task that the catalog would run in EnvPool.
 GYMNASIUM_PREFIX = catalog.GYMNASIUM_PREFIX

@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from robustpo.base.places import cache_directory
 from robustpo.environments import catalog
 from robustpo.environments.base import HostEnvironment, Replayed, Step, TracedEnvironment
 from robustpo.environments.entry import Entry
 from robustpo.errors import ConfigError
-from robustpo.places import cache_directory
 
 MAX_ENV_SEED = 2**31 - 1
 # Where EnvPool lets Matplotlib keep its caches unless MPLCONFIGDIR says so.

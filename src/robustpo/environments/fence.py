@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from robustpo.base.files import one_line
 from robustpo.environments.process_state import (
     Apart,
     ProcessState,
@@ -22,7 +23,6 @@ from robustpo.environments.process_state import (
 )
 from robustpo.environments.watchdog import about_to_call
 from robustpo.errors import ConfigError, SimulatorError
-from robustpo.files import one_line
 
 SECONDS_BETWEEN_LOOKS = 1.0
 

@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from robustpo.base.files import one_line
 from robustpo.environments import fingerprint
 from robustpo.environments.base import ExactEnvironment, Replayed, Step
 from robustpo.environments.constructors import construct, find_constructor, task_name
@@ -23,7 +24,6 @@ from robustpo.environments.frames import as_picture
 from robustpo.environments.inspection import Task, box_of_actions, describe_task, prepare
 from robustpo.environments.probe import Probed
 from robustpo.errors import ConfigError, EnvironmentMismatch
-from robustpo.files import one_line
 
 # Under which names environments that reset themselves in the same step return the observation that
 # an episode ended on: Gymnasium's since 1.0, and before.

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PyTree, UInt32
 
+from robustpo.base.loops import map_one_by_one
 from robustpo.environments.base import HostEnvironment, Step, TracedEnvironment
 from robustpo.environments.fence import Fence
 from robustpo.environments.jax_task import JaxTask, describe
 from robustpo.errors import ConfigError
-from robustpo.loops import map_one_by_one
 
 # XLA vectorises elementwise code in eights and rounds what is left over differently, and it
 # computes no more of what it has padded than is asked for. So environments are stepped in groups of

@@ -14,7 +14,7 @@ from typing import Any
 
 import cloudpickle
 
-from robustpo.descriptors import keep_from_children
+from robustpo.base.descriptors import keep_from_children
 from robustpo.environments.fence import describe, importing
 from robustpo.environments.gymnasium import GymnasiumEnvironment
 from robustpo.environments.pickling import register

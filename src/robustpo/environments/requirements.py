@@ -9,8 +9,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 
+from robustpo.base.files import one_line
 from robustpo.errors import ConfigError
-from robustpo.files import one_line
 
 SPACES = ("observation_space", "action_space")
 

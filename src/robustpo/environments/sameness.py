@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from robustpo.files import one_line
+from robustpo.base.files import one_line
 
 MAX_SHOWN = 3
 # Recorded numbers below this share of ±1 are noise.

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from robustpo.base.files import one_line
 from robustpo.environments.base import ExactEnvironment, HostEnvironment, TaskSpec
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError, SimulatorError
-from robustpo.files import one_line
 from robustpo.policy import Policy
 
 MAX_ENVS = 20

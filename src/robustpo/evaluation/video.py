@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from robustpo.descriptors import forget, keep_from_children
+from robustpo.base.descriptors import forget, keep_from_children
+from robustpo.base.signals import held_back
+from robustpo.base.writing import new_partial
 from robustpo.environments.availability import require_extra
 from robustpo.environments.frames import require_one_size
 from robustpo.environments.inspection import Task
@@ -23,8 +25,6 @@ from robustpo.evaluation.evaluate import (
     use_origin,
 )
 from robustpo.policy import Policy
-from robustpo.signals import held_back
-from robustpo.writing import new_partial
 
 MAX_FPS = 60.0
 VIDEO_STREAM = 0x71DE0

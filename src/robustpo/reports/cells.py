@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from robustpo.amounts import format_count
+from robustpo.base.amounts import format_count
 from robustpo.reports.formats import format_p, format_value
 from robustpo.reports.rows import Row
 

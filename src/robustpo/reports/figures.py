@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from robustpo.amounts import format_count
-from robustpo.naming import short_task
+from robustpo.base.amounts import format_count
+from robustpo.base.naming import short_task
 from robustpo.reports.formats import count_seeds
 from robustpo.reports.rows import Curves
 from robustpo.reports.style import MethodLook, house_style, method_looks

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustpo.base.files import one_line
 from robustpo.config import RunConfig
-from robustpo.files import one_line
 from robustpo.studies.run_state import COMPLETED
 from robustpo.studies.store import End, LoadedRun
 

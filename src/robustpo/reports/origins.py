@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from robustpo.files import one_line
+from robustpo.base.files import one_line
 from robustpo.studies.run_files import as_dict, read_object
 from robustpo.training.record import CONFIG_FILE
 

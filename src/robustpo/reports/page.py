@@ -9,10 +9,10 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+from robustpo.base.writing import write_atomically
 from robustpo.reports.page_data import PageData, embedded_json
 from robustpo.reports.page_static import static_parts
 from robustpo.reports.style import method_looks
-from robustpo.writing import write_atomically
 
 # Joined into one script, in this order.
 _SCRIPTS = ("model.js", "charts.js", "tables.js", "details.js", "page.js")

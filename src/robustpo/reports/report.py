@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from robustpo.base.writing import make_directory, write_atomically
 from robustpo.reports.figures import comparison_figure, study_figure
 from robustpo.reports.page import write_page
 from robustpo.reports.page_data import page_of
@@ -28,7 +29,6 @@ from robustpo.studies.commands import compare_command, study_command
 from robustpo.studies.manifest import study_directory
 from robustpo.studies.study import Study
 from robustpo.training.record import task_directory
-from robustpo.writing import make_directory, write_atomically
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from robustpo.writing import write_atomically
+from robustpo.base.writing import write_atomically
 
 # Of the palette of Okabe and Ito, told apart with any of the common colour vision deficiencies.
 PPO_COLOUR, RPO_COLOUR = "#D55E00", "#0072B2"

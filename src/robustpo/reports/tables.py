@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from robustpo.amounts import format_count
+from robustpo.base.amounts import format_count
 from robustpo.reports.cells import (
     difference_text,
     entropy_text,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustpo.amounts import format_count
+from robustpo.base.amounts import format_count
 from robustpo.reports.decision import decision_rule
 from robustpo.reports.formats import count_seeds
 from robustpo.reports.left_out import WAITING, count_states, list_runs

@@ -15,14 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from robustpo.files import one_line
+from robustpo.base.files import one_line
+from robustpo.base.writing import make_directory, write_atomically
 from robustpo.studies.cluster_connection import connected, require_room
 from robustpo.studies.cluster_mailbox import Mailbox
 from robustpo.studies.cluster_worker import Job, WorkerDied, train
 from robustpo.studies.local import report_lost
 from robustpo.studies.manner import Execution
 from robustpo.studies.worker_process import OnEvent, Shard
-from robustpo.writing import make_directory, write_atomically
 
 # How often a shard is tried again after its worker or node has died.
 RETRIES = 5

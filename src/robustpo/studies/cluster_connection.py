@@ -14,9 +14,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from robustpo.base.files import one_line
 from robustpo.environments.availability import require_extra
 from robustpo.errors import ConfigError, TrainingError
-from robustpo.files import one_line
 from robustpo.training.limits import available_cores
 
 ANSWER_SECONDS = 5.0

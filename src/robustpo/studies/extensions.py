@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from robustpo.base.files import one_line, parse_json, read_bytes
+from robustpo.base.registry import source_digest
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.files import one_line, parse_json, read_bytes
-from robustpo.registry import source_digest
 from robustpo.training.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
 
 

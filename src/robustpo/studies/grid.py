@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args, get_origin, get_type_hints
 
+from robustpo.base.registry import allow_named, is_extension
+from robustpo.base.validation import plain, require, require_choice
 from robustpo.config import RunConfig, build_config
 from robustpo.definitions import advice, definition, find_method, is_allowed, require_allowed
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
-from robustpo.registry import allow_named, is_extension
 from robustpo.settings import SETTING_TYPES
 from robustpo.shape import Shape
-from robustpo.validation import plain, require, require_choice
 
 
 def make_grid(

@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from robustpo.base.files import one_line
 from robustpo.errors import TrainingError
-from robustpo.files import one_line
 from robustpo.studies.manner import WorkerOptions
 from robustpo.studies.run_state import name_of
 from robustpo.studies.worker_process import Event, OnEvent, Shard, WorkerProcess

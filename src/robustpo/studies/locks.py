@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from robustpo.descriptors import forget, keep_from_children
+from robustpo.base.descriptors import forget, keep_from_children
+from robustpo.base.files import one_line, open_regular, parse_json
+from robustpo.base.writing import make_directory, open_own, remove_directories
 from robustpo.errors import ConfigError, StorageError
-from robustpo.files import one_line, open_regular, parse_json
-from robustpo.writing import make_directory, open_own, remove_directories
 
 # How long to wait for workers whose parent has died and who finish their last iteration.
 ORPHAN_SECONDS = 90.0

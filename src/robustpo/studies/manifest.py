@@ -14,13 +14,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from robustpo.base.files import one_line, parse_json, read_bytes
+from robustpo.base.writing import write_atomically
 from robustpo.errors import ConfigError
-from robustpo.files import one_line, parse_json, read_bytes
 from robustpo.studies.locks import exclusive
 from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.study import Part, Study
 from robustpo.studies.study_file import OPTIONS, SHOWN
-from robustpo.writing import write_atomically
 
 FILE = "study.json"
 FORMAT = 1

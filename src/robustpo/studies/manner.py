@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from robustpo.files import user_path
+from robustpo.base.files import user_path
+from robustpo.base.registry import allow, allowed
+from robustpo.base.validation import make_plain, require, require_count
 from robustpo.options import option
-from robustpo.registry import allow, allowed
-from robustpo.validation import make_plain, require, require_count
 
 MAX_ENV_PROCESSES = 1024
 

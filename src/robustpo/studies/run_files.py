@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from robustpo.base.files import open_regular, parse_json, read_bytes
 from robustpo.errors import ConfigError
-from robustpo.files import open_regular, parse_json, read_bytes
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.training.metrics_table import (
     MAX_COUNT,

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robustpo.base.files import one_line
+from robustpo.base.writing import is_partial
 from robustpo.config import RunConfig
-from robustpo.files import one_line
 from robustpo.studies.locks import is_locked
 from robustpo.studies.run_files import as_int, as_text, read_object
 from robustpo.training.record import CONFIG_FILE, RESULT_FILE
-from robustpo.writing import is_partial
 
 STATES = ("done", "running", "stopped", "failed", "waiting", "unreadable")
 COMPLETED, FAILED = "completed", "failed"

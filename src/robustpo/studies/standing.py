@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustpo.base.files import one_line
+from robustpo.base.writing import require_real
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError, UnfinishedError
-from robustpo.files import one_line
 from robustpo.studies.run_state import RunState, name_of, run_state
 from robustpo.training.checkpoint import CHECKPOINT_DIRECTORY, remove_checkpoints
 from robustpo.training.provenance import inexact
@@ -20,7 +21,6 @@ from robustpo.training.record import (
     holds_run,
     run_root,
 )
-from robustpo.writing import require_real
 
 # A record that has none of these is as good as none.
 WORTH_KEEPING = (METRICS_LINES, CHECKPOINT_DIRECTORY, RESULT_FILE)

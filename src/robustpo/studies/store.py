@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robustpo.base.files import one_line, user_path
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.files import one_line, user_path
 from robustpo.studies.run_files import (
     as_dict,
     as_float,

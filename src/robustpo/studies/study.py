@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from robustpo.base.naming import slug
+from robustpo.base.registry import allow_named
 from robustpo.config import RunConfig
 from robustpo.definitions import require_allowed
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
-from robustpo.naming import slug
-from robustpo.registry import allow_named
 from robustpo.studies.grid import expand_methods, grid_by_variant, make_grid, parse_method
 
 MAX_RUNS = 100_000

@@ -9,9 +9,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from robustpo.amounts import format_duration
+from robustpo.base.amounts import format_duration
+from robustpo.base.naming import short_labels, short_task
 from robustpo.config import RunConfig
-from robustpo.naming import short_labels, short_task
 from robustpo.studies.worker_process import Event
 from robustpo.training.progress import Progress
 

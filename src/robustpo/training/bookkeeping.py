@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robustpo.algorithm.metrics import AVERAGED
+from robustpo.base.files import one_line
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.files import one_line
 
 MAX_ROWS = 500
 RECENT_EPISODES = 100

@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from robustpo.errors import ConfigError
-from robustpo.files import read_tensors, write_tensors
-from robustpo.training.recording import Checkpoint
-from robustpo.writing import (
+from robustpo.base.files import read_tensors, write_tensors
+from robustpo.base.writing import (
     is_partial,
     make_directory,
     remove_directories,
     remove_files,
     rename_file,
 )
+from robustpo.errors import ConfigError
+from robustpo.training.recording import Checkpoint
 
 CHECKPOINT_DIRECTORY = "checkpoint"
 KEPT = 2

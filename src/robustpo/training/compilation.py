@@ -10,9 +10,9 @@ from typing import Any
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
+from robustpo.base.files import one_line
+from robustpo.base.places import cache_directory
 from robustpo.errors import ConfigError
-from robustpo.files import one_line
-from robustpo.places import cache_directory
 
 NEVER = 1e9
 # Settings of JAX that its type checkers do not know.

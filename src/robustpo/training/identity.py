@@ -8,9 +8,9 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
+from robustpo.base.files import one_line
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.files import one_line
 
 
 def plain(data: Mapping[str, Any]) -> dict[str, Any]:

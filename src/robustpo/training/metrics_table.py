@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from robustpo.base.files import parse_tensors, read_bytes, write_tensors
 from robustpo.errors import ConfigError
-from robustpo.files import parse_tensors, read_bytes, write_tensors
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 
 METRICS_TABLE = "metrics.safetensors"

@@ -20,7 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from robustpo.console import make_console
+from robustpo.base.console import make_console
 from robustpo.training.progress_state import Clock, Event, ProgressState
 
 REFRESH_PER_SECOND = 4

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from robustpo.amounts import format_count, format_duration
+from robustpo.base.amounts import format_count, format_duration
 
 Clock = Callable[[], float]
 Event = Mapping[str, Any]

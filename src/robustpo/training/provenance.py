@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from robustpo.files import one_line
+from robustpo.base.files import one_line
 
 # Workers get it themselves, and every program of training is compiled with it anyway.
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"

@@ -16,13 +16,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from robustpo.base.files import parse_json, read_bytes
+from robustpo.base.json_text import finite
+from robustpo.base.naming import fit
+from robustpo.base.registry import source_digest
+from robustpo.base.writing import (
+    append_line,
+    is_partial,
+    make_directory,
+    remove_files,
+    require_real,
+    write_atomically,
+)
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.files import parse_json, read_bytes
-from robustpo.json_text import finite
-from robustpo.naming import fit
 from robustpo.policy import Policy, save_policy
-from robustpo.registry import source_digest
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.training.checkpoint import (
     Checkpoint,
@@ -35,14 +43,6 @@ from robustpo.training.identity import difference, plain, with_defaults
 from robustpo.training.metrics_table import METRICS_TABLE, columns_of, write_table
 from robustpo.training.provenance import environment_of_bits, machine, versions
 from robustpo.training.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
-from robustpo.writing import (
-    append_line,
-    is_partial,
-    make_directory,
-    remove_files,
-    require_real,
-    write_atomically,
-)
 
 RESULT_FILE = "result.json"
 METRICS_LINES, EVALUATIONS_FILE = "metrics.jsonl", "evaluations.jsonl"

@@ -22,7 +22,7 @@ from robustpo.algorithm.normalization import (
     observation_offset,
 )
 from robustpo.algorithm.perturbation import shift_by
-from robustpo.registry import NOISES
+from robustpo.base.registry import NOISES
 from robustpo.shape import Shape
 from robustpo.training.population import (
     AUGMENT_STREAM,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robustpo.base.files import one_line, parse_json, read_bytes
 from robustpo.environments.sameness import Comparison, compare
 from robustpo.errors import ConfigError, EnvironmentMismatch
-from robustpo.files import one_line, parse_json, read_bytes
 
 CONFIG_FILE, MAX_CONFIG_BYTES = "config.json", 4 * 2**20
 MAX_NESTED = 4

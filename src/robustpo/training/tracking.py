@@ -7,8 +7,8 @@ import secrets
 from pathlib import Path
 from typing import Any, Protocol
 
+from robustpo.base.writing import make_directory
 from robustpo.errors import ConfigError
-from robustpo.writing import make_directory
 
 
 class Tracker(Protocol):

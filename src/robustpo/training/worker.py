@@ -22,15 +22,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn, TextIO
 
+from robustpo.base.descriptors import keep_from_children
+from robustpo.base.files import one_line
+from robustpo.base.registry import allow
 from robustpo.config import RunConfig
-from robustpo.descriptors import keep_from_children
 from robustpo.environments import watchdog
 from robustpo.environments.base import Environment, HostEnvironment, TracedEnvironment
 from robustpo.environments.fingerprint import fingerprint
 from robustpo.environments.pickling import register
 from robustpo.errors import EnvironmentMismatch, RobustpoError
-from robustpo.files import one_line
-from robustpo.registry import allow
 from robustpo.studies.manner import WorkerOptions
 from robustpo.training.cores import claim_core, share_no_core
 from robustpo.training.identity import config_from_identity

@@ -11,8 +11,8 @@ from robustpo.algorithm.distributions.base import ActionDistribution
 from robustpo.algorithm.distributions.beta import Beta
 from robustpo.algorithm.distributions.location_scale import Gaussian, Gumbel, Laplace
 from robustpo.algorithm.distributions.tanh_gaussian import TanhGaussian
+from robustpo.base.registry import View
 from robustpo.policy_families import FAMILIES, DistributionFamily
-from robustpo.registry import View
 
 # The classes of `robustpo.policy_families`, by the same names.
 DISTRIBUTIONS: View[DistributionFamily, type[ActionDistribution]] = View(

@@ -16,6 +16,7 @@ from robustpo.action_units import action_units
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
+from robustpo.base.validation import require_choice
 from robustpo.environments.base import (
     Autoreset,
     Environment,
@@ -37,7 +38,6 @@ from robustpo.training.rollout import (
     observe_ends,
     scale_shift,
 )
-from robustpo.validation import require_choice
 
 
 def compiled(function: Callable, **options: Any) -> Any:

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any, Generic, TypeVar
 
+from robustpo.base.files import one_line
+from robustpo.base.validation import require, require_choice
 from robustpo.errors import ConfigError
-from robustpo.files import one_line
-from robustpo.validation import require, require_choice
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -17,8 +17,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from robustpo.base.writing import write_atomically
 from robustpo.errors import ConfigError
-from robustpo.writing import write_atomically
 
 # The only key of the metadata: the library writes several in any order, and equal content is to
 # make equal files.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from robustpo.terminal import clean, plain_stream
+from robustpo.base.terminal import clean, plain_stream
 
 
 def make_console(*, stderr: bool = False) -> Console:
