@@ -21,8 +21,8 @@ from robustpo.config import make_config
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.evaluation.evaluate import recorded_task
-from robustpo.policy import POLICY_FILE, Policy, load_policy, save_policy
-from robustpo.policy_families import ACTIVATIONS as NUMPY_ACTIVATIONS
+from robustpo.policy.families import ACTIVATIONS as NUMPY_ACTIVATIONS
+from robustpo.policy.policy import POLICY_FILE, Policy, load_policy, save_policy
 from robustpo.training.snapshot import make_policy
 
 OBS, ACTIONS = 5, 3
@@ -150,7 +150,7 @@ def test_loading_and_acting_import_no_jax(tmp_path):
     save_policy(tmp_path / POLICY_FILE, make_agent()[2])
     code = (
         "import sys, robustpo\n"
-        "from robustpo.policy import load_policy\n"
+        "from robustpo.policy.policy import load_policy\n"
         f"print(load_policy({str(tmp_path)!r})([0.0] * {OBS}).shape)\n"
         "heavy = {'jax', 'optax', 'envpool', 'torch', 'polars'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -15,8 +15,8 @@ from robustpo.algorithm.random import make_key
 from robustpo.config import make_config
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
-from robustpo.policy import load_policy, save_policy
-from robustpo.policy_families import FAMILIES
+from robustpo.policy.families import FAMILIES
+from robustpo.policy.policy import load_policy, save_policy
 from robustpo.studies.execution import execute
 from robustpo.studies.manner import Execution
 from robustpo.training.snapshot import make_policy

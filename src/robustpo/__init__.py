@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from robustpo.environments.make import list_tasks
     from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
     from robustpo.methods import METHODS, Method
-    from robustpo.policy import Policy, load_policy
-    from robustpo.policy_families import DistributionFamily
+    from robustpo.policy.families import DistributionFamily
+    from robustpo.policy.policy import Policy, load_policy
     from robustpo.settings import Settings
     from robustpo.shape import Shape
     from robustpo.studies.frames import load_results, load_summary
@@ -32,14 +32,14 @@ _HOMES = {
     "METHODS": "methods",
     "ActionDistribution": "algorithm.distributions",
     "ConfigError": "errors",
-    "DistributionFamily": "policy_families",
+    "DistributionFamily": "policy.families",
     "Estimator": "algorithm.estimators",
     "JaxStep": "environments.jax_task",
     "JaxTask": "environments.jax_task",
     "LossTerm": "algorithm.losses",
     "Method": "methods",
     "NoiseFamily": "algorithm.perturbation",
-    "Policy": "policy",
+    "Policy": "policy.policy",
     "RobustpoError": "errors",
     "Schedule": "algorithm.schedules",
     "Settings": "settings",
@@ -50,7 +50,7 @@ _HOMES = {
     "compare": "api",
     "evaluate": "api",
     "list_tasks": "environments.make",
-    "load_policy": "policy",
+    "load_policy": "policy.policy",
     "load_results": "studies.frames",
     "load_summary": "studies.frames",
     "make_config": "config",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from robustpo.environments.base import TaskSpec
-from robustpo.policy_families import FAMILIES
+from robustpo.policy.families import FAMILIES
 from robustpo.shape import Shape
 
 

@@ -15,7 +15,7 @@ from robustpo.base.registry import allow as allow_names
 from robustpo.base.validation import plain, require
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, UnfinishedError
-from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
+from robustpo.policy.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 from robustpo.studies.execution import execute
 from robustpo.studies.grid import parse_seeds, sweep_methods
 from robustpo.studies.manner import Execution

@@ -15,7 +15,7 @@ from robustpo.definitions import require_allowed
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.methods import METHODS
-from robustpo.policy_families import FAMILIES
+from robustpo.policy.families import FAMILIES
 from robustpo.presets import PRESETS
 from robustpo.settings import SCHEDULE_OF, SETTING_NAMES, Settings
 from robustpo.shape import NO_NOISE, SHAPE_NAMES, Shape, require_abilities

@@ -11,7 +11,7 @@ from robustpo.base.registry import ESTIMATORS, LOSSES, NOISES, Kind, is_extensio
 from robustpo.base.validation import MAX_COUNT, make_plain, require, require_choice, require_count
 from robustpo.errors import ConfigError
 from robustpo.options import option
-from robustpo.policy_families import FAMILIES
+from robustpo.policy.families import FAMILIES
 
 Activation = Literal["tanh", "relu", "elu", "swish"]
 NoiseOn = Literal["location", "parameters"]

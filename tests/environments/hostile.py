@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from robustpo.policy import Policy, save_policy
+from robustpo.policy.policy import Policy, save_policy
 
 
 class Slide(gymnasium.Env):

@@ -21,7 +21,7 @@ from robustpo.evaluation.evaluate import (
     evaluate_policy,
     step_limit,
 )
-from robustpo.policy import Policy
+from robustpo.policy.policy import Policy
 
 
 class Drawn(gymnasium.Env):

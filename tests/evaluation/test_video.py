@@ -22,7 +22,7 @@ from robustpo.environments.rendering import make_rendering
 from robustpo.errors import ConfigError, StorageError
 from robustpo.evaluation import video
 from robustpo.evaluation.video import record_video
-from robustpo.policy import Policy, save_policy
+from robustpo.policy.policy import Policy, save_policy
 
 imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="pip install 'robustpo[video]'")
 needs_gl = pytest.mark.skipif(

@@ -28,7 +28,7 @@ from robustpo.base.files import digest, parse_json, parse_tensors, read_tensors,
 from robustpo.config import RunConfig, make_config
 from robustpo.evaluation.evaluate import recorded_task
 from robustpo.methods import METHODS
-from robustpo.policy import Policy, load_policy, parse_policy, save_policy
+from robustpo.policy.policy import Policy, load_policy, parse_policy, save_policy
 from robustpo.settings import Settings
 from robustpo.shape import Shape
 from robustpo.studies.frames import (

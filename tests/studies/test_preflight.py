@@ -15,7 +15,7 @@ from robustpo.environments.base import TaskSpec
 from robustpo.environments.bounds import bounds_to_try, describe_bounds, far_bounds, off_centre
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError
-from robustpo.policy import Policy, save_policy
+from robustpo.policy.policy import Policy, save_policy
 from robustpo.studies.preflight import check_policies, starting_notes
 from robustpo.studies.preset_choice import preset_notes, settle_study
 from robustpo.studies.study import Part, Study

@@ -178,7 +178,7 @@ def test_what_the_compiled_program_gives_is_the_formula():
 
 def test_a_warm_start_in_other_units_is_refused(tmp_path, scaled):
     trainer, _ = scaled
-    from robustpo.policy import save_policy
+    from robustpo.policy.policy import save_policy
 
     start = tmp_path / "start.safetensors"
     save_policy(start, trainer.agents[0].policy)

@@ -13,7 +13,7 @@ import robustpo
 from robustpo.algorithm.networks import AgentParams
 from robustpo.config import make_config
 from robustpo.errors import ConfigError
-from robustpo.policy import Policy, save_policy
+from robustpo.policy.policy import Policy, save_policy
 from robustpo.training.trainer import Trainer
 
 

@@ -10,7 +10,7 @@ from robustpo.algorithm.masking import masked_mean
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.perturbation import noise_scale, perturb, perturb_parameters
 from robustpo.base.registry import ESTIMATORS
-from robustpo.policy_families import FAMILIES
+from robustpo.policy.families import FAMILIES
 from robustpo.shape import Shape
 
 

@@ -14,7 +14,7 @@ from robustpo.algorithm.experience import Batch, Coefficients, Rollout, make_bat
 from robustpo.algorithm.networks import AgentParams
 from robustpo.config import RunConfig, make_config
 from robustpo.errors import ConfigError
-from robustpo.policy import load_policy
+from robustpo.policy.policy import load_policy
 from robustpo.shape import Shape
 from robustpo.training.population import Population, take_agent
 from robustpo.training.trainer import Trainer

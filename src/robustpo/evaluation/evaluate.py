@@ -14,7 +14,7 @@ from robustpo.environments.base import ExactEnvironment, HostEnvironment, TaskSp
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError, SimulatorError
-from robustpo.policy import Policy
+from robustpo.policy.policy import Policy
 
 MAX_ENVS = 20
 # Steps after which an episode is cut whose task has no time limit, or a longer one.

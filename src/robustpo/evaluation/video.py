@@ -24,7 +24,7 @@ from robustpo.evaluation.evaluate import (
     step_limit,
     use_origin,
 )
-from robustpo.policy import Policy
+from robustpo.policy.policy import Policy
 
 MAX_FPS = 60.0
 VIDEO_STREAM = 0x71DE0

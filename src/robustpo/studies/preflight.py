@@ -14,8 +14,8 @@ from robustpo.config import RunConfig
 from robustpo.environments.base import NO_BOUND, TaskSpec
 from robustpo.environments.bounds import describe_bounds, far_bounds, off_centre
 from robustpo.errors import ConfigError
-from robustpo.policy import Policy, load_policy
-from robustpo.policy_families import FAMILIES
+from robustpo.policy.families import FAMILIES
+from robustpo.policy.policy import Policy, load_policy
 from robustpo.shape import ActionScale, Shape
 from robustpo.studies.standing import State
 from robustpo.training.limits import available_cores

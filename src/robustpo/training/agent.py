@@ -15,8 +15,8 @@ from robustpo.algorithm.learner import LearnerState
 from robustpo.config import RunConfig
 from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
 from robustpo.errors import ConfigError
-from robustpo.policy import BEST_POLICY_FILE, POLICY_FILE, Policy
-from robustpo.policy_families import FAMILIES
+from robustpo.policy.families import FAMILIES
+from robustpo.policy.policy import BEST_POLICY_FILE, POLICY_FILE, Policy
 from robustpo.training.alarm import EntropyLimits, entropy_limits
 from robustpo.training.bookkeeping import AgentLog
 from robustpo.training.population import CollectorState

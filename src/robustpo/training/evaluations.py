@@ -9,7 +9,7 @@ from robustpo.config import RunConfig
 from robustpo.environments.base import Environment
 from robustpo.errors import ConfigError, EnvironmentMismatch
 from robustpo.evaluation.evaluate import Stopped, evaluate_policy, make_evaluation
-from robustpo.policy import Policy
+from robustpo.policy.policy import Policy
 from robustpo.training.trainer import Evaluate
 
 

@@ -30,7 +30,7 @@ from robustpo.base.writing import (
 )
 from robustpo.config import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.policy import Policy, save_policy
+from robustpo.policy.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.training.checkpoint import (
     Checkpoint,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from robustpo.policy import Policy
+from robustpo.policy.policy import Policy
 
 DEFAULT_SECONDS = 120.0
 

@@ -17,7 +17,7 @@ from robustpo.algorithm.normalization import RunningMoments
 from robustpo.config import RunConfig
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
-from robustpo.policy import Policy, load_policy
+from robustpo.policy.policy import Policy, load_policy
 from robustpo.training.population import Population, init_collector, stack
 
 

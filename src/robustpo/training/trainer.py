@@ -17,7 +17,7 @@ from robustpo.config import RunConfig
 from robustpo.environments.base import HostEnvironment, Replayed, TracedEnvironment
 from robustpo.environments.watchdog import watching
 from robustpo.errors import SimulatorError
-from robustpo.policy import Policy
+from robustpo.policy.policy import Policy
 from robustpo.training.agent import Agent, Event
 from robustpo.training.collectors import make_collector
 from robustpo.training.compilation import compiler_options

@@ -2,7 +2,7 @@
 
 A distribution is a pytree built from what the networks put out. Its *raw* actions live in a space
 of its own; `execute` turns them into the environment's. To add one, write a class with these
-members and enter it in `FAMILIES` of `robustpo.policy_families`, which acts without JAX.
+members and enter it in `FAMILIES` of `robustpo.policy.families`, which acts without JAX.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from robustpo.algorithm.distributions.beta import Beta
 from robustpo.algorithm.distributions.location_scale import Gaussian, Gumbel, Laplace
 from robustpo.algorithm.distributions.tanh_gaussian import TanhGaussian
 from robustpo.base.registry import View
-from robustpo.policy_families import FAMILIES, DistributionFamily
+from robustpo.policy.families import FAMILIES, DistributionFamily
 
-# The classes of `robustpo.policy_families`, by the same names.
+# The classes of `robustpo.policy.families`, by the same names.
 DISTRIBUTIONS: View[DistributionFamily, type[ActionDistribution]] = View(
     FAMILIES, DistributionFamily.load
 )

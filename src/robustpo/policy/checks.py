@@ -8,7 +8,7 @@ import numpy as np
 
 from robustpo.base.files import one_line
 from robustpo.errors import ConfigError
-from robustpo.policy_families import ACTIVATIONS, FAMILIES, DistributionFamily
+from robustpo.policy.families import ACTIVATIONS, FAMILIES, DistributionFamily
 
 FORMAT = 1
 MAX_TEXT = 1000

@@ -16,8 +16,8 @@ from jaxtyping import Float32
 
 from robustpo.base.files import parse_tensors, read_bytes, user_path, write_tensors
 from robustpo.errors import ConfigError
-from robustpo.policy_checks import FORMAT, require_metadata, require_shapes, require_values
-from robustpo.policy_families import ACTIVATIONS, FAMILIES
+from robustpo.policy.checks import FORMAT, require_metadata, require_shapes, require_values
+from robustpo.policy.families import ACTIVATIONS, FAMILIES
 
 POLICY_FILE = "policy.safetensors"
 BEST_POLICY_FILE = "policy_best.safetensors"
@@ -38,7 +38,7 @@ class Policy:
         metadata: task, activation, distribution, layer counts and how it was trained.
 
     Example:
-        >>> from robustpo.policy import Policy
+        >>> from robustpo.policy.policy import Policy
         >>> tensors = {
         ...     "actor.0.weight": np.ones((2, 1), np.float32),
         ...     "actor.0.bias": np.zeros(1, np.float32),

@@ -94,7 +94,7 @@ FAMILIES: Kind[DistributionFamily] = Kind(
             f"{_HERE}:Beta", _beta, 2, has_scale=False, clipped=False, shifts=False, width=1.0
         ),
     },
-    of="robustpo.policy_families:DistributionFamily",
+    of="robustpo.policy.families:DistributionFamily",
 )
 BETA_MARGIN = 1e-6
 

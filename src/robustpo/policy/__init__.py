@@ -1,0 +1,1 @@
+"""Trained policies, which act with NumPy alone."""
