@@ -13,8 +13,8 @@ from stopwatch import Stopwatch
 
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.experience import Rollout, Transition
+from robustpo.config.shape import Shape
 from robustpo.environments.make import resolve
-from robustpo.shape import Shape
 from robustpo.studies.grid import make_grid
 from robustpo.training.compilation import compiler_options
 from robustpo.training.population import coefficients_at, init_population, make_learn

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import robustpo
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.environments.make import resolve
 from robustpo.studies.manner import Execution
 from robustpo.training.estimate import learner_products, seconds_per_step

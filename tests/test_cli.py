@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from robustpo.settings import Settings
-from robustpo.shape import Shape
+from robustpo.config.settings import Settings
+from robustpo.config.shape import Shape
 
 PENDULUM = "dm_control/pendulum-swingup-v0"
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from robustpo.base.naming import fit
 from robustpo.base.validation import suggest
-from robustpo.config import RunConfig, build_config, make_config
+from robustpo.config.methods import METHODS
+from robustpo.config.run import RunConfig, build_config, make_config
+from robustpo.config.settings import MAX_SEED, SETTING_NAMES, Settings
+from robustpo.config.shape import Shape
 from robustpo.errors import ConfigError
-from robustpo.methods import METHODS
-from robustpo.settings import MAX_SEED, SETTING_NAMES, Settings
-from robustpo.shape import Shape
 from robustpo.studies.grid import parse_method, parse_seeds
 from robustpo.training.identity import config_from_identity
 from robustpo.training.record import run_directory

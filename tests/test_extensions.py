@@ -15,11 +15,11 @@ import pytest
 import robustpo
 from robustpo.algorithm.losses import LossTerm, loss_rows, minibatch_keys
 from robustpo.base import registry
-from robustpo.config import RunConfig, make_config
-from robustpo.definitions import find_method
+from robustpo.config.definitions import find_method
+from robustpo.config.run import RunConfig, make_config
+from robustpo.config.settings import NUMBER_FIELDS, SETTING_NAMES, Settings
+from robustpo.config.shape import Shape
 from robustpo.errors import ConfigError
-from robustpo.settings import NUMBER_FIELDS, SETTING_NAMES, Settings
-from robustpo.shape import Shape
 from robustpo.studies.grid import parse_method, write_method
 from robustpo.training.identity import config_from_identity, plain
 from robustpo.training.population import coefficients_at

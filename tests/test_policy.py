@@ -17,7 +17,7 @@ import safetensors.numpy
 import robustpo
 from robustpo.algorithm.networks import ACTIVATIONS, AgentParams, Dense, mlp
 from robustpo.algorithm.normalization import RunningMoments, normalize_observation
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.evaluation.evaluate import recorded_task

@@ -12,7 +12,7 @@ from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.networks import action_distribution, init_params
 from robustpo.algorithm.normalization import RunningMoments
 from robustpo.algorithm.random import make_key
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.policy.families import FAMILIES

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 

@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from robustpo.algorithm.estimators import Estimator
     from robustpo.algorithm.losses import LossTerm
     from robustpo.algorithm.perturbation import NoiseFamily
-    from robustpo.algorithm.schedules import Schedule
     from robustpo.api import compare, evaluate, record, train
     from robustpo.base.registry import allow
-    from robustpo.config import make_config
+    from robustpo.config.methods import METHODS, Method
+    from robustpo.config.run import make_config
+    from robustpo.config.schedules import Schedule
+    from robustpo.config.settings import Settings
+    from robustpo.config.shape import Shape
     from robustpo.environments.check import check_environment
     from robustpo.environments.jax_task import JaxStep, JaxTask
     from robustpo.environments.make import list_tasks
     from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
-    from robustpo.methods import METHODS, Method
     from robustpo.policy.families import DistributionFamily
     from robustpo.policy.policy import Policy, load_policy
-    from robustpo.settings import Settings
-    from robustpo.shape import Shape
     from robustpo.studies.frames import load_results, load_summary
 
 _HOMES = {
-    "METHODS": "methods",
+    "METHODS": "config.methods",
     "ActionDistribution": "algorithm.distributions",
     "ConfigError": "errors",
     "DistributionFamily": "policy.families",
@@ -37,13 +37,13 @@ _HOMES = {
     "JaxStep": "environments.jax_task",
     "JaxTask": "environments.jax_task",
     "LossTerm": "algorithm.losses",
-    "Method": "methods",
+    "Method": "config.methods",
     "NoiseFamily": "algorithm.perturbation",
     "Policy": "policy.policy",
     "RobustpoError": "errors",
-    "Schedule": "algorithm.schedules",
-    "Settings": "settings",
-    "Shape": "shape",
+    "Schedule": "config.schedules",
+    "Settings": "config.settings",
+    "Shape": "config.shape",
     "UnfinishedError": "errors",
     "allow": "base.registry",
     "check_environment": "environments.check",
@@ -53,7 +53,7 @@ _HOMES = {
     "load_policy": "policy.policy",
     "load_results": "studies.frames",
     "load_summary": "studies.frames",
-    "make_config": "config",
+    "make_config": "config.run",
     "record": "api",
     "train": "api",
 }

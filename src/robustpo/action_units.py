@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from robustpo.config.shape import Shape
 from robustpo.environments.base import TaskSpec
 from robustpo.policy.families import FAMILIES
-from robustpo.shape import Shape
 
 
 def action_units(spec: TaskSpec, shape: Shape) -> tuple[np.ndarray, np.ndarray] | None:

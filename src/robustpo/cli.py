@@ -39,8 +39,8 @@ from robustpo.cli_streams import (
 )
 from robustpo.cli_study import StudyGroup
 from robustpo.cli_theory import Theory
+from robustpo.config.methods import METHODS
 from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
-from robustpo.methods import METHODS
 
 METHOD_HELP = (
     "See `robustpo methods`; options of its own may follow: rpo:noise=laplace,alpha=0.1. What a "

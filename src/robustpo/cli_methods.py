@@ -9,7 +9,7 @@ import tyro
 
 from robustpo.base.json_text import to_json
 from robustpo.base.naming import slug
-from robustpo.methods import METHODS
+from robustpo.config.methods import METHODS
 
 HINT = (
     "Any option of `robustpo train --help` may be added, for one method alone like this: "

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hi
 import tyro
 from tyro.conf import arg
 
-from robustpo.settings import SETTING_FIELDS, SETTING_TYPES
-from robustpo.shape import Shape
+from robustpo.config.settings import SETTING_FIELDS, SETTING_TYPES
+from robustpo.config.shape import Shape
 
 Switch = Literal["on", "off"]
 _DEFAULTS = "the defaults are those of rpo under the preset paper."
@@ -67,8 +67,8 @@ def _show(value: Any) -> str:
 
 if TYPE_CHECKING:
     # The same fields, but optional, in classes that are only made when the program runs.
-    from robustpo.settings import Settings as AgentOptions
-    from robustpo.shape import Shape as ShapeOptions
+    from robustpo.config.settings import Settings as AgentOptions
+    from robustpo.config.shape import Shape as ShapeOptions
 else:
     AgentOptions = _options(
         "AgentOptions",

@@ -12,7 +12,7 @@ from robustpo.algorithm.experience import per_row
 from robustpo.algorithm.learner import adapt, init_learner, update
 from robustpo.algorithm.networks import action_distribution
 from robustpo.algorithm.random import make_key
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 PARAMS = random_params(3, 2, (8, 7), seed=0)
 SHAPE = Shape(

@@ -28,7 +28,7 @@ from robustpo.algorithm.normalization import (
 )
 from robustpo.algorithm.objective import objective
 from robustpo.algorithm.random import make_key
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 from robustpo.training.compilation import compiler_options
 
 ROWS, OBS, ACTIONS, HIDDEN = 40, 3, 2, (6, 5)

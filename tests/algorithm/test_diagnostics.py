@@ -14,7 +14,7 @@ from algorithm.reference import coefficients, random_batch, random_params, to_ba
 from robustpo.algorithm.diagnostics import perturbation_diagnostics
 from robustpo.algorithm.random import make_key
 from robustpo.base.registry import NOISES
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 from robustpo.training.compilation import compiler_options
 
 ROWS, OBS, ACTIONS, HIDDEN = 400, 3, 2, (6, 5)

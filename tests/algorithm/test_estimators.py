@@ -24,7 +24,7 @@ from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.objective import objective
 from robustpo.algorithm.random import make_key
 from robustpo.base.registry import ESTIMATORS, NOISES
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 from robustpo.training.compilation import compiler_options
 
 KEY = make_key(3)

@@ -16,7 +16,7 @@ from algorithm.reference import (
     to_leaves,
 )
 from robustpo.algorithm.experience import Rollout, Transition, make_batch
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 STEPS, ENVS, OBS, ACTIONS = 24, 2, 3, 2
 SHAPE = Shape(hidden_sizes=(8,), num_envs=ENVS, num_steps=STEPS, num_minibatches=1)

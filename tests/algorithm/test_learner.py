@@ -14,7 +14,7 @@ from algorithm.reference import coefficients, random_batch, random_params, to_ba
 from robustpo.algorithm import learner, perturbation
 from robustpo.algorithm.learner import init_learner, make_optimizer, update
 from robustpo.algorithm.random import make_key
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 from robustpo.training.compilation import compiler_options
 
 OBS, ACTIONS, HIDDEN, ROWS = 3, 2, (8, 7), 64

@@ -27,7 +27,7 @@ from robustpo.algorithm.objective import (
 )
 from robustpo.algorithm.random import make_key
 from robustpo.base.registry import NOISES
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 ROWS, OBS, ACTIONS, HIDDEN = 40, 3, 2, (6, 5)
 KEY = make_key(0)

@@ -16,7 +16,7 @@ from robustpo.algorithm.distributions import DISTRIBUTIONS, Gaussian
 from robustpo.algorithm.perturbation import perturb, perturb_parameters
 from robustpo.algorithm.random import make_key
 from robustpo.base.registry import NOISES
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 from robustpo.training.population import pad_agents
 from robustpo.training.rollout import Draws, act, draw_rollout, scale_shift
 

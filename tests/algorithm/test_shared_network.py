@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from robustpo.algorithm.networks import action_distribution, evaluate, init_params, state_value
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 SHAPE = Shape(hidden_sizes=(8, 6), activation="elu", shared_network=True)
 OBS = jnp.asarray(np.random.default_rng(1).standard_normal((5, 3)), jnp.float32)

@@ -22,7 +22,7 @@ from robustpo.algorithm.learner import init_learner, parameter_floor, update
 from robustpo.algorithm.objective import minibatch_loss, objective
 from robustpo.algorithm.random import make_key
 from robustpo.base.registry import NOISES
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 from robustpo.training.compilation import compiler_options
 
 ROWS, OBS, ACTIONS, HIDDEN = 40, 3, 2, (6, 5)

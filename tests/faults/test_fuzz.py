@@ -25,12 +25,12 @@ import safetensors.numpy
 from faults.fuzzing import fuzz, inputs, one_clear_error, refused, say_how_many
 from faults.mutations import mutate_bytes, mutate_data, mutate_safetensors, to_json
 from robustpo.base.files import digest, parse_json, parse_tensors, read_tensors, write_tensors
-from robustpo.config import RunConfig, make_config
+from robustpo.config.methods import METHODS
+from robustpo.config.run import RunConfig, make_config
+from robustpo.config.settings import Settings
+from robustpo.config.shape import Shape
 from robustpo.evaluation.evaluate import recorded_task
-from robustpo.methods import METHODS
 from robustpo.policy.policy import Policy, load_policy, parse_policy, save_policy
-from robustpo.settings import Settings
-from robustpo.shape import Shape
 from robustpo.studies.frames import (
     METRICS_SCHEMA,
     RESULTS_SCHEMA,

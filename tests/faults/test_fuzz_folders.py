@@ -23,7 +23,7 @@ from faults.mutations import mutate_bytes
 from faults.planting import contents, make_home, plant
 from robustpo.base.writing import make_directory, write_atomically
 from robustpo.cli import main
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.policy.policy import Policy, save_policy
 from robustpo.studies.frames import METRICS_SCHEMA, load_results, load_summary
 from robustpo.studies.locks import RunLocks

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from reports.runs import write_run
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.errors import ConfigError, StorageError
 from robustpo.reports.origins import differing_origins
 from robustpo.reports.published_results import published_results

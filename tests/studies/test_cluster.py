@@ -17,7 +17,7 @@ import gymnasium
 import pytest
 
 from faults.killing import assert_same_runs, kill, workers_in
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.environments import availability
 from robustpo.errors import ConfigError, TrainingError
 from robustpo.studies import cluster_connection

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from robustpo.config import make_config
+from robustpo.config.methods import METHODS
+from robustpo.config.run import make_config
 from robustpo.errors import ConfigError
-from robustpo.methods import METHODS
 from robustpo.studies.grid import make_grid, parse_seeds, sweep_methods
 from robustpo.studies.packing import pack
 from robustpo.studies.request import left_alone, left_by_sweeps, request_notes, require_request

@@ -10,7 +10,7 @@ import pytest
 
 from robustpo.algorithm.networks import init_params
 from robustpo.algorithm.normalization import RunningMoments
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.bounds import bounds_to_try, describe_bounds, far_bounds, off_centre
 from robustpo.environments.make import resolve

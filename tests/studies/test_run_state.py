@@ -5,7 +5,7 @@ import json
 import pytest
 
 import robustpo
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.errors import UnfinishedError
 from robustpo.studies.locks import RunLocks
 from robustpo.studies.run_state import STATES, run_state

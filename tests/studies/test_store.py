@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from robustpo.base.files import write_tensors
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.errors import ConfigError
 from robustpo.studies.frames import (
     METRICS_SCHEMA,

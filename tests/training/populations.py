@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.training.agent import Agent
 from robustpo.training.trainer import Trainer
 

@@ -15,10 +15,10 @@ from gymnasium import spaces
 import probes
 import robustpo
 from robustpo.action_units import action_units
-from robustpo.config import make_config
+from robustpo.config.run import make_config
+from robustpo.config.shape import Shape
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
-from robustpo.shape import Shape
 from robustpo.studies.preflight import check_bounds, preset_note
 from robustpo.training.agent import Agent
 from robustpo.training.trainer import Trainer

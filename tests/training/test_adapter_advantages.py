@@ -15,7 +15,7 @@ import pytest
 import probes
 from algorithm.reference import random_params
 from robustpo.algorithm.experience import make_batch
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.environments.base import HostEnvironment
 from robustpo.environments.envpool import EnvPoolEnvironment
 from robustpo.environments.isaac.ball_balance import BallBalance

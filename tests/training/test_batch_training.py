@@ -5,7 +5,7 @@ import os
 import pytest
 
 import probes
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from training.populations import assert_same_bits, train
 from training.test_resume import run
 

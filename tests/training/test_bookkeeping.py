@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.training.bookkeeping import AVERAGED, AgentLog
 
 

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.wrappers.utils import RunningMeanStd
 
 from robustpo.algorithm.normalization import RunningMoments
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.environments.base import Step
 from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnvironment
 from robustpo.environments.jax_task import JaxStep, JaxTask

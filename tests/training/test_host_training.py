@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 import robustpo
 from robustpo.algorithm.networks import AgentParams
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.errors import ConfigError
 from robustpo.policy.policy import Policy, save_policy
 from robustpo.training.trainer import Trainer

@@ -10,7 +10,7 @@ import pytest
 
 import probes
 import robustpo
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.environments.brax_task import BraxTask
 from robustpo.environments.jax_environment import JaxEnvironment
 from robustpo.training.trainer import Trainer

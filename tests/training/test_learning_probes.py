@@ -10,7 +10,7 @@ import pytest
 import probes
 from robustpo.algorithm.experience import make_batch
 from robustpo.algorithm.networks import mlp
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.environments.base import Autoreset
 from robustpo.training.collectors import make_collector
 from robustpo.training.population import coefficients_at, init_population

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import probes
-from robustpo.algorithm.schedules import SCHEDULES, scheduled
-from robustpo.config import make_config
-from robustpo.methods import METHODS
+from robustpo.config.methods import METHODS
+from robustpo.config.run import make_config
+from robustpo.config.schedules import SCHEDULES, scheduled
 from robustpo.training import trainer as trainer_module
 from robustpo.training.alarm import entropy_limits
 from robustpo.training.population import coefficients_at

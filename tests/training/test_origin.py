@@ -11,12 +11,12 @@ from gymnasium import spaces
 
 import probes
 import robustpo
-from robustpo.config import make_config
+from robustpo.config.run import make_config
+from robustpo.config.shape import Shape
 from robustpo.environments.gymnasium import GymnasiumEnvironment
 from robustpo.environments.processes import ProcessEnvironment
 from robustpo.evaluation.evaluate import evaluate_policy
 from robustpo.policy.policy import save_policy
-from robustpo.shape import Shape
 from robustpo.training.origin import origin_of, takes_origin
 from robustpo.training.record import RunRecord
 from robustpo.training.trainer import Trainer

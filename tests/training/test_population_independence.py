@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import probes
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from training.populations import TASK, assert_same_bits, small, train
 
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 import robustpo
 from robustpo.base.files import read_tensors, write_tensors
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.errors import ConfigError
 from robustpo.studies.run_state import RunState, run_state
 from robustpo.studies.standing import examine

@@ -13,7 +13,7 @@ from gymnasium import spaces
 import probes
 import robustpo
 from robustpo.base.files import read_tensors, write_tensors
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.training import restore, simulators
 from robustpo.training.bookkeeping import COLUMNS
 from robustpo.training.evaluations import evaluator

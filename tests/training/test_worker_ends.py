@@ -19,7 +19,7 @@ import pytest
 from gymnasium import spaces
 
 import robustpo
-from robustpo.config import make_config
+from robustpo.config.run import make_config
 from robustpo.errors import UnfinishedError
 from robustpo.studies.locks import is_locked
 from robustpo.studies.run_state import run_state

@@ -16,7 +16,7 @@ from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.losses import LossTerm
 from robustpo.algorithm.networks import AgentParams, action_distribution, state_value
 from robustpo.algorithm.normalization import CLIP
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 
 def draw_uniform(size: tuple[int, ...], shape: Shape, *, key: Array) -> Float[Array, "..."]:

@@ -10,8 +10,8 @@ from robustpo.algorithm.masking import masked_mean
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.perturbation import noise_scale, perturb, perturb_parameters
 from robustpo.base.registry import ESTIMATORS
+from robustpo.config.shape import Shape
 from robustpo.policy.families import FAMILIES
-from robustpo.shape import Shape
 
 
 def perturbation_diagnostics(

@@ -15,7 +15,7 @@ from robustpo.algorithm.distributions import ActionDistribution, Gaussian, TanhG
 from robustpo.algorithm.experience import Coefficients
 from robustpo.algorithm.perturbation import noise_scale, perturb
 from robustpo.base.registry import NOISES
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float, Float32, Int8, Int32
 from robustpo.algorithm.advantage import generalised_advantage, successor_value
 from robustpo.algorithm.distributions import ActionDistribution
 from robustpo.algorithm.networks import AgentParams, evaluate, state_value
-from robustpo.settings import Numbers
-from robustpo.shape import Shape
+from robustpo.config.settings import Numbers
+from robustpo.config.shape import Shape
 
 FAULTS = ("none", "observation", "reward")
 

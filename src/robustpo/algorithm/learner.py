@@ -18,7 +18,7 @@ from robustpo.algorithm.metrics import metric_names
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.objective import objective, with_normalized_advantage
 from robustpo.algorithm.random import permutation
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 ADAM_EPSILON = 1e-5
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from robustpo.algorithm.experience import Coefficients
 from robustpo.base.registry import LOSSES
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 EXTRA_LOSS = "extra_loss"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from robustpo.algorithm.distributions import DISTRIBUTIONS, ActionDistribution
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 
 def _elu(x: Array) -> Array:

@@ -15,7 +15,7 @@ from robustpo.algorithm.masking import masked_mean, masked_means
 from robustpo.algorithm.networks import AgentParams, action_distribution, evaluate
 from robustpo.algorithm.perturbation import perturb_parameters
 from robustpo.base.registry import ESTIMATORS
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 
 def with_normalized_advantage(batch: Batch) -> Batch:

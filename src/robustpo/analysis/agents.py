@@ -12,10 +12,10 @@ import numpy as np
 
 from robustpo.algorithm.experience import Batch, Coefficients, Rollout, make_batch
 from robustpo.algorithm.networks import AgentParams
-from robustpo.config import RunConfig, make_config
+from robustpo.config.run import RunConfig, make_config
+from robustpo.config.shape import Shape
 from robustpo.errors import ConfigError
 from robustpo.policy.policy import load_policy
-from robustpo.shape import Shape
 from robustpo.training.population import Population, take_agent
 from robustpo.training.trainer import Trainer
 

@@ -31,7 +31,7 @@ from robustpo.analysis.estimates import (
     zero_test,
 )
 from robustpo.analysis.losses import Rows
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 OBJECTIVES = (
     "log-likelihood",

@@ -19,7 +19,7 @@ from robustpo.analysis.losses import (
     prepare,
     surrogate_loss,
 )
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 DISTANCES = tuple(float(x) for x in np.linspace(-1, 1, 41))
 PROFILES = ("surrogate", "likelihood", "common_likelihood")

@@ -21,7 +21,7 @@ from robustpo.algorithm.experience import Batch
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.objective import normalize_advantage
 from robustpo.analysis.agents import Snapshot
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 Loss = Callable[[AgentParams, "Rows", Shape], Array]
 

@@ -33,7 +33,7 @@ from robustpo.analysis.losses import (
     prepare,
     surrogate_loss,
 )
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 
 @dataclass(frozen=True)

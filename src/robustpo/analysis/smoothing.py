@@ -26,7 +26,7 @@ from robustpo.analysis.losses import (
     surrogate_loss,
 )
 from robustpo.base.registry import NOISES
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 ALPHAS = tuple(float(f"{a:.2g}") for a in np.geomspace(1e-4, 0.3, 15))
 TOLERANCE = 0.1

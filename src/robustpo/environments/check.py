@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from robustpo.base.finding import Finding
+from robustpo.config.settings import Settings
 from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
 from robustpo.environments.bounds import far_bounds
 from robustpo.environments.check_walk import SEED, STEPS, Walk, random_actions
@@ -18,7 +19,6 @@ from robustpo.environments.fence import Fence, describe, is_stop
 from robustpo.environments.inspection import Task, describe_task, prepare
 from robustpo.environments.make import is_jax_task
 from robustpo.errors import ConfigError
-from robustpo.settings import Settings
 
 LARGE_REWARD = 1e4
 SLOW = 500.0

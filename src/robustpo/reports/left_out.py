@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustpo.base.files import one_line
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.studies.run_state import COMPLETED
 from robustpo.studies.store import End, LoadedRun
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 
 # What makes a variant what it is stands on top, whether it differs or not.
 _FIRST = ("method", "alpha")

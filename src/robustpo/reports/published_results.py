@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import TypedDict
 
-from robustpo.config import RunConfig, make_config
+from robustpo.config.run import RunConfig, make_config
 
 
 class Published(TypedDict):

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import numpy as np
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.reports.decision import Decision
 from robustpo.reports.left_out import LeftOut, count_states, final_return, is_usable
 from robustpo.reports.published_results import Published, published_results

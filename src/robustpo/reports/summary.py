@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.reports.decision import Decision, decide

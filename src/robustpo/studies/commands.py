@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.studies.grid import parse_method, takes
 from robustpo.studies.paper import find_study

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.environments import catalog
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import look, resolve

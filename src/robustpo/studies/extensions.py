@@ -8,7 +8,7 @@ from typing import Any
 
 from robustpo.base.files import one_line, parse_json, read_bytes
 from robustpo.base.registry import source_digest
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.training.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
 

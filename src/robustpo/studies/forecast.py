@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.errors import RobustpoError
 from robustpo.studies.packing import pack
 

@@ -10,12 +10,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from robustpo.base.registry import allow_named, is_extension
 from robustpo.base.validation import plain, require, require_choice
-from robustpo.config import RunConfig, build_config
-from robustpo.definitions import advice, definition, find_method, is_allowed, require_allowed
+from robustpo.config.definitions import advice, definition, find_method, is_allowed, require_allowed
+from robustpo.config.methods import METHODS
+from robustpo.config.run import RunConfig, build_config
+from robustpo.config.settings import SETTING_TYPES
+from robustpo.config.shape import Shape
 from robustpo.errors import ConfigError
-from robustpo.methods import METHODS
-from robustpo.settings import SETTING_TYPES
-from robustpo.shape import Shape
 
 
 def make_grid(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from robustpo.base.files import user_path
 from robustpo.base.registry import allow, allowed
 from robustpo.base.validation import make_plain, require, require_count
-from robustpo.options import option
+from robustpo.config.options import option
 
 MAX_ENV_PROCESSES = 1024
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 
 MAX_AGENTS = 5
 MANY_SHARDS_PER_WORKER = 4

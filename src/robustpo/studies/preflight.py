@@ -10,13 +10,13 @@ from typing import Any, get_args
 import numpy as np
 
 from robustpo.action_units import action_units
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
+from robustpo.config.shape import ActionScale, Shape
 from robustpo.environments.base import NO_BOUND, TaskSpec
 from robustpo.environments.bounds import describe_bounds, far_bounds, off_centre
 from robustpo.errors import ConfigError
 from robustpo.policy.families import FAMILIES
 from robustpo.policy.policy import Policy, load_policy
-from robustpo.shape import ActionScale, Shape
 from robustpo.studies.standing import State
 from robustpo.training.limits import available_cores
 

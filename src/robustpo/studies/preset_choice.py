@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from robustpo.config import RunConfig, default_preset
+from robustpo.config.run import RunConfig, default_preset
 from robustpo.studies.preflight import preset_note
 from robustpo.studies.run_files import as_dict, read_object
 from robustpo.studies.study import Part, Study

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.environments import catalog
 from robustpo.errors import EnvironmentMismatch
 from robustpo.studies.worker_process import Event

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from robustpo.config import RunConfig
-from robustpo.definitions import find_method
+from robustpo.config.definitions import find_method
+from robustpo.config.run import RunConfig
 from robustpo.studies.grid import make_grid, require_taken, takes, why_not
 from robustpo.studies.study import Part, Study, require_distinct, require_method
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robustpo.base.files import one_line
 from robustpo.base.writing import require_real
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.studies.run_state import RunState, name_of, run_state
 from robustpo.training.checkpoint import CHECKPOINT_DIRECTORY, remove_checkpoints

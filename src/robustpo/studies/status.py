@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.studies.run_state import STATES, run_state
 from robustpo.studies.store import end_of, read_run
 from robustpo.training.record import run_directory

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.base.files import one_line, user_path
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.studies.run_files import (
     as_dict,

@@ -9,11 +9,11 @@ from typing import Any
 
 from robustpo.base.naming import slug
 from robustpo.base.registry import allow_named
-from robustpo.config import RunConfig
-from robustpo.definitions import require_allowed
+from robustpo.config.definitions import require_allowed
+from robustpo.config.methods import METHODS
+from robustpo.config.run import RunConfig
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
-from robustpo.methods import METHODS
 from robustpo.studies.grid import expand_methods, grid_by_variant, make_grid, parse_method
 
 MAX_RUNS = 100_000

@@ -10,9 +10,9 @@ from typing import Any
 
 from robustpo.base.files import one_line, read_bytes
 from robustpo.base.validation import require_choice
+from robustpo.config.settings import SETTING_NAMES
+from robustpo.config.shape import SHAPE_NAMES
 from robustpo.errors import ConfigError
-from robustpo.settings import SETTING_NAMES
-from robustpo.shape import SHAPE_NAMES
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.request import require_request
 from robustpo.studies.study import Part, Study, require_method, require_task, valid_name

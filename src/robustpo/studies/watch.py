@@ -11,7 +11,7 @@ from typing import Any
 
 from robustpo.base.amounts import format_duration
 from robustpo.base.naming import short_labels, short_task
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.studies.worker_process import Event
 from robustpo.training.progress import Progress
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.studies.manner import WorkerOptions
 from robustpo.studies.run_state import run_state
 from robustpo.training.provenance import ONE_THREAD

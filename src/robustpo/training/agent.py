@@ -12,7 +12,7 @@ import numpy as np
 
 from robustpo.algorithm.experience import FAULTS
 from robustpo.algorithm.learner import LearnerState
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.policy.families import FAMILIES

@@ -9,7 +9,7 @@ from typing import Any
 
 from robustpo.algorithm.metrics import AVERAGED
 from robustpo.base.files import one_line
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
 
 MAX_ROWS = 500

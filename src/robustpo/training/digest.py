@@ -10,7 +10,7 @@ from jaxtyping import Array, Float32, Int32
 
 from robustpo.algorithm.experience import FAULTS, Coefficients, Rollout, Transition
 from robustpo.algorithm.normalization import normalize_reward
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 from robustpo.training.population import CollectorState, pad_agents
 from robustpo.training.rollout import Flags, RawRow, augment, scaling_offset
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
+from robustpo.config.shape import Shape
 from robustpo.environments import catalog
 from robustpo.environments.base import HostEnvironment, TaskSpec
 from robustpo.environments.bounds import bounds_to_try
 from robustpo.environments.envpool import HostEnvPool
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.watchdog import watching
-from robustpo.shape import Shape
 
 MEASURED_SECONDS = 0.1
 # Making a simulator takes longer than measuring it, and more of them cost little less per step.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.environments.base import Environment
 from robustpo.errors import ConfigError, EnvironmentMismatch
 from robustpo.evaluation.evaluate import Stopped, evaluate_policy, make_evaluation

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from robustpo.base.files import one_line
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
 
 
@@ -20,8 +20,8 @@ def plain(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_defaults(identity: Any) -> Any:
     """Fill in settings that a record does not name: they did not exist then, and act by default."""
-    from robustpo.settings import Settings
-    from robustpo.shape import Shape
+    from robustpo.config.settings import Settings
+    from robustpo.config.shape import Shape
 
     if not isinstance(identity, dict):
         return identity
@@ -59,8 +59,8 @@ def config_from_identity(identity: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: if a value is not valid.
     """
-    from robustpo.settings import Settings
-    from robustpo.shape import Shape
+    from robustpo.config.settings import Settings
+    from robustpo.config.shape import Shape
 
     try:
         fields = dict(identity)

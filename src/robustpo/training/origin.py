@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 
 # Up to here a float32 tells apart what is 1e-4 apart: ordinary observations stay as they are.
 FAR = 1024.0

@@ -24,11 +24,11 @@ from robustpo.algorithm.learner import LearnerState, Metrics, init_learner, lear
 from robustpo.algorithm.networks import init_params
 from robustpo.algorithm.normalization import RunningMoments
 from robustpo.algorithm.random import THREEFRY, make_key
-from robustpo.algorithm.schedules import SCHEDULES, scheduled
 from robustpo.base.loops import map_one_by_one
-from robustpo.config import RunConfig
-from robustpo.settings import NUMBER_FIELDS, SCHEDULE_OF, Settings
-from robustpo.shape import Shape
+from robustpo.config.run import RunConfig
+from robustpo.config.schedules import SCHEDULES, scheduled
+from robustpo.config.settings import NUMBER_FIELDS, SCHEDULE_OF, Settings
+from robustpo.config.shape import Shape
 from robustpo.training.compilation import compiler_options
 
 LANES = 8

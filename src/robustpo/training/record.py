@@ -28,7 +28,7 @@ from robustpo.base.writing import (
     require_real,
     write_atomically,
 )
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.policy.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS

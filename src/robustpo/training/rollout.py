@@ -23,7 +23,7 @@ from robustpo.algorithm.normalization import (
 )
 from robustpo.algorithm.perturbation import shift_by
 from robustpo.base.registry import NOISES
-from robustpo.shape import Shape
+from robustpo.config.shape import Shape
 from robustpo.training.population import (
     AUGMENT_STREAM,
     COLLECT_STREAM,

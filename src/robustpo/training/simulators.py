@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.environments.base import HostEnvironment, TracedEnvironment
 from robustpo.environments.make import make_environment
 from robustpo.training.population import simulator_seeds

@@ -14,7 +14,7 @@ from robustpo.action_units import action_units
 from robustpo.algorithm.learner import init_learner
 from robustpo.algorithm.networks import AgentParams, Dense
 from robustpo.algorithm.normalization import RunningMoments
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.policy.policy import Policy, load_policy

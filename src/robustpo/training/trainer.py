@@ -13,7 +13,7 @@ import numpy as np
 
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.learner import LearnerState
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.environments.base import HostEnvironment, Replayed, TracedEnvironment
 from robustpo.environments.watchdog import watching
 from robustpo.errors import SimulatorError

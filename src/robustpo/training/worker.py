@@ -25,7 +25,7 @@ from typing import Any, NoReturn, TextIO
 from robustpo.base.descriptors import keep_from_children
 from robustpo.base.files import one_line
 from robustpo.base.registry import allow
-from robustpo.config import RunConfig
+from robustpo.config.run import RunConfig
 from robustpo.environments import watchdog
 from robustpo.environments.base import Environment, HostEnvironment, TracedEnvironment
 from robustpo.environments.fingerprint import fingerprint

@@ -1,7 +1,7 @@
 """Collection of a whole rollout: in one compiled scan, or around a host simulator's steps."""
 
+from robustpo.config.shape import Shape
 from robustpo.environments.base import Environment, HostEnvironment, TracedEnvironment
-from robustpo.shape import Shape
 from robustpo.training.collectors.base import Collector
 from robustpo.training.collectors.host import HostCollector
 from robustpo.training.collectors.traced import TracedCollector

@@ -17,13 +17,13 @@ from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
 from robustpo.base.validation import require_choice
+from robustpo.config.shape import Shape
 from robustpo.environments.base import (
     Autoreset,
     Environment,
     ExactEnvironment,
     Step,
 )
-from robustpo.shape import Shape
 from robustpo.training.compilation import compiler_options
 from robustpo.training.population import LANES, CollectorState, pad_agents
 from robustpo.training.rollout import (

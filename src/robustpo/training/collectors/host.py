@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
+from robustpo.config.shape import Shape
 from robustpo.environments.base import (
     ExactEnvironment,
     HostEnvironment,
@@ -21,7 +22,6 @@ from robustpo.environments.base import (
 )
 from robustpo.environments.watchdog import watching
 from robustpo.errors import SimulatorError
-from robustpo.shape import Shape
 from robustpo.training.collectors.base import Collector, compiled
 from robustpo.training.digest import digest
 from robustpo.training.origin import origin_of, takes_origin

@@ -16,11 +16,11 @@ from jaxtyping import Array
 
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
+from robustpo.config.shape import Shape
 from robustpo.environments.base import (
     Replayed,
     TracedEnvironment,
 )
-from robustpo.shape import Shape
 from robustpo.training.collectors.base import Collector, compiled
 from robustpo.training.compilation import compiler_options, uncached
 from robustpo.training.digest import digest

@@ -162,4 +162,4 @@ _BUILTINS = {
         ),
     )
 }
-METHODS: Kind[Method] = Kind("method", _BUILTINS, of="robustpo.methods:Method")
+METHODS: Kind[Method] = Kind("method", _BUILTINS, of="robustpo.config.methods:Method")

@@ -36,7 +36,7 @@ SCHEDULES: Kind[Schedule] = Kind(
         # Constant here: it is multiplied by the policy's standard deviation where that is known.
         "std": Schedule(lambda progress: 1.0, (ALPHA,), relative=True),
     },
-    of="robustpo.algorithm.schedules:Schedule",
+    of="robustpo.config.schedules:Schedule",
 )
 
 

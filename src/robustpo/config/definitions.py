@@ -7,10 +7,10 @@ from typing import Any
 
 from robustpo.base.naming import slug
 from robustpo.base.registry import allowed, is_extension
+from robustpo.config.methods import METHODS, Method
+from robustpo.config.settings import Settings
+from robustpo.config.shape import Shape
 from robustpo.errors import ConfigError
-from robustpo.methods import METHODS, Method
-from robustpo.settings import Settings
-from robustpo.shape import Shape
 
 DEFAULTS = dataclasses.asdict(Settings()) | dataclasses.asdict(Shape())
 

@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, get_args, get_type_hints
 
-from robustpo.algorithm.schedules import SCHEDULES
 from robustpo.base.validation import (
     make_plain,
     require,
@@ -15,7 +14,8 @@ from robustpo.base.validation import (
     require_count,
     require_number,
 )
-from robustpo.options import option
+from robustpo.config.options import option
+from robustpo.config.schedules import SCHEDULES
 
 TimeLimit = Literal["terminal", "bootstrap"]
 RewardReturnReset = Literal["episode", "time-limit"]

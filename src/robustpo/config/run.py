@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from robustpo.algorithm.schedules import SCHEDULES
 from robustpo.base.naming import fit, short_count, short_hash, slug
 from robustpo.base.registry import ESTIMATORS, LOSSES, NOISES, allow_named, is_extension
 from robustpo.base.validation import make_plain, plain, require, require_choice, require_count
-from robustpo.definitions import require_allowed
+from robustpo.config.definitions import require_allowed
+from robustpo.config.methods import METHODS
+from robustpo.config.presets import PRESETS
+from robustpo.config.schedules import SCHEDULES
+from robustpo.config.settings import SCHEDULE_OF, SETTING_NAMES, Settings
+from robustpo.config.shape import NO_NOISE, SHAPE_NAMES, Shape, require_abilities
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
-from robustpo.methods import METHODS
 from robustpo.policy.families import FAMILIES
-from robustpo.presets import PRESETS
-from robustpo.settings import SCHEDULE_OF, SETTING_NAMES, Settings
-from robustpo.shape import NO_NOISE, SHAPE_NAMES, Shape, require_abilities
 
 # Checkpoints are named by twelve digits; iterations are counted in 32 bits.
 MAX_STEPS = 10**12 - 1

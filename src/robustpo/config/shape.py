@@ -9,8 +9,8 @@ from typing import Literal, get_args
 
 from robustpo.base.registry import ESTIMATORS, LOSSES, NOISES, Kind, is_extension
 from robustpo.base.validation import MAX_COUNT, make_plain, require, require_choice, require_count
+from robustpo.config.options import option
 from robustpo.errors import ConfigError
-from robustpo.options import option
 from robustpo.policy.families import FAMILIES
 
 Activation = Literal["tanh", "relu", "elu", "swish"]

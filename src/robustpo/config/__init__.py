@@ -1,0 +1,1 @@
+"""What a run is told: settings, shape, methods, presets, and what may not contradict."""
