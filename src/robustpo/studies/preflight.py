@@ -9,7 +9,6 @@ from typing import Any, get_args
 
 import numpy as np
 
-from robustpo.action_units import action_units
 from robustpo.config.run import RunConfig
 from robustpo.config.shape import ActionScale, Shape
 from robustpo.environments.base import NO_BOUND, TaskSpec
@@ -18,6 +17,7 @@ from robustpo.errors import ConfigError
 from robustpo.policy.families import FAMILIES
 from robustpo.policy.policy import Policy, load_policy
 from robustpo.studies.standing import State
+from robustpo.training.action_units import action_units
 from robustpo.training.limits import available_cores
 
 

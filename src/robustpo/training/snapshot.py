@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from robustpo.action_units import action_units
 from robustpo.algorithm.learner import init_learner
 from robustpo.algorithm.networks import AgentParams, Dense
 from robustpo.algorithm.normalization import RunningMoments
@@ -18,6 +17,7 @@ from robustpo.config.run import RunConfig
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
 from robustpo.policy.policy import Policy, load_policy
+from robustpo.training.action_units import action_units
 from robustpo.training.population import Population, init_collector, stack
 
 

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from robustpo.action_units import action_units
 from robustpo.algorithm.distributions import DISTRIBUTIONS
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.networks import AgentParams
@@ -24,6 +23,7 @@ from robustpo.environments.base import (
     ExactEnvironment,
     Step,
 )
+from robustpo.training.action_units import action_units
 from robustpo.training.compilation import compiler_options
 from robustpo.training.population import LANES, CollectorState, pad_agents
 from robustpo.training.rollout import (
