@@ -13,7 +13,7 @@ from typing import Any
 from launch import Sample
 from plan import Measurement, Row
 
-from robustpo.training.record import machine, versions
+from robustpo.runs.record import machine, versions
 
 Samples = Mapping[Measurement, Sequence[Sample]]
 

@@ -25,8 +25,8 @@ import robustpo
 from robustpo.environments import catalog
 from robustpo.environments.base import TaskSpec
 from robustpo.evaluation.evaluate import evaluate_policy
+from robustpo.runs.record import machine, versions
 from robustpo.statistics.means import SIGNIFICANCE, Difference, holm, welch
-from robustpo.training.record import machine, versions
 
 RESULTS = Path(__file__).with_name("results")
 SIMULATORS = ("mujoco", "dm-control", "Box2D")

@@ -20,9 +20,9 @@ from robustpo.config.run import RunConfig, build_config, make_config
 from robustpo.config.settings import MAX_SEED, SETTING_NAMES, Settings
 from robustpo.config.shape import Shape
 from robustpo.errors import ConfigError
+from robustpo.runs.identity import config_from_identity
+from robustpo.runs.record import run_directory
 from robustpo.studies.grid import parse_method, parse_seeds
-from robustpo.training.identity import config_from_identity
-from robustpo.training.record import run_directory
 
 TASK = "dm_control/walker-walk-v0"
 

@@ -20,8 +20,8 @@ from robustpo.config.run import RunConfig, make_config
 from robustpo.config.settings import NUMBER_FIELDS, SETTING_NAMES, Settings
 from robustpo.config.shape import Shape
 from robustpo.errors import ConfigError
+from robustpo.runs.identity import config_from_identity, plain
 from robustpo.studies.grid import parse_method, write_method
-from robustpo.training.identity import config_from_identity, plain
 from robustpo.training.population import coefficients_at
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "my_lab.py"

@@ -17,7 +17,7 @@ from robustpo.base.writing import (
     write_atomically,
 )
 from robustpo.errors import ConfigError, StorageError
-from robustpo.studies.locks import RunLocks, is_locked
+from robustpo.runs.locks import RunLocks, is_locked
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and pipes as POSIX has them")
 

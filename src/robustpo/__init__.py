@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
     from robustpo.policy.families import DistributionFamily
     from robustpo.policy.policy import Policy, load_policy
-    from robustpo.studies.frames import load_results, load_summary
+    from robustpo.runs.frames import load_results, load_summary
 
 _HOMES = {
     "METHODS": "config.methods",
@@ -51,8 +51,8 @@ _HOMES = {
     "evaluate": "api",
     "list_tasks": "environments.make",
     "load_policy": "policy.policy",
-    "load_results": "studies.frames",
-    "load_summary": "studies.frames",
+    "load_results": "runs.frames",
+    "load_summary": "runs.frames",
     "make_config": "config.run",
     "record": "api",
     "train": "api",

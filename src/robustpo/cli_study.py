@@ -18,12 +18,12 @@ from robustpo.base.registry import allow as allow_names
 from robustpo.cli_options import ExecutionOptions
 from robustpo.cli_streams import prints_on_stderr
 from robustpo.errors import ConfigError, UnfinishedError
+from robustpo.runs.run_state import STATES
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
 from robustpo.studies.paper import STUDIES, find_study
 from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.request import request_notes, with_left_alone
-from robustpo.studies.run_state import STATES
 from robustpo.studies.status import RunStatus, count_states, run_statuses
 from robustpo.studies.study import Study, name_methods
 from robustpo.studies.study_file import read_study

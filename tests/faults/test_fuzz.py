@@ -31,20 +31,20 @@ from robustpo.config.settings import Settings
 from robustpo.config.shape import Shape
 from robustpo.evaluation.evaluate import recorded_task
 from robustpo.policy.policy import Policy, load_policy, parse_policy, save_policy
-from robustpo.studies.frames import (
+from robustpo.runs.frames import (
     METRICS_SCHEMA,
     RESULTS_SCHEMA,
     SUMMARY_SCHEMA,
     load_results,
     load_summary,
 )
+from robustpo.runs.identity import config_from_identity
+from robustpo.runs.metrics_table import columns_of, write_table
+from robustpo.runs.record import RunRecord, holds_run
 from robustpo.studies.manifest import FILE, extend, load_manifest, save_manifest, study_directory
 from robustpo.studies.study import Part, Study
 from robustpo.training.agent import Agent
-from robustpo.training.identity import config_from_identity
-from robustpo.training.metrics_table import columns_of, write_table
 from robustpo.training.population import take_agent
-from robustpo.training.record import RunRecord, holds_run
 from robustpo.training.trainer import Trainer
 
 

@@ -25,14 +25,14 @@ from robustpo.base.writing import make_directory, write_atomically
 from robustpo.cli import main
 from robustpo.config.run import make_config
 from robustpo.policy.policy import Policy, save_policy
-from robustpo.studies.frames import METRICS_SCHEMA, load_results, load_summary
-from robustpo.studies.locks import RunLocks
+from robustpo.runs.frames import METRICS_SCHEMA, load_results, load_summary
+from robustpo.runs.locks import RunLocks
+from robustpo.runs.record import RunRecord, run_directory, set_aside
 from robustpo.studies.manifest import load_manifest, save_manifest, study_directory
 from robustpo.studies.standing import examine
 from robustpo.studies.status import run_statuses
 from robustpo.studies.study import Part, Study
 from robustpo.studies.study_file import read_study
-from robustpo.training.record import RunRecord, run_directory, set_aside
 
 CONFIG = make_config("Pendulum-v1", "rpo", seed=3, steps=8192, hidden_sizes=(8,), num_steps=512)
 STUDY = Study(

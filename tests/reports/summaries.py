@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from robustpo.reports.summary import Summary, summarize
-from robustpo.studies.store import End, LoadedRun, Run
+from robustpo.runs.store import End, LoadedRun, Run
 from robustpo.studies.study import Part, Study
 
 TASK = "dm_control/walker-walk-v0"

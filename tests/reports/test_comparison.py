@@ -12,8 +12,8 @@ from robustpo.errors import ConfigError, StorageError
 from robustpo.reports.labels import reference_variant, variant_labels
 from robustpo.reports.report import write_comparison_report
 from robustpo.reports.words import left_out_lines, setup_text
+from robustpo.runs.record import run_directory
 from robustpo.studies.study import Part, Study
-from robustpo.training.record import run_directory
 
 TASK = "dm_control/walker-walk-v0"
 

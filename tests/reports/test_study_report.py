@@ -22,12 +22,12 @@ from robustpo.reports.report import write_comparison_report, write_study_report
 from robustpo.reports.spreadsheet import csv_cell
 from robustpo.reports.summary import read_summary
 from robustpo.reports.words import left_out_lines, notes
+from robustpo.runs.record import run_directory
 from robustpo.studies.commands import compare_command, study_command, train_command
 from robustpo.studies.grid import make_grid, sweep_methods
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
 from robustpo.studies.paper import find_study
 from robustpo.studies.study import Part, Study
-from robustpo.training.record import run_directory
 
 TASK = "dm_control/walker-walk-v0"
 STUDY = Study("mine", "A study", (Part((TASK,), ("ppo", "rpo"), (0, 1, 2), 40_960),))

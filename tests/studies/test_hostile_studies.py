@@ -9,11 +9,11 @@ import pytest
 
 from robustpo.cli import main
 from robustpo.errors import ConfigError
-from robustpo.studies.locks import RunLocks
+from robustpo.runs.locks import RunLocks
+from robustpo.runs.record import run_directory
 from robustpo.studies.manifest import FILE, load_manifest, save_manifest, study_directory
 from robustpo.studies.study import MAX_RUNS, Part, Study
 from robustpo.studies.study_file import read_study
-from robustpo.training.record import run_directory
 
 GOOD = 'tasks = ["Pendulum-v1"]\nmethods = ["ppo", "rpo"]\nseeds = "0:2"\nsteps = 100_000\n'
 MANY = ", ".join(f'"rpo:alpha=0.{i}"' for i in range(1, 12))

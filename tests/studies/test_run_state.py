@@ -7,11 +7,11 @@ import pytest
 import robustpo
 from robustpo.config.run import make_config
 from robustpo.errors import UnfinishedError
-from robustpo.studies.locks import RunLocks
-from robustpo.studies.run_state import STATES, run_state
+from robustpo.runs.locks import RunLocks
+from robustpo.runs.record import RunRecord, run_directory
+from robustpo.runs.run_state import STATES, run_state
 from robustpo.studies.standing import examine, require_done
 from robustpo.studies.status import count_states, run_statuses
-from robustpo.training.record import RunRecord, run_directory
 
 WHOLE = {"status": "completed", "final_return": 1.5, "steps": 4096, "error": None}
 DIVERGED = {"status": "failed", "steps": 512, "error": "task, rpo, seed 0: reward not finite; kept"}

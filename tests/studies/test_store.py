@@ -13,16 +13,16 @@ import pytest
 from robustpo.base.files import write_tensors
 from robustpo.config.run import make_config
 from robustpo.errors import ConfigError
-from robustpo.studies.frames import (
+from robustpo.runs.frames import (
     METRICS_SCHEMA,
     RESULTS_SCHEMA,
     SUMMARY_SCHEMA,
     load_results,
     load_summary,
 )
-from robustpo.studies.store import load_runs
-from robustpo.training.metrics_table import write_table
-from robustpo.training.record import run_directory
+from robustpo.runs.metrics_table import write_table
+from robustpo.runs.record import run_directory
+from robustpo.runs.store import load_runs
 
 
 def config(

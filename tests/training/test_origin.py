@@ -17,8 +17,8 @@ from robustpo.environments.gymnasium import GymnasiumEnvironment
 from robustpo.environments.processes import ProcessEnvironment
 from robustpo.evaluation.evaluate import evaluate_policy
 from robustpo.policy.policy import save_policy
+from robustpo.runs.record import RunRecord
 from robustpo.training.origin import origin_of, takes_origin
-from robustpo.training.record import RunRecord
 from robustpo.training.trainer import Trainer
 from training.populations import SMALL, assert_same_bits, tensors_of
 

@@ -14,10 +14,8 @@ import robustpo
 from robustpo.base.files import read_tensors, write_tensors
 from robustpo.config.run import make_config
 from robustpo.errors import ConfigError
-from robustpo.studies.run_state import RunState, run_state
-from robustpo.studies.standing import examine
-from robustpo.training.identity import config_from_identity
-from robustpo.training.record import (
+from robustpo.runs.identity import config_from_identity
+from robustpo.runs.record import (
     RunRecord,
     find_checkpoint,
     holds_run,
@@ -25,6 +23,8 @@ from robustpo.training.record import (
     set_aside,
     task_directory,
 )
+from robustpo.runs.run_state import RunState, run_state
+from robustpo.studies.standing import examine
 
 INTEGERS = ("step", "transitions", "episodes")
 COLUMNS = [

@@ -16,9 +16,10 @@ import pytest
 import robustpo
 from robustpo.base.descriptors import forget
 from robustpo.base.places import cache_directory
-from robustpo.studies.locks import RunLocks, is_locked
+from robustpo.runs import provenance
+from robustpo.runs.locks import RunLocks, is_locked
 from robustpo.studies.worker_process import worker_environment
-from robustpo.training import compilation, provenance
+from robustpo.training import compilation
 
 SETTINGS = {
     "jax_enable_x64": True,

@@ -21,8 +21,8 @@ from gymnasium import spaces
 import robustpo
 from robustpo.config.run import make_config
 from robustpo.errors import UnfinishedError
-from robustpo.studies.locks import is_locked
-from robustpo.studies.run_state import run_state
+from robustpo.runs.locks import is_locked
+from robustpo.runs.run_state import run_state
 from robustpo.studies.standing import examine
 
 FAULTY_CALL = 700

@@ -29,9 +29,9 @@ from robustpo.analysis.smoothing import Smoothing, measure_smoothing
 from robustpo.base.writing import write_atomically
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, TrainingError
+from robustpo.runs.provenance import machine, versions
 from robustpo.studies.grid import parse_seeds
 from robustpo.training.compilation import own_settings
-from robustpo.training.provenance import machine, versions
 
 # Keys of the checks: all draws follow from these and from the arguments.
 BIAS_KEY, PENALTY_KEY, SMOOTHING_KEY, SHARPNESS_KEY, DIRECTIONS_KEY = range(5)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from robustpo.base.files import one_line
 from robustpo.config.run import RunConfig
-from robustpo.studies.run_state import COMPLETED
-from robustpo.studies.store import End, LoadedRun
+from robustpo.runs.run_state import COMPLETED
+from robustpo.runs.store import End, LoadedRun
 
 WAITING = "waiting"
 

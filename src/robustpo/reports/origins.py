@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.base.files import one_line
-from robustpo.studies.run_files import as_dict, read_object
-from robustpo.training.record import CONFIG_FILE
+from robustpo.runs.record import CONFIG_FILE
+from robustpo.runs.run_files import as_dict, read_object
 
 UNKNOWN = "unknown"
 

@@ -30,8 +30,8 @@ from robustpo.reports.suite import Suite, SuiteRow
 from robustpo.reports.summary import Summary, suite_of
 from robustpo.reports.verdict import worth
 from robustpo.reports.words import finding, notes, rules, setup_text
+from robustpo.runs.provenance import machine, versions
 from robustpo.statistics.bootstrap import Estimate
-from robustpo.training.provenance import machine, versions
 
 # In the order of base64, so that a level reads as two digits; `model.js` has the same.
 ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"

@@ -25,10 +25,10 @@ from robustpo.reports.tables import (
     study_markdown,
 )
 from robustpo.reports.words import sentence
+from robustpo.runs.record import task_directory
 from robustpo.studies.commands import compare_command, study_command
 from robustpo.studies.manifest import study_directory
 from robustpo.studies.study import Study
-from robustpo.training.record import task_directory
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from robustpo.config.run import RunConfig
 from robustpo.reports.decision import Decision
 from robustpo.reports.left_out import LeftOut, count_states, final_return, is_usable
 from robustpo.reports.published_results import Published, published_results
+from robustpo.runs.store import LoadedRun
 from robustpo.statistics.alignment import Band, Curve, mean_band
 from robustpo.statistics.efficiency import area_under_curve, recent_return, steps_to_reach
 from robustpo.statistics.means import MIN_SEEDS, MeanInterval, mean_interval
-from robustpo.studies.store import LoadedRun
 from robustpo.training.bookkeeping import RECENT_EPISODES
 
 # What is drawn over training, and the column of metrics that it is.

@@ -20,12 +20,12 @@ from robustpo.reports.left_out import LeftOut, is_usable, left_out_runs, list_ru
 from robustpo.reports.rows import Row, summarize_row
 from robustpo.reports.scores import StudyReturns
 from robustpo.reports.suite import Suite, suites_of_study
+from robustpo.runs.record import run_directory
+from robustpo.runs.store import LoadedRun, load_runs
 from robustpo.statistics.means import mean_interval
 from robustpo.studies.commands import train_command
 from robustpo.studies.preset_choice import preset_notes
-from robustpo.studies.store import LoadedRun, load_runs
 from robustpo.studies.study import Study
-from robustpo.training.record import run_directory
 
 OTHER_SUITE = "Other tasks"
 Pair = tuple[str, str]

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.errors import ConfigError
+from robustpo.runs.run_files import as_float, as_int
+from robustpo.runs.run_state import name_of, run_state
 from robustpo.studies.local import next_events, reason_of
 from robustpo.studies.manner import WorkerOptions
-from robustpo.studies.run_files import as_float, as_int
-from robustpo.studies.run_state import name_of, run_state
 from robustpo.studies.worker_process import Event, Shard, WorkerProcess, worker_environment
 from robustpo.training.worker import TERMINATED
 

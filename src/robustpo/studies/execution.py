@@ -13,10 +13,11 @@ from robustpo.environments import catalog
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import look, resolve
 from robustpo.errors import ConfigError
+from robustpo.runs.locks import RunLocks, allow_open_files
+from robustpo.runs.record import run_directory, set_aside
 from robustpo.studies.extensions import require_usable
 from robustpo.studies.interruption import interruptible
 from robustpo.studies.launch import counted_workers, launch
-from robustpo.studies.locks import RunLocks, allow_open_files
 from robustpo.studies.manner import Execution
 from robustpo.studies.packing import pack
 from robustpo.studies.preflight import check_bounds, check_policies, starting_notes
@@ -24,7 +25,6 @@ from robustpo.studies.recorded_environments import RecordedEnvironments
 from robustpo.studies.standing import State, check_writable, examine, require_done
 from robustpo.studies.watch import Watch
 from robustpo.studies.worker_process import Event, OnEvent, Shard
-from robustpo.training.record import run_directory, set_aside
 from robustpo.training.tracking import make_tracker
 
 

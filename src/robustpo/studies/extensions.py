@@ -10,7 +10,7 @@ from robustpo.base.files import one_line, parse_json, read_bytes
 from robustpo.base.registry import source_digest
 from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.training.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
+from robustpo.runs.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
 
 
 def require_usable(directories: Mapping[RunConfig, Path]) -> list[str]:

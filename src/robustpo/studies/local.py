@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from robustpo.base.files import one_line
 from robustpo.errors import TrainingError
+from robustpo.runs.run_state import name_of
 from robustpo.studies.manner import WorkerOptions
-from robustpo.studies.run_state import name_of
 from robustpo.studies.worker_process import Event, OnEvent, Shard, WorkerProcess
 from robustpo.training.worker import TERMINATED
 

@@ -17,7 +17,7 @@ from typing import Any
 from robustpo.base.files import one_line, parse_json, read_bytes
 from robustpo.base.writing import write_atomically
 from robustpo.errors import ConfigError
-from robustpo.studies.locks import exclusive
+from robustpo.runs.locks import exclusive
 from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.study import Part, Study
 from robustpo.studies.study_file import OPTIONS, SHOWN

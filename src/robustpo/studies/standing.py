@@ -11,16 +11,16 @@ from robustpo.base.files import one_line
 from robustpo.base.writing import require_real
 from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError, UnfinishedError
-from robustpo.studies.run_state import RunState, name_of, run_state
-from robustpo.training.checkpoint import CHECKPOINT_DIRECTORY, remove_checkpoints
-from robustpo.training.provenance import inexact
-from robustpo.training.record import (
+from robustpo.runs.checkpoint import CHECKPOINT_DIRECTORY, remove_checkpoints
+from robustpo.runs.provenance import inexact
+from robustpo.runs.record import (
     METRICS_LINES,
     RESULT_FILE,
     find_checkpoint,
     holds_run,
     run_root,
 )
+from robustpo.runs.run_state import RunState, name_of, run_state
 
 # A record that has none of these is as good as none.
 WORTH_KEEPING = (METRICS_LINES, CHECKPOINT_DIRECTORY, RESULT_FILE)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustpo.config.run import RunConfig
-from robustpo.studies.run_state import STATES, run_state
-from robustpo.studies.store import end_of, read_run
-from robustpo.training.record import run_directory
+from robustpo.runs.record import run_directory
+from robustpo.runs.run_state import STATES, run_state
+from robustpo.runs.store import end_of, read_run
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.config.run import RunConfig
+from robustpo.runs.provenance import ONE_THREAD
+from robustpo.runs.run_state import run_state
 from robustpo.studies.manner import WorkerOptions
-from robustpo.studies.run_state import run_state
-from robustpo.training.provenance import ONE_THREAD
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event, Path | None], None]

@@ -31,11 +31,11 @@ from robustpo.environments.base import Environment, HostEnvironment, TracedEnvir
 from robustpo.environments.fingerprint import fingerprint
 from robustpo.environments.pickling import register
 from robustpo.errors import EnvironmentMismatch, RobustpoError
+from robustpo.runs.identity import config_from_identity
+from robustpo.runs.record import RunRecord
+from robustpo.runs.surroundings import Surroundings, recorded, require_one
 from robustpo.studies.manner import WorkerOptions
 from robustpo.training.cores import claim_core, share_no_core
-from robustpo.training.identity import config_from_identity
-from robustpo.training.record import RunRecord
-from robustpo.training.surroundings import Surroundings, recorded, require_one
 
 DEFAULTS = WorkerOptions()
 PARENT = os.getppid()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robustpo.errors import ConfigError
-from robustpo.studies.store import End, Run, end_of, find_runs, metrics_of
+from robustpo.runs.store import End, Run, end_of, find_runs, metrics_of
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
-from robustpo.training.metrics_table import Columns
+from robustpo.runs.metrics_table import Columns
 
 if TYPE_CHECKING:
     import polars as pl

@@ -16,7 +16,7 @@ from typing import Any
 from robustpo.base.files import open_regular, parse_json, read_bytes
 from robustpo.errors import ConfigError
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
-from robustpo.training.metrics_table import (
+from robustpo.runs.metrics_table import (
     MAX_COUNT,
     MAX_MEASURE,
     METRICS_TABLE,
@@ -24,7 +24,7 @@ from robustpo.training.metrics_table import (
     columns_of,
     read_table,
 )
-from robustpo.training.record import METRICS_LINES
+from robustpo.runs.record import METRICS_LINES
 
 logger = logging.getLogger(__name__)
 

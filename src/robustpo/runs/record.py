@@ -32,17 +32,17 @@ from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.policy.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
-from robustpo.training.checkpoint import (
+from robustpo.runs.checkpoint import (
     Checkpoint,
     load_checkpoint,
     put_aside_unusable,
     remove_checkpoints,
     save_checkpoint,
 )
-from robustpo.training.identity import difference, plain, with_defaults
-from robustpo.training.metrics_table import METRICS_TABLE, columns_of, write_table
-from robustpo.training.provenance import environment_of_bits, machine, versions
-from robustpo.training.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
+from robustpo.runs.identity import difference, plain, with_defaults
+from robustpo.runs.metrics_table import METRICS_TABLE, columns_of, write_table
+from robustpo.runs.provenance import environment_of_bits, machine, versions
+from robustpo.runs.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
 
 RESULT_FILE = "result.json"
 METRICS_LINES, EVALUATIONS_FILE = "metrics.jsonl", "evaluations.jsonl"

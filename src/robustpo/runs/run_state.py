@@ -16,9 +16,9 @@ from typing import Any
 from robustpo.base.files import one_line
 from robustpo.base.writing import is_partial
 from robustpo.config.run import RunConfig
-from robustpo.studies.locks import is_locked
-from robustpo.studies.run_files import as_int, as_text, read_object
-from robustpo.training.record import CONFIG_FILE, RESULT_FILE
+from robustpo.runs.locks import is_locked
+from robustpo.runs.run_files import as_int, as_text, read_object
+from robustpo.runs.record import CONFIG_FILE, RESULT_FILE
 
 STATES = ("done", "running", "stopped", "failed", "waiting", "unreadable")
 COMPLETED, FAILED = "completed", "failed"

@@ -18,7 +18,7 @@ from typing import Any
 from robustpo.base.files import one_line, user_path
 from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.studies.run_files import (
+from robustpo.runs.run_files import (
     as_dict,
     as_float,
     as_int,
@@ -26,9 +26,9 @@ from robustpo.studies.run_files import (
     read_metrics,
     read_object,
 )
-from robustpo.studies.run_state import COMPLETED, FAILED, RunState, state_of
-from robustpo.training.metrics_table import Columns
-from robustpo.training.record import CONFIG_FILE
+from robustpo.runs.run_state import COMPLETED, FAILED, RunState, state_of
+from robustpo.runs.metrics_table import Columns
+from robustpo.runs.record import CONFIG_FILE
 
 logger = logging.getLogger(__name__)
 

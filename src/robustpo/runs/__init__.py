@@ -1,0 +1,1 @@
+"""Runs on disk: their records, checkpoints, identity and locks."""
