@@ -16,7 +16,7 @@ from typing import Any
 from plan import Measurement
 
 # The variables that robustpo gives its workers: one thread for everything that computes.
-from robustpo.studies.worker_process import worker_environment
+from robustpo.execution.worker_process import worker_environment
 
 PROBE = Path(__file__).with_name("probe.py")
 POLL_SECONDS = 0.01

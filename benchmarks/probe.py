@@ -35,8 +35,8 @@ def main() -> None:
 def measure_training(task: str, agents: int, seconds: float) -> dict[str, float]:
     """Run what a worker runs, records on disk included; also report its peak memory."""
     from robustpo.config.run import make_config
+    from robustpo.execution.worker import train_shard
     from robustpo.runs.record import run_directory
-    from robustpo.training.worker import train_shard
 
     configs = [make_config(task, "rpo", seed=seed) for seed in range(agents)]
     watch = Stopwatch(ROLLOUT * agents, warm_up=2, seconds=seconds)

@@ -13,8 +13,8 @@ import pytest
 import robustpo
 from robustpo.config.run import make_config
 from robustpo.environments.make import resolve
-from robustpo.studies.manner import Execution
-from robustpo.training.estimate import learner_products, seconds_per_step
+from robustpo.execution.estimate import learner_products, seconds_per_step
+from robustpo.execution.manner import Execution
 from robustpo.training.trainer import Trainer
 
 PENDULUM = "dm_control/pendulum-swingup-v0"

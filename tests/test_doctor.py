@@ -22,8 +22,8 @@ from gymnasium import spaces
 from robustpo import doctor
 from robustpo.base.finding import Finding, one_line
 from robustpo.diagnosis import machine, packages, trials
-from robustpo.training import limits
-from robustpo.training.limits import available_cores
+from robustpo.execution import limits
+from robustpo.execution.limits import available_cores
 
 ROOT = Path(__file__).parents[1]
 GIB = 2**30

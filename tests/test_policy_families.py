@@ -15,10 +15,10 @@ from robustpo.algorithm.random import make_key
 from robustpo.config.run import make_config
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
+from robustpo.execution.execution import execute
+from robustpo.execution.manner import Execution
 from robustpo.policy.families import FAMILIES
 from robustpo.policy.policy import load_policy, save_policy
-from robustpo.studies.execution import execute
-from robustpo.studies.manner import Execution
 from robustpo.training.snapshot import make_policy
 
 LOW, HIGH = (-2.0, -1.5), (1.0, 3.5)

@@ -15,10 +15,10 @@ from robustpo.base.registry import allow as allow_names
 from robustpo.base.validation import plain, require
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, UnfinishedError
+from robustpo.execution.execution import execute
+from robustpo.execution.manner import Execution
 from robustpo.policy.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
-from robustpo.studies.execution import execute
 from robustpo.studies.grid import parse_seeds, sweep_methods
-from robustpo.studies.manner import Execution
 from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.request import left_by_sweeps, request_notes, require_request, with_left_alone
 from robustpo.studies.study import Part, Study, name_methods, named_study

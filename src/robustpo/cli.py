@@ -245,7 +245,7 @@ def _run(arguments: list[str]) -> int:
         print(clean(f"robustpo: failed: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt as signalled:
-        from robustpo.studies.interruption import Terminated
+        from robustpo.execution.interruption import Terminated
 
         print("robustpo: stopped; what was recorded is kept", file=sys.stderr)
         return 143 if isinstance(signalled, Terminated) else 130

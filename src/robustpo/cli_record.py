@@ -38,7 +38,7 @@ class Record:
     def __call__(self) -> int:
         """Film and say what was filmed."""
         import robustpo
-        from robustpo.studies.interruption import interruptible
+        from robustpo.execution.interruption import interruptible
 
         # So that a film that is ended by SIGTERM leaves no half of it either.
         with interruptible(), prints_on_stderr():

@@ -18,6 +18,7 @@ from robustpo.base.registry import allow as allow_names
 from robustpo.cli_options import ExecutionOptions
 from robustpo.cli_streams import prints_on_stderr
 from robustpo.errors import ConfigError, UnfinishedError
+from robustpo.execution.limits import default_workers
 from robustpo.runs.run_state import STATES
 from robustpo.studies.grid import parse_seeds
 from robustpo.studies.manifest import extend, load_manifest, save_manifest
@@ -27,7 +28,6 @@ from robustpo.studies.request import request_notes, with_left_alone
 from robustpo.studies.status import RunStatus, count_states, run_statuses
 from robustpo.studies.study import Study, name_methods
 from robustpo.studies.study_file import read_study
-from robustpo.training.limits import default_workers
 
 NAME_HELP = "Name of a study of the paper (`robustpo study list`), or a .toml file of your own."
 Name = Annotated[str, Positional, arg(metavar="NAME", help=NAME_HELP)]
@@ -126,8 +126,8 @@ class Run:
 
     def __call__(self) -> int:
         """Train and report."""
-        from robustpo.studies.execution import execute
-        from robustpo.studies.manner import Execution
+        from robustpo.execution.execution import execute
+        from robustpo.execution.manner import Execution
 
         out = self.run.out
         study = with_left_alone(_asked(self.name, self.select, self.run.allow))

@@ -42,7 +42,7 @@ def workers_in(directory):
         try:
             if os.readlink(place / "cwd") == str(directory):
                 command = (place / "cmdline").read_bytes()
-                if b"robustpo.training.worker" in command:
+                if b"robustpo.execution.worker" in command:
                     found.append(int(place.name))
         except OSError:
             continue

@@ -24,12 +24,12 @@ from faults.planting import contents, make_home, plant
 from robustpo.base.writing import make_directory, write_atomically
 from robustpo.cli import main
 from robustpo.config.run import make_config
+from robustpo.execution.standing import examine
 from robustpo.policy.policy import Policy, save_policy
 from robustpo.runs.frames import METRICS_SCHEMA, load_results, load_summary
 from robustpo.runs.locks import RunLocks
 from robustpo.runs.record import RunRecord, run_directory, set_aside
 from robustpo.studies.manifest import load_manifest, save_manifest, study_directory
-from robustpo.studies.standing import examine
 from robustpo.studies.status import run_statuses
 from robustpo.studies.study import Part, Study
 from robustpo.studies.study_file import read_study

@@ -20,14 +20,14 @@ from faults.killing import assert_same_runs, kill, workers_in
 from robustpo.config.run import make_config
 from robustpo.environments import availability
 from robustpo.errors import ConfigError, TrainingError
+from robustpo.execution import cluster_connection
+from robustpo.execution.cluster import run_shards_on_ray
+from robustpo.execution.cluster_mailbox import Mailbox
+from robustpo.execution.cluster_worker import Job, _require_shared_storage
+from robustpo.execution.local import run_shards
+from robustpo.execution.manner import Execution
+from robustpo.execution.worker_process import Shard
 from robustpo.runs.record import run_directory
-from robustpo.studies import cluster_connection
-from robustpo.studies.cluster import run_shards_on_ray
-from robustpo.studies.cluster_mailbox import Mailbox
-from robustpo.studies.cluster_worker import Job, _require_shared_storage
-from robustpo.studies.local import run_shards
-from robustpo.studies.manner import Execution
-from robustpo.studies.worker_process import Shard
 
 ray = pytest.importorskip("ray", reason="pip install 'robustpo[ray]'")
 

@@ -3,9 +3,9 @@
 import pytest
 
 from robustpo.errors import ConfigError
+from robustpo.execution import estimate
 from robustpo.studies.forecast import forecast
 from robustpo.studies.grid import make_grid
-from robustpo.training import estimate
 
 
 def test_the_times_of_all_runs_are_added_up_and_shared_by_the_workers(monkeypatch):

@@ -6,8 +6,8 @@ import pytest
 from robustpo.config.methods import METHODS
 from robustpo.config.run import make_config
 from robustpo.errors import ConfigError
+from robustpo.execution.packing import pack
 from robustpo.studies.grid import make_grid, parse_seeds, sweep_methods
-from robustpo.studies.packing import pack
 from robustpo.studies.request import left_alone, left_by_sweeps, request_notes, require_request
 from robustpo.studies.study import Part, Study
 

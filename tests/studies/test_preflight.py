@@ -15,8 +15,8 @@ from robustpo.environments.base import TaskSpec
 from robustpo.environments.bounds import bounds_to_try, describe_bounds, far_bounds, off_centre
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError
+from robustpo.execution.preflight import check_policies, starting_notes
 from robustpo.policy.policy import Policy, save_policy
-from robustpo.studies.preflight import check_policies, starting_notes
 from robustpo.studies.preset_choice import preset_notes, settle_study
 from robustpo.studies.study import Part, Study
 from robustpo.training.snapshot import make_policy

@@ -7,10 +7,10 @@ import pytest
 import robustpo
 from robustpo.config.run import make_config
 from robustpo.errors import UnfinishedError
+from robustpo.execution.standing import examine, require_done
 from robustpo.runs.locks import RunLocks
 from robustpo.runs.record import RunRecord, run_directory
 from robustpo.runs.run_state import STATES, run_state
-from robustpo.studies.standing import examine, require_done
 from robustpo.studies.status import count_states, run_statuses
 
 WHOLE = {"status": "completed", "final_return": 1.5, "steps": 4096, "error": None}

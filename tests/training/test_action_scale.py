@@ -18,7 +18,7 @@ from robustpo.config.run import make_config
 from robustpo.config.shape import Shape
 from robustpo.environments.base import TaskSpec
 from robustpo.errors import ConfigError
-from robustpo.studies.preflight import check_bounds, preset_note
+from robustpo.execution.preflight import check_bounds, preset_note
 from robustpo.training.action_units import action_units
 from robustpo.training.agent import Agent
 from robustpo.training.trainer import Trainer

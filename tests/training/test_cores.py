@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from robustpo.training import cores
-from robustpo.training.cores import Scheduled
-from robustpo.training.limits import available_cores, cpu_quota
+from robustpo.execution import cores
+from robustpo.execution.cores import Scheduled
+from robustpo.execution.limits import available_cores, cpu_quota
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity"), reason="this system has no affinity masks"
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 CLAIM = """
 import os, sys
-from robustpo.training.cores import claim_core
+from robustpo.execution.cores import claim_core
 claim = claim_core()
 print("-" if claim is None else claim.core, *sorted(os.sched_getaffinity(0)), flush=True)
 sys.stdin.readline()
@@ -144,7 +144,7 @@ def test_a_core_is_shared_if_its_process_has_to_wait_for_others(used, ran, waite
 def test_a_core_that_others_use_is_given_up_by_all_threads(tmp_path):
     code = """
 import os, threading, time
-from robustpo.training import cores
+from robustpo.execution import cores
 cores.WATCH_SECONDS = (0.05, 0.05)
 cores._is_shared = lambda before, now: True
 all_cores = os.sched_getaffinity(0)

@@ -16,8 +16,8 @@ from gymnasium import spaces
 import robustpo
 from robustpo.api import Task
 from robustpo.errors import EnvironmentMismatch
+from robustpo.execution.recorded_environments import RecordedEnvironments
 from robustpo.runs.surroundings import Surroundings, recorded, require_one
-from robustpo.studies.recorded_environments import RecordedEnvironments
 
 SMALL: dict[str, Any] = {
     "steps": 512,

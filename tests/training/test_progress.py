@@ -6,8 +6,8 @@ import math
 import pytest
 from rich.console import Console
 
-from robustpo.training.progress import Progress, variant_table
-from robustpo.training.progress_state import (
+from robustpo.execution.progress import Progress, variant_table
+from robustpo.execution.progress_state import (
     ProgressState,
     format_count,
     format_duration,

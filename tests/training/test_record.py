@@ -14,6 +14,7 @@ import robustpo
 from robustpo.base.files import read_tensors, write_tensors
 from robustpo.config.run import make_config
 from robustpo.errors import ConfigError
+from robustpo.execution.standing import examine
 from robustpo.runs.identity import config_from_identity
 from robustpo.runs.record import (
     RunRecord,
@@ -24,7 +25,6 @@ from robustpo.runs.record import (
     task_directory,
 )
 from robustpo.runs.run_state import RunState, run_state
-from robustpo.studies.standing import examine
 
 INTEGERS = ("step", "transitions", "episodes")
 COLUMNS = [

@@ -14,10 +14,10 @@ import probes
 import robustpo
 from robustpo.base.files import read_tensors, write_tensors
 from robustpo.config.run import make_config
+from robustpo.execution.evaluations import evaluator
 from robustpo.runs.record import RunRecord
 from robustpo.training import restore, simulators
 from robustpo.training.bookkeeping import COLUMNS
-from robustpo.training.evaluations import evaluator
 from robustpo.training.trainer import Trainer
 
 TASK = "dm_control/pendulum-swingup-v0"

@@ -16,9 +16,9 @@ import pytest
 import robustpo
 from robustpo.base.descriptors import forget
 from robustpo.base.places import cache_directory
+from robustpo.execution.worker_process import worker_environment
 from robustpo.runs import provenance
 from robustpo.runs.locks import RunLocks, is_locked
-from robustpo.studies.worker_process import worker_environment
 from robustpo.training import compilation
 
 SETTINGS = {

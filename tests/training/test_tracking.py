@@ -3,7 +3,7 @@
 import pytest
 
 from robustpo.errors import ConfigError
-from robustpo.training.tracking import make_tracker
+from robustpo.execution.tracking import make_tracker
 
 event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
 

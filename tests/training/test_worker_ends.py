@@ -21,9 +21,9 @@ from gymnasium import spaces
 import robustpo
 from robustpo.config.run import make_config
 from robustpo.errors import UnfinishedError
+from robustpo.execution.standing import examine
 from robustpo.runs.locks import is_locked
 from robustpo.runs.run_state import run_state
-from robustpo.studies.standing import examine
 
 FAULTY_CALL = 700
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robustpo.base.finding import Finding, Status
 from robustpo.diagnosis.trials import try_apart
-from robustpo.training.limits import GIB, available_cores, cpu_quota, memory, workers_with_room
+from robustpo.execution.limits import GIB, available_cores, cpu_quota, memory, workers_with_room
 
 SMALLEST_FREE_GIB = 1.0
 PROBE_BYTES = 2**16

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from robustpo.config.run import RunConfig
 from robustpo.errors import RobustpoError
-from robustpo.studies.packing import pack
+from robustpo.execution.packing import pack
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def forecast(
         workers: processes that train at once.
         progress: told the task that is measured.
     """
-    from robustpo.training.estimate import seconds_per_step
+    from robustpo.execution.estimate import seconds_per_step
 
     total, unknown = 0.0, dict[str, None]()
     known: dict[tuple[str, object], float | None] = {}

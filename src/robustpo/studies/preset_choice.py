@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustpo.config.run import RunConfig, default_preset
+from robustpo.execution.preflight import preset_note
 from robustpo.runs.record import CONFIG_FILE, task_directory
 from robustpo.runs.run_files import as_dict, read_object
-from robustpo.studies.preflight import preset_note
 from robustpo.studies.study import Part, Study
 
 OWN, PAPER = "own", "paper"

@@ -17,7 +17,7 @@ from typing import Any
 from robustpo.base.files import one_line
 from robustpo.environments.availability import require_extra
 from robustpo.errors import ConfigError, TrainingError
-from robustpo.training.limits import available_cores
+from robustpo.execution.limits import available_cores
 
 ANSWER_SECONDS = 5.0
 # Nothing large passes through Ray's own store, which otherwise takes a third of the memory.

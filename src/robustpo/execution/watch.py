@@ -12,8 +12,8 @@ from typing import Any
 from robustpo.base.amounts import format_duration
 from robustpo.base.naming import short_labels, short_task
 from robustpo.config.run import RunConfig
-from robustpo.studies.worker_process import Event
-from robustpo.training.progress import Progress
+from robustpo.execution.progress import Progress
+from robustpo.execution.worker_process import Event
 
 
 class Watch:

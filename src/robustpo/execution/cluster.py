@@ -17,12 +17,12 @@ from typing import Any
 
 from robustpo.base.files import one_line
 from robustpo.base.writing import make_directory, write_atomically
-from robustpo.studies.cluster_connection import connected, require_room
-from robustpo.studies.cluster_mailbox import Mailbox
-from robustpo.studies.cluster_worker import Job, WorkerDied, train
-from robustpo.studies.local import report_lost
-from robustpo.studies.manner import Execution
-from robustpo.studies.worker_process import OnEvent, Shard
+from robustpo.execution.cluster_connection import connected, require_room
+from robustpo.execution.cluster_mailbox import Mailbox
+from robustpo.execution.cluster_worker import Job, WorkerDied, train
+from robustpo.execution.local import report_lost
+from robustpo.execution.manner import Execution
+from robustpo.execution.worker_process import OnEvent, Shard
 
 # How often a shard is tried again after its worker or node has died.
 RETRIES = 5

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.config.run import RunConfig
+from robustpo.execution.manner import WorkerOptions
 from robustpo.runs.provenance import ONE_THREAD
 from robustpo.runs.run_state import run_state
-from robustpo.studies.manner import WorkerOptions
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event, Path | None], None]
@@ -90,7 +90,7 @@ class WorkerProcess:
         self._stdout, self._stderr = b"", b""
         self.process = subprocess.Popen(
             # A file in the working directory must not stand in for a module (-P).
-            [sys.executable, "-P", "-m", "robustpo.training.worker"],
+            [sys.executable, "-P", "-m", "robustpo.execution.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

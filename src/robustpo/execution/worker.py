@@ -31,11 +31,11 @@ from robustpo.environments.base import Environment, HostEnvironment, TracedEnvir
 from robustpo.environments.fingerprint import fingerprint
 from robustpo.environments.pickling import register
 from robustpo.errors import EnvironmentMismatch, RobustpoError
+from robustpo.execution.cores import claim_core, share_no_core
+from robustpo.execution.manner import WorkerOptions
 from robustpo.runs.identity import config_from_identity
 from robustpo.runs.record import RunRecord
 from robustpo.runs.surroundings import Surroundings, recorded, require_one
-from robustpo.studies.manner import WorkerOptions
-from robustpo.training.cores import claim_core, share_no_core
 
 DEFAULTS = WorkerOptions()
 PARENT = os.getppid()
@@ -69,8 +69,8 @@ def train_shard(
         EnvironmentMismatch: before anything is written, if the environment is not that of the runs
             beside which these are to stand.
     """
+    from robustpo.execution.evaluations import evaluator
     from robustpo.training.compilation import own_settings
-    from robustpo.training.evaluations import evaluator
     from robustpo.training.trainer import Trainer
 
     watchdog.limit(options.step_timeout)
@@ -102,8 +102,8 @@ def _simulators(
     emit: Callable[[dict[str, Any]], None],
 ) -> TracedEnvironment | HostEnvironment:
     """Say how long a step will take, where that is known, and make what training needs."""
-    from robustpo.training.estimate import seconds_per_step
-    from robustpo.training.evaluations import try_evaluation
+    from robustpo.execution.estimate import seconds_per_step
+    from robustpo.execution.evaluations import try_evaluation
     from robustpo.training.simulators import make_simulators
 
     estimated = seconds_per_step(configs[0], len(configs), task, env_processes)

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robustpo.base.console import make_console
-from robustpo.training.progress_state import Clock, Event, ProgressState
+from robustpo.execution.progress_state import Clock, Event, ProgressState
 
 REFRESH_PER_SECOND = 4
 # Lines outside a terminal: never closer than the first, at the latest after the second, and in

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.errors import ConfigError
+from robustpo.execution.local import next_events, reason_of
+from robustpo.execution.manner import WorkerOptions
+from robustpo.execution.worker import TERMINATED
+from robustpo.execution.worker_process import Event, Shard, WorkerProcess, worker_environment
 from robustpo.runs.run_files import as_float, as_int
 from robustpo.runs.run_state import name_of, run_state
-from robustpo.studies.local import next_events, reason_of
-from robustpo.studies.manner import WorkerOptions
-from robustpo.studies.worker_process import Event, Shard, WorkerProcess, worker_environment
-from robustpo.training.worker import TERMINATED
 
 # Of the part of a GPU that a shard is given, how much JAX takes; the rest is for its libraries.
 GPU_SHARE = 0.9

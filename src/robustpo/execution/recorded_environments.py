@@ -11,8 +11,8 @@ from typing import Any
 from robustpo.config.run import RunConfig
 from robustpo.environments import catalog
 from robustpo.errors import EnvironmentMismatch
+from robustpo.execution.worker_process import Event
 from robustpo.runs.surroundings import Surroundings, recorded, require_one
-from robustpo.studies.worker_process import Event
 
 # Two that differ say that an environment is another every time; more say no more.
 MAX_KNOWN = 8

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from robustpo.studies.interruption import stopping
-from robustpo.studies.local import run_shards
-from robustpo.studies.manner import Execution
-from robustpo.studies.worker_process import OnEvent, Shard
-from robustpo.training.limits import default_workers
+from robustpo.execution.interruption import stopping
+from robustpo.execution.limits import default_workers
+from robustpo.execution.local import run_shards
+from robustpo.execution.manner import Execution
+from robustpo.execution.worker_process import OnEvent, Shard
 
 
 @contextlib.contextmanager
@@ -24,7 +24,7 @@ def counted_workers(execution: Execution, needed: bool) -> Iterator[tuple[int, s
     if execution.ray is None or not needed:
         yield (execution.workers, None) if execution.workers else default_workers()
         return
-    from robustpo.studies.cluster_connection import connected, require_room, slots
+    from robustpo.execution.cluster_connection import connected, require_room, slots
 
     asked = (execution.cores, execution.gpus)
     with connected(execution.ray) as started:
@@ -44,7 +44,7 @@ def launch(
         return _run_here(shards, on_event, constructor, execution)
     if execution.ray is None:
         return run_shards(shards, workers=workers, options=execution.worker, on_event=on_event)
-    from robustpo.studies.cluster import run_shards_on_ray
+    from robustpo.execution.cluster import run_shards_on_ray
 
     return run_shards_on_ray(shards, execution, on_event)
 
@@ -56,7 +56,7 @@ def _run_here(
     execution: Execution,
 ) -> KeyboardInterrupt | None:
     """Train in this process; the first Ctrl-C or SIGTERM stops after the running iteration."""
-    from robustpo.training.worker import train_shard
+    from robustpo.execution.worker import train_shard
 
     stop = threading.Event()
     with stopping(stop) as reason:

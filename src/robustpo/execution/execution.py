@@ -13,19 +13,19 @@ from robustpo.environments import catalog
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import look, resolve
 from robustpo.errors import ConfigError
+from robustpo.execution.extensions import require_usable
+from robustpo.execution.interruption import interruptible
+from robustpo.execution.launch import counted_workers, launch
+from robustpo.execution.manner import Execution
+from robustpo.execution.packing import pack
+from robustpo.execution.preflight import check_bounds, check_policies, starting_notes
+from robustpo.execution.recorded_environments import RecordedEnvironments
+from robustpo.execution.standing import State, check_writable, examine, require_done
+from robustpo.execution.tracking import make_tracker
+from robustpo.execution.watch import Watch
+from robustpo.execution.worker_process import Event, OnEvent, Shard
 from robustpo.runs.locks import RunLocks, allow_open_files
 from robustpo.runs.record import run_directory, set_aside
-from robustpo.studies.extensions import require_usable
-from robustpo.studies.interruption import interruptible
-from robustpo.studies.launch import counted_workers, launch
-from robustpo.studies.manner import Execution
-from robustpo.studies.packing import pack
-from robustpo.studies.preflight import check_bounds, check_policies, starting_notes
-from robustpo.studies.recorded_environments import RecordedEnvironments
-from robustpo.studies.standing import State, check_writable, examine, require_done
-from robustpo.studies.watch import Watch
-from robustpo.studies.worker_process import Event, OnEvent, Shard
-from robustpo.training.tracking import make_tracker
 
 
 @dataclass(frozen=True)

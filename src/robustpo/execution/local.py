@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 
 from robustpo.base.files import one_line
 from robustpo.errors import TrainingError
+from robustpo.execution.manner import WorkerOptions
+from robustpo.execution.worker import TERMINATED
+from robustpo.execution.worker_process import Event, OnEvent, Shard, WorkerProcess
 from robustpo.runs.run_state import name_of
-from robustpo.studies.manner import WorkerOptions
-from robustpo.studies.worker_process import Event, OnEvent, Shard, WorkerProcess
-from robustpo.training.worker import TERMINATED
 
 GRACE_SECONDS = 60.0
 # Exit codes of workers that ended when they were asked to.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from robustpo.studies.worker_process import Event
+from robustpo.execution.worker_process import Event
 
 
 class Mailbox:

@@ -14,11 +14,11 @@ from robustpo.config.shape import ActionScale, Shape
 from robustpo.environments.base import NO_BOUND, TaskSpec
 from robustpo.environments.bounds import describe_bounds, far_bounds, off_centre
 from robustpo.errors import ConfigError
+from robustpo.execution.limits import available_cores
+from robustpo.execution.standing import State
 from robustpo.policy.families import FAMILIES
 from robustpo.policy.policy import Policy, load_policy
-from robustpo.studies.standing import State
 from robustpo.training.action_units import action_units
-from robustpo.training.limits import available_cores
 
 
 def check_bounds(configs: Sequence[RunConfig], specs: Mapping[str, TaskSpec]) -> None:

@@ -1,0 +1,1 @@
+"""Training runs in processes, here or on a cluster."""
