@@ -32,8 +32,8 @@ class Theory:
 
     def __call__(self) -> int:
         """Train, check, and print what was found and the files."""
-        from robustpo.analysis.theory import check_theory
         from robustpo.base.console import make_console
+        from robustpo.theory.theory import check_theory
 
         with prints_on_stderr():
             report = check_theory(

@@ -9,8 +9,8 @@ import numpy as np
 
 from robustpo.algorithm.experience import Batch, Coefficients
 from robustpo.algorithm.networks import AgentParams, action_distribution, init_params
-from robustpo.analysis.losses import make_rows, policy_part
 from robustpo.config.shape import Shape
+from robustpo.theory.losses import make_rows, policy_part
 
 SHAPE = Shape(hidden_sizes=(8, 8))
 OBSERVATIONS, ACTIONS = 3, 2

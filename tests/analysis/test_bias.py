@@ -9,8 +9,8 @@ from scipy import integrate, stats
 
 from analysis.policies import SHAPE, coefficients, key, small_policy, small_rows
 from robustpo.algorithm.networks import action_distribution
-from robustpo.analysis.bias import OBJECTIVES, measure_bias
-from robustpo.analysis.estimates import cosine_interval, t_interval, zero_test
+from robustpo.theory.bias import OBJECTIVES, measure_bias
+from robustpo.theory.estimates import cosine_interval, t_interval, zero_test
 
 ALPHA = 0.4
 

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.policies import SHAPE, key, small_policy, small_rows
-from robustpo.analysis.curvature import (
+from robustpo.theory.curvature import (
     extreme_eigenvalues,
     hessian_diagonal,
     hessian_product,
     hutchinson,
     lanczos,
 )
-from robustpo.analysis.estimates import t_interval
-from robustpo.analysis.losses import (
+from robustpo.theory.estimates import t_interval
+from robustpo.theory.losses import (
     actor_mask,
     as_function_of_vector,
     likelihood_loss,

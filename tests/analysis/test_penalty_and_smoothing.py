@@ -9,10 +9,10 @@ from scipy import integrate
 
 from analysis.policies import SHAPE, key, small_policy, small_rows
 from robustpo.algorithm.networks import action_distribution
-from robustpo.analysis.estimates import Interval
-from robustpo.analysis.losses import as_function_of_vector, at_common_sigma, surrogate_loss
-from robustpo.analysis.penalty import exact_penalty, measure_penalty
-from robustpo.analysis.smoothing import (
+from robustpo.theory.estimates import Interval
+from robustpo.theory.losses import as_function_of_vector, at_common_sigma, surrogate_loss
+from robustpo.theory.penalty import exact_penalty, measure_penalty
+from robustpo.theory.smoothing import (
     SmoothingPoint,
     location_trace,
     measure_smoothing,

@@ -9,10 +9,10 @@ import pytest
 
 from analysis.policies import SHAPE, key, small_policy, small_rows
 from robustpo.algorithm.networks import AgentParams, Dense
-from robustpo.analysis.directions import DISTANCES, filter_normalised, losses_along
-from robustpo.analysis.estimates import Interval
-from robustpo.analysis.flatness import MEASURES, compare_sharpness, flatness_verdict
-from robustpo.analysis.sharpness import Sharpness
+from robustpo.theory.directions import DISTANCES, filter_normalised, losses_along
+from robustpo.theory.estimates import Interval
+from robustpo.theory.flatness import MEASURES, compare_sharpness, flatness_verdict
+from robustpo.theory.sharpness import Sharpness
 
 pytestmark = pytest.mark.usefixtures("float64")
 

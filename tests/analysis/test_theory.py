@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from robustpo.analysis.findings import Effort
-from robustpo.analysis.theory import check_theory
 from robustpo.errors import ConfigError
+from robustpo.theory.findings import Effort
+from robustpo.theory.theory import check_theory
 
 TASK = "dm_control/pendulum-swingup-v0"
 LITTLE = Effort(points=3, draws=6, pairs=4, probes=4, max_exact=0, iterations=5, directions=1)

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from robustpo.analysis.bias import OBJECTIVES, Bias
-from robustpo.analysis.figure_style import (
+from robustpo.reports.style import house_style, save_figure
+from robustpo.theory.bias import OBJECTIVES, Bias
+from robustpo.theory.figure_style import (
     NOTE_COLOUR,
     RAMP,
     TEXT_COLOUR,
@@ -19,11 +20,10 @@ from robustpo.analysis.figure_style import (
     new_figure,
     plain_log,
 )
-from robustpo.analysis.findings import Findings
-from robustpo.analysis.landscapes import draw_directions, draw_sharpness
-from robustpo.analysis.penalty import SIGMAS, Penalty
-from robustpo.analysis.smoothing import Smoothing
-from robustpo.reports.style import house_style, save_figure
+from robustpo.theory.findings import Findings
+from robustpo.theory.landscapes import draw_directions, draw_sharpness
+from robustpo.theory.penalty import SIGMAS, Penalty
+from robustpo.theory.smoothing import Smoothing
 
 _ROW_NAMES = (
     "log-likelihood",
@@ -166,7 +166,7 @@ def _draw_ratios(axes: Axes, gaussian: list[Penalty]) -> None:
 
 
 def _draw_others(axes: Axes, findings: Findings) -> None:
-    from robustpo.analysis.penalty import exact_penalty
+    from robustpo.theory.penalty import exact_penalty
 
     ratios = np.geomspace(0.15, 4.5, 60)
     for family, colour in (("laplace", "#009E73"), ("gumbel", "#CC79A7")):

@@ -8,12 +8,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from robustpo.analysis.bias import Bias
-from robustpo.analysis.directions import Profile
-from robustpo.analysis.flatness import Comparison
-from robustpo.analysis.penalty import Penalty
-from robustpo.analysis.sharpness import Sharpness
-from robustpo.analysis.smoothing import Smoothing
+from robustpo.theory.bias import Bias
+from robustpo.theory.directions import Profile
+from robustpo.theory.flatness import Comparison
+from robustpo.theory.penalty import Penalty
+from robustpo.theory.sharpness import Sharpness
+from robustpo.theory.smoothing import Smoothing
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from robustpo.algorithm.distributions import Gaussian
 from robustpo.algorithm.experience import Batch
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.objective import normalize_advantage
-from robustpo.analysis.agents import Snapshot
 from robustpo.config.shape import Shape
+from robustpo.theory.agents import Snapshot
 
 Loss = Callable[[AgentParams, "Rows", Shape], Array]
 

@@ -14,23 +14,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from robustpo.algorithm.experience import Coefficients
-from robustpo.analysis.agents import Agents, Snapshot, make_configs, train_agents
-from robustpo.analysis.bias import Bias, measure_bias
-from robustpo.analysis.directions import measure_profile
-from robustpo.analysis.document import TerminalSummary, markdown
-from robustpo.analysis.figures import draw_figures
-from robustpo.analysis.findings import Effort, Findings, Setup
-from robustpo.analysis.flatness import compare_sharpness, flatness_verdict
-from robustpo.analysis.losses import prepare
-from robustpo.analysis.penalty import measure_penalties
-from robustpo.analysis.sentences import sentences
-from robustpo.analysis.sharpness import measure_all
-from robustpo.analysis.smoothing import Smoothing, measure_smoothing
 from robustpo.base.writing import write_atomically
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, TrainingError
 from robustpo.runs.provenance import machine, versions
 from robustpo.studies.grid import parse_seeds
+from robustpo.theory.agents import Agents, Snapshot, make_configs, train_agents
+from robustpo.theory.bias import Bias, measure_bias
+from robustpo.theory.directions import measure_profile
+from robustpo.theory.document import TerminalSummary, markdown
+from robustpo.theory.figures import draw_figures
+from robustpo.theory.findings import Effort, Findings, Setup
+from robustpo.theory.flatness import compare_sharpness, flatness_verdict
+from robustpo.theory.losses import prepare
+from robustpo.theory.penalty import measure_penalties
+from robustpo.theory.sentences import sentences
+from robustpo.theory.sharpness import measure_all
+from robustpo.theory.smoothing import Smoothing, measure_smoothing
 from robustpo.training.compilation import own_settings
 
 # Keys of the checks: all draws follow from these and from the arguments.

@@ -19,8 +19,8 @@ from jaxtyping import Array
 from scipy import stats
 
 from robustpo.algorithm.distributions import DISTRIBUTIONS
-from robustpo.analysis.estimates import Interval, t_interval
 from robustpo.base.registry import NOISES
+from robustpo.theory.estimates import Interval, t_interval
 
 ALPHAS = (0.01, 0.03, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0)
 SIGMAS = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0)

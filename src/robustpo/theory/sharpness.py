@@ -16,15 +16,16 @@ import numpy as np
 from jaxtyping import Array
 
 from robustpo.algorithm.networks import AgentParams
-from robustpo.analysis.agents import Agents, Snapshot
-from robustpo.analysis.curvature import (
+from robustpo.config.shape import Shape
+from robustpo.theory.agents import Agents, Snapshot
+from robustpo.theory.curvature import (
     extreme_eigenvalues,
     hessian_product,
     hutchinson,
     lanczos,
 )
-from robustpo.analysis.estimates import Interval, t_interval
-from robustpo.analysis.losses import (
+from robustpo.theory.estimates import Interval, t_interval
+from robustpo.theory.losses import (
     Rows,
     actor_mask,
     as_function_of_vector,
@@ -33,7 +34,6 @@ from robustpo.analysis.losses import (
     prepare,
     surrogate_loss,
 )
-from robustpo.config.shape import Shape
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,17 @@ from jaxtyping import Array, Float64
 
 from robustpo.algorithm.distributions import Gaussian
 from robustpo.algorithm.networks import AgentParams, action_distribution
-from robustpo.analysis.curvature import hessian_diagonal, hessian_product, hutchinson
-from robustpo.analysis.estimates import Interval, t_interval
-from robustpo.analysis.losses import (
+from robustpo.base.registry import NOISES
+from robustpo.config.shape import Shape
+from robustpo.theory.curvature import hessian_diagonal, hessian_product, hutchinson
+from robustpo.theory.estimates import Interval, t_interval
+from robustpo.theory.losses import (
     Loss,
     Rows,
     actor_mask,
     as_function_of_vector,
     surrogate_loss,
 )
-from robustpo.base.registry import NOISES
-from robustpo.config.shape import Shape
 
 ALPHAS = tuple(float(f"{a:.2g}") for a in np.geomspace(1e-4, 0.3, 15))
 TOLERANCE = 0.1

@@ -11,15 +11,15 @@ import numpy as np
 from jaxtyping import Array, Float64
 
 from robustpo.algorithm.networks import AgentParams, Dense
-from robustpo.analysis.agents import Snapshot
-from robustpo.analysis.losses import (
+from robustpo.config.shape import Shape
+from robustpo.theory.agents import Snapshot
+from robustpo.theory.losses import (
     Rows,
     at_common_sigma,
     likelihood_loss,
     prepare,
     surrogate_loss,
 )
-from robustpo.config.shape import Shape
 
 DISTANCES = tuple(float(x) for x in np.linspace(-1, 1, 41))
 PROFILES = ("surrogate", "likelihood", "common_likelihood")

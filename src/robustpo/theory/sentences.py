@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from robustpo.analysis.bias import OBJECTIVES, RATIO, Bias
-from robustpo.analysis.estimates import Interval
-from robustpo.analysis.findings import Findings
-from robustpo.analysis.penalty import coverage
-from robustpo.analysis.smoothing import Smoothing
 from robustpo.reports.formats import format_p
 from robustpo.statistics.means import SIGNIFICANCE, holm
+from robustpo.theory.bias import OBJECTIVES, RATIO, Bias
+from robustpo.theory.estimates import Interval
+from robustpo.theory.findings import Findings
+from robustpo.theory.penalty import coverage
+from robustpo.theory.smoothing import Smoothing
 
 
 def sentences(findings: Findings) -> tuple[str, ...]:

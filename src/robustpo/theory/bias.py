@@ -23,15 +23,15 @@ from robustpo.algorithm.experience import Coefficients
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.objective import policy_loss
 from robustpo.algorithm.perturbation import perturb
-from robustpo.analysis.estimates import (
+from robustpo.config.shape import Shape
+from robustpo.theory.estimates import (
     Interval,
     ZeroTest,
     cosine_interval,
     t_interval,
     zero_test,
 )
-from robustpo.analysis.losses import Rows
-from robustpo.config.shape import Shape
+from robustpo.theory.losses import Rows
 
 OBJECTIVES = (
     "log-likelihood",

@@ -9,15 +9,15 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from robustpo.analysis.bias import Bias
-from robustpo.analysis.estimates import Interval
-from robustpo.analysis.findings import Findings
-from robustpo.analysis.flatness import MEASURES, Comparison
-from robustpo.analysis.penalty import coverage
-from robustpo.analysis.sentences import interval_text, sentences
-from robustpo.analysis.smoothing import Smoothing
 from robustpo.reports.formats import format_p
 from robustpo.statistics.means import MeanInterval
+from robustpo.theory.bias import Bias
+from robustpo.theory.estimates import Interval
+from robustpo.theory.findings import Findings
+from robustpo.theory.flatness import MEASURES, Comparison
+from robustpo.theory.penalty import coverage
+from robustpo.theory.sentences import interval_text, sentences
+from robustpo.theory.smoothing import Smoothing
 
 
 def setup_line(findings: Findings) -> str:

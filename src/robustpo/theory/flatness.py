@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustpo.analysis.estimates import Interval
-from robustpo.analysis.sharpness import Sharpness
 from robustpo.reports.formats import format_p
 from robustpo.statistics.means import (
     MIN_SEEDS,
@@ -18,6 +16,8 @@ from robustpo.statistics.means import (
     mean_interval,
     welch,
 )
+from robustpo.theory.estimates import Interval
+from robustpo.theory.sharpness import Sharpness
 
 # In each pair the first depends on the policy's breadth and the second does not.
 MEASURES = {

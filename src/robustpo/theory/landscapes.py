@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from robustpo.analysis.directions import Profile
-from robustpo.analysis.figure_style import COLOURS, TEXT_COLOUR, heading, new_figure
-from robustpo.analysis.findings import Findings
-from robustpo.analysis.flatness import value_of
-from robustpo.analysis.sharpness import Sharpness
 from robustpo.base.amounts import format_count
 from robustpo.reports.formats import count_seeds
 from robustpo.statistics.means import mean_interval
+from robustpo.theory.directions import Profile
+from robustpo.theory.figure_style import COLOURS, TEXT_COLOUR, heading, new_figure
+from robustpo.theory.findings import Findings
+from robustpo.theory.flatness import value_of
+from robustpo.theory.sharpness import Sharpness
 
 _PANELS = (
     ("trace", "surrogate: Tr H"),

@@ -1,1 +1,0 @@
-"""The paper's theory, checked with numbers; nothing of training or evaluation depends on it."""

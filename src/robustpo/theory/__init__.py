@@ -1,0 +1,1 @@
+"""The paper's equations checked on trained agents (`robustpo theory`)."""
