@@ -19,9 +19,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from robustpo import doctor
 from robustpo.base.finding import Finding, one_line
-from robustpo.diagnosis import machine, packages, trials
+from robustpo.doctor import doctor, machine, packages, trials
 from robustpo.execution import limits
 from robustpo.execution.limits import available_cores
 
@@ -152,7 +151,7 @@ def test_the_wheel_brings_every_lock(bare):
 
 def test_it_runs_where_nothing_is_installed(bare, tmp_path):
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [bare.python, "-m", "robustpo.doctor"]
+    command = [bare.python, "-m", "robustpo.doctor.doctor"]
     json_run = subprocess.run(
         [*command, "--json"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
     )
@@ -293,7 +292,7 @@ def test_places_that_cannot_be_written(tmp_path, monkeypatch):
     assert machine.check_cache(tmp_path / "file" / "xla").status == "warn"
     assert machine.check_runs(Path("/proc/runs")).status == "warn"
     code = (
-        "import os, tempfile; from robustpo.diagnosis.machine import check_temporary\n"
+        "import os, tempfile; from robustpo.doctor.machine import check_temporary\n"
         "os.chdir('/proc'); tempfile._candidate_tempdir_list = lambda: ['/proc']\n"
         "found = check_temporary(); print(found.status, found.detail, '|', found.advice)"
     )
@@ -410,7 +409,7 @@ def test_one_line_of_bearable_length():
 
 
 IN_A_TERMINAL = """
-from robustpo import doctor
+from robustpo.doctor import doctor
 from robustpo.base.finding import Finding
 found = Finding("warn", "detail " * 30, "command " * 30)
 doctor.diagnose(checks={"something": lambda: found})

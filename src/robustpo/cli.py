@@ -198,7 +198,7 @@ class Doctor:
 
     def __call__(self) -> int:
         """Check and print; the exit code is 1 if anything fails."""
-        from robustpo.doctor import diagnose
+        from robustpo.doctor.doctor import diagnose
 
         return diagnose(as_json=self.json)
 

@@ -141,7 +141,7 @@ def _check(entries: Sequence[Entry], *, as_json: bool) -> int:
 
 def _try(entry: Entry) -> _Checked:
     """Make and step a task apart, because what is broken in compiled code ends its process."""
-    from robustpo.diagnosis.trials import try_apart
+    from robustpo.doctor.trials import try_apart
 
     start = time.perf_counter()
     reports, failure = try_apart("simulators", entry.id, timeout=SECONDS_PER_TASK)

@@ -1,6 +1,6 @@
 """What works on this machine, and what to do about what does not.
 
-Needs no other package, so that it can say which are missing: `python -m robustpo.doctor` runs even
+Needs no other package, so that it can say which are missing: `python -m robustpo.doctor.doctor` runs even
 where the command does not start.
 """
 
@@ -16,15 +16,15 @@ from typing import Any
 
 from robustpo.base.finding import Finding, one_line
 from robustpo.base.json_text import to_json
-from robustpo.diagnosis.machine import (
+from robustpo.doctor.machine import (
     check_cache,
     check_cores,
     check_memory,
     check_runs,
     check_temporary,
 )
-from robustpo.diagnosis.packages import check_extras, check_packages, check_python
-from robustpo.diagnosis.trials import check_rendering, check_simulators, check_training
+from robustpo.doctor.packages import check_extras, check_packages, check_python
+from robustpo.doctor.trials import check_rendering, check_simulators, check_training
 
 Check = Callable[[], Finding]
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from robustpo.base.finding import Finding, Status
-from robustpo.diagnosis.trials import try_apart
+from robustpo.doctor.trials import try_apart
 from robustpo.execution.limits import GIB, available_cores, cpu_quota, memory, workers_with_room
 
 SMALLEST_FREE_GIB = 1.0

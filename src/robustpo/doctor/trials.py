@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from robustpo.base.finding import Finding, one_line
-from robustpo.diagnosis.packages import lock_file, pinned, pip_install, read_lock
+from robustpo.doctor.packages import lock_file, pinned, pip_install, read_lock
 
 SIMULATORS = MappingProxyType(
     {
@@ -133,7 +133,7 @@ def check_training(
 def try_apart(
     trial: str, *arguments: str, timeout: float, **environment: str
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Try something in a process of its own (`robustpo.diagnosis.probe`).
+    """Try something in a process of its own (`robustpo.doctor.probe`).
 
     Args:
         trial: name of a function there.
@@ -145,7 +145,7 @@ def try_apart(
         What it reported before it ended, and why it failed or None.
     """
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "robustpo.diagnosis.probe", trial, *arguments],
+        [sys.executable, "-P", "-m", "robustpo.doctor.probe", trial, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
