@@ -151,7 +151,7 @@ def test_the_wheel_brings_every_lock(bare):
 
 def test_it_runs_where_nothing_is_installed(bare, tmp_path):
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [bare.python, "-m", "robustpo.doctor.doctor"]
+    command = [bare.python, "-m", "robustpo.doctor"]
     json_run = subprocess.run(
         [*command, "--json"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
     )
@@ -367,7 +367,7 @@ def test_ctrl_c_leaves_no_worker(own_tasks, monkeypatch, tmp_path):
     mark = tmp_path / "worker"
     monkeypatch.setenv("HANGING_MARK", str(mark))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    code = "from robustpo.diagnosis import trials; trials.check_training('test_doctor:Hanging')"
+    code = "from robustpo.doctor import trials; trials.check_training('test_doctor:Hanging')"
     running = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not mark.exists():

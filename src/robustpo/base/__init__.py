@@ -1,1 +1,1 @@
-"""What every room stands on: reading and writing files, checks, names, the registry, the terminal."""
+"""What every room stands on: files, checks, names, the registry, the terminal."""

@@ -1,6 +1,6 @@
 """What works on this machine, and what to do about what does not.
 
-Needs no other package, so that it can say which are missing: `python -m robustpo.doctor.doctor` runs even
+Needs no other package, so that it can say which are missing: `python -m robustpo.doctor` runs even
 where the command does not start.
 """
 
@@ -121,7 +121,3 @@ def _show(finding: Finding, console: Any) -> None:
     if finding.advice:
         # Not wrapped here, so that a command can be copied whole.
         console.print(Text(f"{'':<{STATUS_WIDTH}}-> {finding.advice}"), soft_wrap=True)
-
-
-if __name__ == "__main__":
-    sys.exit(diagnose(as_json="--json" in sys.argv[1:]))

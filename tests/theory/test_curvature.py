@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from analysis.policies import SHAPE, key, small_policy, small_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.policies import SHAPE, key, small_policy, small_rows
 from robustpo.theory.curvature import (
     extreme_eigenvalues,
     hessian_diagonal,

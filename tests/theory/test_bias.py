@@ -5,9 +5,9 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from analysis.policies import SHAPE, coefficients, key, small_policy, small_rows
 from scipy import integrate, stats
 
-from analysis.policies import SHAPE, coefficients, key, small_policy, small_rows
 from robustpo.algorithm.networks import action_distribution
 from robustpo.theory.bias import OBJECTIVES, measure_bias
 from robustpo.theory.estimates import cosine_interval, t_interval, zero_test

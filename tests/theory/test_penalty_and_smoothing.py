@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from analysis.policies import SHAPE, key, small_policy, small_rows
 from jax.flatten_util import ravel_pytree
 from scipy import integrate
 
-from analysis.policies import SHAPE, key, small_policy, small_rows
 from robustpo.algorithm.networks import action_distribution
 from robustpo.theory.estimates import Interval
 from robustpo.theory.losses import as_function_of_vector, at_common_sigma, surrogate_loss
