@@ -227,5 +227,5 @@ def test_only_the_update_and_one_control_perturb():
         ):
             users.add(file.relative_to(SOURCE).as_posix())
     update = {f"algorithm/{name}.py" for name in ("diagnostics", "estimators", "objective")}
-    training = {name for name in users if not name.startswith("analysis/")}
+    training = {name for name in users if not name.startswith("theory/")}
     assert training == update | {"algorithm/perturbation.py", "training/rollout.py"}

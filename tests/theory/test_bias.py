@@ -5,12 +5,12 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from analysis.policies import SHAPE, coefficients, key, small_policy, small_rows
 from scipy import integrate, stats
 
 from robustpo.algorithm.networks import action_distribution
 from robustpo.theory.bias import OBJECTIVES, measure_bias
 from robustpo.theory.estimates import cosine_interval, t_interval, zero_test
+from theory.policies import SHAPE, coefficients, key, small_policy, small_rows
 
 ALPHA = 0.4
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from analysis.policies import SHAPE, key, small_policy, small_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from robustpo.theory.losses import (
     likelihood_loss,
     surrogate_loss,
 )
+from theory.policies import SHAPE, key, small_policy, small_rows
 
 pytestmark = pytest.mark.usefixtures("float64")
 

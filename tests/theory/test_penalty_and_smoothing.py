@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from analysis.policies import SHAPE, key, small_policy, small_rows
 from jax.flatten_util import ravel_pytree
 from scipy import integrate
 
@@ -19,6 +18,7 @@ from robustpo.theory.smoothing import (
     reach,
     smoothed_pairs,
 )
+from theory.policies import SHAPE, key, small_policy, small_rows
 
 pytestmark = pytest.mark.usefixtures("float64")
 

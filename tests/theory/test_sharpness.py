@@ -6,13 +6,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from analysis.policies import SHAPE, key, small_policy, small_rows
 
 from robustpo.algorithm.networks import AgentParams, Dense
 from robustpo.theory.directions import DISTANCES, filter_normalised, losses_along
 from robustpo.theory.estimates import Interval
 from robustpo.theory.flatness import MEASURES, compare_sharpness, flatness_verdict
 from robustpo.theory.sharpness import Sharpness
+from theory.policies import SHAPE, key, small_policy, small_rows
 
 pytestmark = pytest.mark.usefixtures("float64")
 
