@@ -6,15 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from robustpo.config.published import CLEANRL, published_tables
 from robustpo.environments.catalog import CATALOG
-from robustpo.environments.suites import CLEANRL
 
 WALKER = "dm_control/walker-walk-v0"
 CHEETAH = "dm_control/cheetah-run-v0"
 PENDULUM = "dm_control/pendulum-swingup-v0"
 CARTPOLE = "isaac/Cartpole-v0"
 # The 61 tasks of the published comparison.
-PUBLISHED = tuple(task for task, entry in CATALOG.items() if CLEANRL in entry.published)
+PUBLISHED = tuple(task for task, entry in CATALOG.items() if CLEANRL in published_tables(entry))
 
 Kind = Literal["train", "bare", "sb3", "cold", "warm", "whole", "update"]
 

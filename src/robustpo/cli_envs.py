@@ -13,6 +13,7 @@ from tyro.conf import Positional
 
 from robustpo.base.json_text import to_json
 from robustpo.cli_streams import prints_on_stderr
+from robustpo.config.published import published_preset, published_tables
 from robustpo.environments.availability import missing_extra
 from robustpo.environments.catalog import CATALOG
 from robustpo.environments.entry import Entry
@@ -66,8 +67,8 @@ def _as_data(entry: Entry) -> dict[str, Any]:
         "observation": dict(entry.observation),
         "episode_limit": entry.episode_limit,
         "ends_early": entry.ends_early,
-        "preset": entry.preset,
-        "published": entry.published,
+        "preset": published_preset(entry.id),
+        "published": published_tables(entry),
         "note": entry.note,
         "extra": entry.extra,
         "installed": missing_extra(entry) is None,

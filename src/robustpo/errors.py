@@ -5,10 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from robustpo.reports.report import ComparisonReport
+from typing import Any
 
 
 class RobustpoError(Exception):
@@ -42,7 +39,7 @@ class UnfinishedError(TrainingError):
 
     Attributes:
         directories: as given.
-        report: of a comparison, on the runs that are done; None if there is none.
+        report: a comparison's `ComparisonReport` of the runs that are done; None if there is none.
 
     Example:
         >>> import robustpo
@@ -56,7 +53,7 @@ class UnfinishedError(TrainingError):
     def __init__(self, message: str, directories: Sequence[Path]) -> None:
         super().__init__(message)
         self.directories = list(directories)
-        self.report: ComparisonReport | None = None
+        self.report: Any = None
 
 
 class StorageError(RobustpoError):

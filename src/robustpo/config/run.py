@@ -13,10 +13,10 @@ from robustpo.base.validation import make_plain, plain, require, require_choice,
 from robustpo.config.definitions import require_allowed
 from robustpo.config.methods import METHODS
 from robustpo.config.presets import PRESETS
+from robustpo.config.published import default_preset, published_preset, task_options
 from robustpo.config.schedules import SCHEDULES
 from robustpo.config.settings import SCHEDULE_OF, SETTING_NAMES, Settings
 from robustpo.config.shape import NO_NOISE, SHAPE_NAMES, Shape, require_abilities
-from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.policy.families import FAMILIES
 
@@ -233,7 +233,7 @@ def build_config(task: str, method: str, *, preset: str | None = None, **given: 
     own = {name: given.pop(name) for name in _OF_RUNS if name in given}
     # What an extension sets is written out wherever it is used, so that no file needs it again.
     own_options = {} if is_extension(method) else METHODS[method].overrides
-    options = _preset_options(task, preset) | own_options | given
+    options = PRESETS[preset].options | task_options(task, preset) | own_options | given
     for name in options:
         require_choice("option", name, SETTING_NAMES + SHAPE_NAMES)
     return RunConfig(
@@ -247,24 +247,3 @@ def build_config(task: str, method: str, *, preset: str | None = None, **given: 
 
 
 _OF_RUNS = ("steps", "eval_every", "eval_episodes", "init_policy")
-
-
-def default_preset(task: str) -> str:
-    """Return the name of the preset that a task is trained with unless another is named.
-
-    It is the one that a catalogued task was published with, and `own` for all others.
-    """
-    return published_preset(task) if catalog.published(task) else "own"
-
-
-def published_preset(task: str) -> str:
-    """Return the preset that a run's name leaves out; that of the paper for unknown tasks."""
-    entry = catalog.published(task)
-    return entry.preset if entry else "paper"
-
-
-def _preset_options(task: str, preset: str) -> dict[str, Any]:
-    """Return a preset's options, with those of its own that a task was published with."""
-    entry = catalog.published(task)
-    own = entry.preset_options if entry and entry.preset == preset else {}
-    return PRESETS[preset].options | own

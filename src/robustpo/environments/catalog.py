@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.entry import Entry
 from robustpo.environments.suites import entries
+from robustpo.errors import ConfigError
 
 # Before the id of a task: the benchmark's own implementation of it.
 GYMNASIUM_PREFIX = "gymnasium/"
@@ -59,6 +60,13 @@ def nearest(task_id: str, others: Iterable[str] = ()) -> list[str]:
     if core in by_core and found[0] in CATALOG:
         found = [name for name in found if name in CATALOG]
     return found[:3]
+
+
+def unknown_task(task: str, others: Iterable[str] = ()) -> ConfigError:
+    """Return the error for a task that neither the catalog nor `others` name."""
+    near = nearest(task, others)
+    guess = f"; did you mean {' or '.join(near)}?" if near else ";"
+    return ConfigError(f"unknown task {task!r}{guess} `robustpo envs` lists all")
 
 
 def _preference(name: str) -> tuple[bool, bool, int]:

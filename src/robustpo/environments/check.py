@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from robustpo.base.finding import Finding
-from robustpo.config.settings import Settings
 from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
 from robustpo.environments.bounds import far_bounds
 from robustpo.environments.check_walk import SEED, STEPS, Walk, random_actions
@@ -21,6 +20,8 @@ from robustpo.environments.make import is_jax_task
 from robustpo.errors import ConfigError
 
 LARGE_REWARD = 1e4
+# Table 2 of arXiv 2212.07536.
+PUBLISHED_ALPHA = 0.5
 SLOW = 500.0
 
 
@@ -173,7 +174,7 @@ def _judge_repeated(walk: Walk, again: Walk) -> Finding:
 
 def _judge_bounds(spec: TaskSpec) -> list[Finding]:
     """Warn of bounds that the published protocol, which acts in raw units, does not suit."""
-    text = far_bounds(spec.action_low, spec.action_high, Settings().alpha)
+    text = far_bounds(spec.action_low, spec.action_high, PUBLISHED_ALPHA)
     if text is None:
         return []
     advice = (

@@ -94,13 +94,6 @@ def is_registered(task: str) -> bool:
     return task.removeprefix(GYMNASIUM_PREFIX).rpartition(":")[2] in gymnasium.registry
 
 
-def unknown_task(task: str) -> ConfigError:
-    """Return the error for a task that neither the catalog nor Gymnasium knows."""
-    near = catalog.nearest(task, gymnasium.registry)
-    guess = f"; did you mean {' or '.join(near)}?" if near else ";"
-    return ConfigError(f"unknown task {task!r}{guess} `robustpo envs` lists all")
-
-
 def _by_name(task_id: str, task: str) -> Callable[[], Any]:
     entry = catalog.find(task_id)
     if entry and entry.suite == "DeepMind Control":
@@ -127,7 +120,7 @@ def _registered(task_id: str, task: str) -> Callable[[], Any]:
     # gymnasium.make would accept an id without a version and pick the newest; a task whose
     # meaning changes with an upgrade must not be recorded under that name.
     if task_id not in gymnasium.registry:
-        raise unknown_task(task)
+        raise catalog.unknown_task(task, gymnasium.registry)
     # The checker repeats at every step what `_build` settles once.
     return functools.partial(gymnasium.make, task_id, disable_env_checker=True)
 

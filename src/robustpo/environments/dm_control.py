@@ -15,7 +15,6 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from robustpo.environments import catalog
-from robustpo.environments.constructors import unknown_task
 from robustpo.environments.entry import Entry
 from robustpo.environments.offscreen import choose_renderer
 
@@ -84,7 +83,7 @@ def make_dm_control(task_id: str, render_mode: str | None = None) -> DmControlEn
     """
     entry = catalog.find(task_id)
     if entry is None or entry.suite != "DeepMind Control":
-        raise unknown_task(task_id)
+        raise catalog.unknown_task(task_id)
     choose_renderer()
     from dm_control import suite
 

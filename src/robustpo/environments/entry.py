@@ -21,7 +21,6 @@ class Entry:
         action_high: upper bounds of the action.
         episode_limit: steps after which an episode is truncated.
         ends_early: whether an episode can end before its limit.
-        published: the tables of published results that have a row for it.
         simulator: the adapter that steps it: `envpool`; `gymnasium`, on the host; `jax`, inside the
             program; `mujoco`, in batches on the host.
         source: what the adapter builds: the EnvPool task, or `module:callable`.
@@ -29,8 +28,6 @@ class Entry:
         extra: what `pip install 'robustpo[...]'` has to bring for it, or None.
         random_step: whether `step` draws random numbers, so that replaying an episode's actions
             after the same number of resets does not restore its state.
-        preset: the preset it is trained with unless another is named.
-        preset_options: what its published program changes in that preset.
         note: in one sentence, how it differs from what its name makes people expect.
     """
 
@@ -43,12 +40,9 @@ class Entry:
     ends_early: bool
     simulator: Simulator
     source: str
-    published: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     extra: str | None = None
     random_step: bool = False
-    preset: str = "paper"
-    preset_options: dict[str, Any] = field(default_factory=dict)
     note: str = ""
 
     @property

@@ -12,9 +12,6 @@ from typing import Any
 
 from robustpo.environments.entry import Entry
 
-CLEANRL = "CleanRL's RPO documentation"
-TABLE_3 = "paper, Table 3"
-
 
 def entries() -> Iterator[Entry]:
     """Return every task, suite by suite."""
@@ -83,20 +80,6 @@ _DEEPMIND_CONTROL = (
 # Yaw, lift and extend of four legs; every other dm_control action lies in [-1, 1].
 _QUADRUPED_LOW = (-1.0, -1.0, -0.8) * 4
 _QUADRUPED_HIGH = (1.0, 1.1, 0.8) * 4
-_UNPUBLISHED = {"humanoid_CMU-walk"}
-_TABLE_3 = {
-    "acrobot-swingup",
-    "fish-swim",
-    "humanoid-stand",
-    "humanoid-run",
-    "pendulum-swingup",
-    "quadruped-walk",
-    "quadruped-run",
-    "quadruped-escape",
-    "walker-stand",
-    "walker-walk",
-    "walker-run",
-}
 _OTHER_POLES = (
     "EnvPool's extra poles start within N(0, 0.01), dm_control's within N(0, 0.1); "
     "gymnasium/dm_control/cartpole-{}-v0 is dm_control itself"
@@ -128,15 +111,14 @@ _MUJOCO = (
 # them; Gymnasium always does, and EnvPool's v5 does by default.
 _CONTACT_FORCES = {"Humanoid-v4", "HumanoidStandup-v4"}
 
-# id, suite, observation size, action size, action bound, episode limit, ends early, published,
-# random step.
+# id, suite, observation size, action size, action bound, episode limit, ends early, random step.
 _OTHERS = (
-    ("Pendulum-v1", "Classic Control", 3, 1, 2.0, 200, False, True, False),
-    ("MountainCarContinuous-v0", "Classic Control", 2, 1, 1.0, 999, True, False, False),
-    ("BipedalWalker-v3", "Box2D", 24, 4, 1.0, 1600, True, True, False),
-    ("BipedalWalkerHardcore-v3", "Box2D", 24, 4, 1.0, 2000, True, False, False),
-    ("LunarLanderContinuous-v2", "Box2D", 8, 2, 1.0, 1000, True, False, True),
-    ("LunarLanderContinuous-v3", "Box2D", 8, 2, 1.0, 1000, True, False, True),
+    ("Pendulum-v1", "Classic Control", 3, 1, 2.0, 200, False, False),
+    ("MountainCarContinuous-v0", "Classic Control", 2, 1, 1.0, 999, True, False),
+    ("BipedalWalker-v3", "Box2D", 24, 4, 1.0, 1600, True, False),
+    ("BipedalWalkerHardcore-v3", "Box2D", 24, 4, 1.0, 2000, True, False),
+    ("LunarLanderContinuous-v2", "Box2D", 8, 2, 1.0, 1000, True, True),
+    ("LunarLanderContinuous-v3", "Box2D", 8, 2, 1.0, 1000, True, True),
 )
 
 # name, action size, observation size.
@@ -176,7 +158,6 @@ def _deepmind_control() -> Iterator[Entry]:
             low, high = _QUADRUPED_LOW, _QUADRUPED_HIGH
         for task in tasks.split():
             name = f"{domain}-{task}"
-            tables = (CLEANRL,) * (name not in _UNPUBLISHED) + (TABLE_3,) * (name in _TABLE_3)
             yield Entry(
                 id=f"dm_control/{name}-v0",
                 suite="DeepMind Control",
@@ -187,7 +168,6 @@ def _deepmind_control() -> Iterator[Entry]:
                 ends_early=False,
                 simulator="envpool",
                 source=f"{_camel(domain)}{_camel(task)}-v1",
-                published=tables,
                 note=_DM_CONTROL_NOTES.get(name, ""),
             )
 
@@ -210,13 +190,12 @@ def _mujoco() -> Iterator[Entry]:
                 ends_early=ends_early,
                 simulator="envpool",
                 source=task_id,
-                published=(CLEANRL,) if version == "v4" else (),
                 options={"post_constraint": True} if task_id in _CONTACT_FORCES else {},
             )
 
 
 def _others() -> Iterator[Entry]:
-    for task_id, suite, size, action_size, bound, limit, early, published, random in _OTHERS:
+    for task_id, suite, size, action_size, bound, limit, early, random in _OTHERS:
         yield _flat(
             task_id,
             suite,
@@ -227,7 +206,6 @@ def _others() -> Iterator[Entry]:
             ends_early=early,
             simulator="envpool",
             source=task_id,
-            published=(CLEANRL,) if published else (),
             random_step=random,
         )
 
@@ -263,7 +241,6 @@ def _isaac() -> Iterator[Entry]:
         ends_early=True,
         simulator="jax",
         source="robustpo.environments.isaac.cartpole:Cartpole",
-        preset="isaac",
         note=note,
     )
     yield _flat(
@@ -277,9 +254,6 @@ def _isaac() -> Iterator[Entry]:
         simulator="mujoco",
         source="robustpo.environments.isaac.ball_balance:BallBalance",
         extra="mujoco",
-        preset="isaac",
-        # BallBalancePPO.yaml of IsaacGymEnvs: 8 minibatches of 8192.
-        preset_options={"hidden_sizes": (128, 64, 32), "num_envs": 4096, "num_minibatches": 8},
         note=note,
     )
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 
+from robustpo.config.published import CLEANRL, TABLE_3, published_tables
 from robustpo.environments.catalog import CATALOG
-from robustpo.environments.suites import CLEANRL, TABLE_3
 from robustpo.errors import ConfigError
 from robustpo.studies.study import Part, Study
 
@@ -20,7 +20,9 @@ PPO_AND_RPO = ("ppo", "rpo")
 DISTRIBUTIONS = ("ppo", "rpo", "ppo-laplace", "rpo-laplace", "ppo-gumbel", "rpo-gumbel")
 AUGMENTATIONS = ("ppo", "rad-ppo", "drac-ppo", "rpo")
 
-_PUBLISHED = {task: entry.suite for task, entry in CATALOG.items() if CLEANRL in entry.published}
+_PUBLISHED = {
+    task: entry.suite for task, entry in CATALOG.items() if CLEANRL in published_tables(entry)
+}
 DEEPMIND_CONTROL = tuple(t for t, suite in _PUBLISHED.items() if suite == "DeepMind Control")
 MUJOCO = tuple(t for t, suite in _PUBLISHED.items() if suite == "MuJoCo v4")
 # Published with alpha 0.01 beside 0.5.
@@ -38,7 +40,7 @@ TUNED = tuple(
 )
 GYM = ("Pendulum-v1", "BipedalWalker-v3")
 PYBULLET = ("AntBulletEnv-v0", "MinitaurBulletEnv-v0")
-TABLE_3_TASKS = tuple(task for task, entry in CATALOG.items() if TABLE_3 in entry.published)
+TABLE_3_TASKS = tuple(task for task, entry in CATALOG.items() if TABLE_3 in published_tables(entry))
 # Section 5.2 and the caption of figure 1 name these.
 NAMED = tuple(
     f"dm_control/{name}-v0"

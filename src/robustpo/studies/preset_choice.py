@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from robustpo.config.run import RunConfig, default_preset
+from robustpo.config.published import default_preset
+from robustpo.config.run import RunConfig
 from robustpo.execution.preflight import preset_note
 from robustpo.runs.record import CONFIG_FILE, task_directory
 from robustpo.runs.run_files import as_dict, read_object
