@@ -91,7 +91,7 @@ def _room(name):
 
 
 def test_every_room_has_its_place():
-    assert {_room(name) for name in MODULES} == set(ORDER)
+    assert {_room(name) for name in MODULES} <= set(ORDER)
 
 
 def test_arrows_point_one_way():
