@@ -16,7 +16,7 @@ lock_file := $(wildcard locks/py$(subst .,,$(version)).txt)
 # Twice quiet: a download of some hundred megabytes need not list its eighty packages.
 PIP_INSTALL := -m pip --disable-pip-version-check install -qq
 EDITABLE := --no-deps --no-build-isolation --editable .
-TEST_EXTRAS := dev,tensorboard,mujoco,box2d,dm-control,mjx,pybullet,ray,video
+TEST_EXTRAS := dev,envpool,frames,tensorboard,mujoco,box2d,dm-control,mjx,pybullet,ray,video
 comma := ,
 
 .DEFAULT_GOAL := help
@@ -106,7 +106,7 @@ lock: $(STAMP)  ## resolve pyproject.toml anew into locks/
 	        --output-file locks/py3$$minor.txt pyproject.toml || exit 1; \
 	done
 	printf 'torch==2.13.0\nhatchling\n' | $(COMPILE) --python-version 3.11 \
-	    --extra sb3 --extra mujoco --extra box2d --constraint locks/py311.txt pyproject.toml - \
+	    --extra envpool --extra sb3 --extra mujoco --extra box2d --constraint locks/py311.txt pyproject.toml - \
 	    | grep -vE '^(nvidia-|cuda-|triton)' > locks/bench-py311.txt
 
 clean:  ## remove build products and caches

@@ -99,6 +99,7 @@ def training(task: str, steps: str, place: str) -> Iterator[dict[str, Any]]:
     import numpy as np
 
     import robustpo
+    from robustpo.runs.store import find_runs, metrics_of
 
     def note(event: dict[str, Any]) -> None:
         del event
@@ -109,7 +110,8 @@ def training(task: str, steps: str, place: str) -> Iterator[dict[str, Any]]:
         task, steps=int(steps), out=place, workers=1, progress=False, callback=note
     )
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    returns = robustpo.load_results(place)["return_mean"].drop_nulls().to_list()
+    (recorded,) = find_runs(place)
+    returns = [x for x in metrics_of(recorded)["return_mean"].tolist() if not math.isnan(x)]
     if not returns or not all(map(math.isfinite, returns)):
         raise ArithmeticError(f"the returns are {returns or 'missing'}, not finite numbers")
     policy = robustpo.load_policy(run)

@@ -11,7 +11,8 @@ from robustpo.errors import ConfigError
 # Modules that an extra brings.
 MODULES = {
     "dm-control": ("dm_control",),
-    "mjx": ("mujoco_playground",),
+    "envpool": ("envpool",),
+    "mjx": ("brax", "mujoco_playground"),
     "mujoco": ("mujoco",),
     "pybullet": ("pybullet", "pybullet_envs_gymnasium"),
     "ray": ("ray",),

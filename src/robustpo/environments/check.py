@@ -16,7 +16,7 @@ from robustpo.environments.check_walk import walk as take_walk
 from robustpo.environments.constructors import construct, find_constructor, task_name
 from robustpo.environments.fence import Fence, describe, is_stop
 from robustpo.environments.inspection import Task, describe_task, prepare
-from robustpo.environments.make import is_jax_task
+from robustpo.environments.make import is_jax_task, require_installed
 from robustpo.errors import ConfigError
 
 LARGE_REWARD = 1e4
@@ -61,6 +61,7 @@ def check_environment(task: Task) -> list[Finding]:
 
 
 def _check(task: Task) -> Sequence[Finding]:
+    require_installed(task)
     constructor, name = find_constructor(task), task_name(task)
     fence = Fence(name)
     made = construct(name, constructor, fence)

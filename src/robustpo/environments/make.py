@@ -31,10 +31,8 @@ def resolve(task: Task) -> TaskSpec:
         ConfigError: if the task is unknown, what it needs is not installed, its constructor fails,
             its actions are discrete or its observations are images.
     """
-    entry = _catalogued(task)
+    entry = require_installed(task)
     if entry is not None:
-        if entry.extra:
-            require_extra(entry.extra, f"task {entry.id!r}")
         return catalog.spec(entry)
     from robustpo.environments.constructors import construct, find_constructor, task_name
 
@@ -84,7 +82,7 @@ def make_environment(
     Raises:
         ConfigError: as `resolve`, or if the platform cannot run the task's simulator.
     """
-    entry = _catalogued(task)
+    entry = require_installed(task)
     if entry is not None and entry.simulator == "envpool":
         from robustpo.environments.envpool import EnvPoolEnvironment
 
@@ -100,7 +98,7 @@ def make_host_environment(
     Raises:
         ConfigError: as `make_environment`.
     """
-    entry = _catalogued(task)
+    entry = require_installed(task)
     if entry is not None and entry.simulator == "envpool":
         from robustpo.environments.envpool import HostEnvPool
 
@@ -157,6 +155,18 @@ def _make(task: Task, env_seeds: Sequence[int], processes: int, per_agent: int =
 def list_tasks() -> list[TaskSpec]:
     """Return every catalogued task, suite by suite; any Gymnasium task works besides these."""
     return [catalog.spec(entry) for entry in catalog.CATALOG.values()]
+
+
+def require_installed(task: Task) -> Entry | None:
+    """Return a task's entry in the catalog, None for any other task.
+
+    Raises:
+        ConfigError: if what a catalogued task needs is not installed.
+    """
+    entry = _catalogued(task)
+    if entry is not None and entry.extra:
+        require_extra(entry.extra, f"task {entry.id!r}")
+    return entry
 
 
 def _catalogued(task: Task) -> Entry | None:

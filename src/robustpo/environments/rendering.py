@@ -69,6 +69,7 @@ def make_rendering(task: Task, seed: int) -> Rendering:
 
 
 def _envpool_rendering(entry: Entry, seed: int) -> Rendering:
+    require_extra("envpool", f"a picture of {entry.id!r}")
     if entry.suite.startswith("MuJoCo"):
         load_egl(f"task {entry.id!r}")
     from robustpo.environments.envpool import HostEnvPool

@@ -167,6 +167,7 @@ def _deepmind_control() -> Iterator[Entry]:
                 episode_limit=1000,
                 ends_early=False,
                 simulator="envpool",
+                extra="envpool",
                 source=f"{_camel(domain)}{_camel(task)}-v1",
                 note=_DM_CONTROL_NOTES.get(name, ""),
             )
@@ -189,6 +190,7 @@ def _mujoco() -> Iterator[Entry]:
                 episode_limit=limit,
                 ends_early=ends_early,
                 simulator="envpool",
+                extra="envpool",
                 source=task_id,
                 options={"post_constraint": True} if task_id in _CONTACT_FORCES else {},
             )
@@ -205,6 +207,7 @@ def _others() -> Iterator[Entry]:
             episode_limit=limit,
             ends_early=early,
             simulator="envpool",
+            extra="envpool",
             source=task_id,
             random_step=random,
         )

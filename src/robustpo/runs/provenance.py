@@ -17,6 +17,8 @@ from robustpo.base.files import one_line
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 VERSIONED = ("robustpo", "jax", "jaxlib", "optax", "envpool", "gymnasium", "numpy")
+# What is not there decides no bit.
+ABSENT = "not installed"
 
 
 @cache
@@ -27,7 +29,7 @@ def versions() -> dict[str, str]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
+            found[name] = ABSENT
     return found
 
 
@@ -75,7 +77,7 @@ def inexact(then: Mapping[str, Any]) -> str | None:
     changed = [
         f"{name} {version} (was {old.get(name, 'unknown')})"
         for name, version in now["versions"].items()
-        if old.get(name) != version
+        if old.get(name) != version and ABSENT not in (version, old.get(name))
     ]
     if then.get("instruction_set") != now["instruction_set"]:
         changed.append(
