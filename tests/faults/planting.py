@@ -9,7 +9,7 @@ PREDICTABLE = {
     "Pendulum-v1/*": (".seed-3.lock", ".seed-3.old-1", "seed-3"),
     "Pendulum-v1/*/seed-3": (
         *("checkpoint", "tensorboard", "result.json", "evaluations.jsonl", "policy.safetensors"),
-        *(".config.json.partial", "metrics.jsonl", "metrics.safetensors"),
+        *("final.safetensors", ".config.json.partial", "metrics.jsonl", "metrics.safetensors"),
     ),
     "Pendulum-v1/*/seed-3/checkpoint": (
         *("step-000000000512.safetensors", "step-000000001024.safetensors"),

@@ -172,6 +172,7 @@ def test_a_gradient_that_overflows_stops_its_agent(tmp_path, tiny, capfd):
     assert len(said) == 1
     assert "seed 1" in said[0] and "gradient" in said[0]
     assert [result_of(run)["status"] for run in runs] == ["completed", "failed", "completed"]
+    assert [(run / "final.safetensors").exists() for run in runs] == [True, False, True]
     assert_kept_and_finite(runs[1], rows=1)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -50,7 +51,8 @@ COLUMNS = [
     "drac_loss",
     "extra_loss",
 ]
-FILES = {"config.json", "metrics.jsonl", "metrics.safetensors", "policy.safetensors", "result.json"}
+TENSORS = {"metrics.safetensors", "policy.safetensors", "final.safetensors"}
+FILES = {"config.json", "metrics.jsonl", "result.json"} | TENSORS
 
 
 def read_lines(directory):
@@ -60,6 +62,45 @@ def read_lines(directory):
 def test_a_run_is_found_under_task_variant_and_seed(comparison, tiny):
     place = comparison.out / tiny.task / f"rpo_{tiny.slug}" / "seed-1"
     assert {path.name for path in place.iterdir()} == FILES
+
+
+def test_a_completed_run_keeps_its_last_state(comparison):
+    place = comparison.run("rpo", 0)
+    file = place / "final.safetensors"
+    tensors, state = read_tensors(file, 2**24)
+    policy = load_file(place / "policy.safetensors")
+    networks = {name: policy[name] for name in policy if name[:6] in ("actor.", "critic", "log_st")}
+    assert len(networks) == 2 * 3 * 2 + 1
+    for name, array in networks.items():
+        inner = re.sub(r"\.(\d)\.", r"[\1].", name)
+        np.testing.assert_array_equal(tensors[f"learner.params.{inner}"], array)
+    for name in ("count", "mean", "variance"):
+        moments = tensors[f"collector.obs_moments.{name}"]
+        np.testing.assert_array_equal(moments, policy[f"observation.{name}"])
+    # 8 iterations of 2 epochs of 4 minibatches.
+    assert int(tensors["learner.optimizer[1].count"]) == 8 * 2 * 4
+    result = json.loads((place / "result.json").read_text())
+    assert state["step"] == result["steps"] and state["log"]["step"] == result["steps"]
+    assert "rows" not in state
+    # Arrays, and a header that rows have no part in.
+    assert file.stat().st_size < sum(array.nbytes for array in tensors.values()) + 2**14
+
+
+def test_a_command_given_again_leaves_the_last_state(comparison, tiny, tmp_path):
+    shutil.copytree(comparison.out, tmp_path / "runs")
+    place = tmp_path / "runs" / comparison.run("rpo", 0).relative_to(comparison.out)
+    before = {path: path.read_bytes() for path in place.iterdir()}
+    robustpo.train(tiny.task, seeds=0, out=tmp_path / "runs", **tiny.options)
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_a_run_that_is_trained_on_has_no_last_state(tmp_path):
+    config = make_config("task")
+    RunRecord(tmp_path, config).save_final({"x": np.arange(3)}, {"step": 4})
+    tensors, state = read_tensors(tmp_path / "final.safetensors", 2**20)
+    assert tensors["x"].tolist() == [0, 1, 2] and state["step"] == 4
+    RunRecord(tmp_path, config)
+    assert not (tmp_path / "final.safetensors").exists()
 
 
 def test_metrics_have_the_promised_columns(comparison):

@@ -23,6 +23,8 @@ from robustpo.errors import ConfigError
 from robustpo.training.recording import Checkpoint
 
 CHECKPOINT_DIRECTORY = "checkpoint"
+# The last state of a run that has made all its steps.
+FINAL_FILE = "final.safetensors"
 KEPT = 2
 FORMAT = 1
 MAX_BYTES = 2**30
@@ -50,6 +52,16 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, root: Path) -> None
     # What claims to be of later steps was not written by this run.
     names = [old.name for old in _files(directory) if old.name <= path.name]
     remove_files(place, lambda name: name in names[KEPT:], root)
+
+
+def save_final(directory: Path, checkpoint: Checkpoint, root: Path) -> None:
+    """Write the last state of a run beside its policy, in the form of a checkpoint.
+
+    Raises:
+        StorageError: if it could not be written.
+    """
+    state = checkpoint.state | {"format": FORMAT}
+    write_tensors(directory / FINAL_FILE, checkpoint.tensors, state, root)
 
 
 def _name(step: int) -> str:

@@ -33,11 +33,13 @@ from robustpo.errors import ConfigError
 from robustpo.policy.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.runs.checkpoint import (
+    FINAL_FILE,
     Checkpoint,
     load_checkpoint,
     put_aside_unusable,
     remove_checkpoints,
     save_checkpoint,
+    save_final,
 )
 from robustpo.runs.identity import difference, plain, with_defaults
 from robustpo.runs.metrics_table import METRICS_TABLE, columns_of, write_table
@@ -89,7 +91,8 @@ class RunRecord:
         self.config = config
         self._root = run_root(directory, config)
         make_directory(directory, self._root)
-        remove_files(directory, is_partial, self._root)
+        # Whoever trains on has not ended, so no state of it is the last.
+        remove_files(directory, lambda n: is_partial(n) or n == FINAL_FILE, self._root)
         self.checkpoint, _ = find_checkpoint(directory, config)
         put_aside_unusable(directory, self.checkpoint, self._root)
         state = self.checkpoint.state if self.checkpoint else {}
@@ -146,17 +149,24 @@ class RunRecord:
 
     def save_checkpoint(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
         """Save the whole state of the agent, with all rows so far, and rewrite the table."""
-        content = {
+        content = self._content(state, rows=self._rows)
+        save_checkpoint(self.directory, Checkpoint(tensors, content), self._root)
+        self.write_table()
+
+    def save_final(self, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
+        """Save the state in which the agent has made its last step; its rows stand beside it."""
+        save_final(self.directory, Checkpoint(tensors, self._content(state)), self._root)
+
+    def _content(self, state: Mapping[str, Any], **rows: Any) -> dict[str, Any]:
+        return {
             "identity": plain(self.config.identity()),
-            "rows": self._rows,
+            **rows,
             "evaluations": self._evaluations,
             "resumed": self._resumed,
             "began": self._began,
             **environment_of_bits(),
             **state,
         }
-        save_checkpoint(self.directory, Checkpoint(tensors, content), self._root)
-        self.write_table()
 
     def save_policy(self, name: str, policy: Policy) -> None:
         """Write a policy beside the record."""

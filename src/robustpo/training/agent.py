@@ -170,9 +170,14 @@ class Agent:
         simulator: Any,
         seconds: float,
         origin: np.ndarray,
+        *,
+        last: bool = False,
     ) -> None:
-        """Write a checkpoint of the agent as it stands between two iterations."""
-        if self.record is None or self.log.step == self.saved_step:
+        """Write a checkpoint of the agent as it stands between two iterations.
+
+        The last one of an agent that is done is kept beside its policy.
+        """
+        if self.record is None or (self.log.step == self.saved_step and not last):
             return
         tensors = to_tensors("learner", learner) | to_tensors("collector", state)
         if simulator is None:
@@ -188,7 +193,8 @@ class Agent:
             "best_evaluation": best if math.isfinite(best) else None,
             "log": self.log.state(),
         }
-        self.record.save_checkpoint(tensors, content)
+        keep = self.record.save_final if last else self.record.save_checkpoint
+        keep(tensors, content)
         self.saved_step = self.log.step
 
     def load(

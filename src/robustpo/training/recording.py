@@ -61,6 +61,9 @@ class Recording(Protocol):
     def save_checkpoint(self, tensors: dict[str, Any], state: Mapping[str, Any], /) -> None:
         """Keep the whole state of the agent."""
 
+    def save_final(self, tensors: dict[str, Any], state: Mapping[str, Any], /) -> None:
+        """Keep the state in which the agent has made its last step."""
+
     def write_table(self) -> None:
         """Put the rows in order: the agent is interrupted."""
 

@@ -164,8 +164,11 @@ class Trainer:
         """Write a checkpoint of every agent that still trains."""
         for index, agent in enumerate(self.agents):
             if agent.running:
-                origin = self._collector.origins[index]
-                agent.save(*self._state_of(index), agent.seconds_before + seconds, origin)
+                self._keep(index, seconds)
+
+    def _keep(self, index: int, seconds: float, *, last: bool = False) -> None:
+        agent, origin = self.agents[index], self._collector.origins[index]
+        agent.save(*self._state_of(index), agent.seconds_before + seconds, origin, last=last)
 
     def _state_of(self, index: int) -> tuple[LearnerState, CollectorState, Any]:
         """Return one agent's learner, its part of collection, and its simulators' state."""
@@ -258,8 +261,10 @@ class Trainer:
     def _finish(
         self, index: int, status: str, seconds: float, error: str | None = None, moments: Any = None
     ) -> None:
-        """Write an agent's policy and, unless it was interrupted, its result."""
+        """Write an agent's policy and, unless it was interrupted, its last state and result."""
         agent = self.agents[index]
+        if status == "completed":
+            self._keep(index, seconds, last=True)
         agent.end(status, self._policy(index, moments), agent.seconds_before + seconds, error)
         if status != "failed":
             final_return = agent.log.final_return
