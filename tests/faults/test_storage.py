@@ -138,9 +138,10 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
         path.write_bytes(content)
     done = train(cwd=home)
     assert done.returncode == 0, done.stderr
-    said = [line for line in done.stderr.splitlines() if "an earlier state is used" in line]
+    said = [line for line in done.stderr.splitlines() if "checkpoint/step-" in line]
     assert len(said) == (1 if damage != "both" else 4)
     assert newest_of(runs_in(stopped)[0]).name in said[0]
+    assert {"; the run goes on from step" in line for line in said} == {damage != "both"}
     assert "Traceback" not in done.stderr
     assert_same_runs(untouched / "runs", home / "runs")
     if damage == "both":

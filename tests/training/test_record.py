@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 import robustpo
 from robustpo.base.files import read_tensors, write_tensors
 from robustpo.config.run import make_config
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, StorageError
 from robustpo.execution.standing import examine
 from robustpo.runs.identity import config_from_identity
 from robustpo.runs.record import (
@@ -286,6 +286,34 @@ def test_records_are_moved_aside_and_never_over_another(tmp_path):
         assert not place.exists()
         assert (moved / "note").read_text() == text
     assert len(list((tmp_path / "rpo").iterdir())) == 2
+
+
+def test_a_record_that_cannot_be_moved_is_one_line(tmp_path):
+    # A name of 255 bytes is the longest there is, so nothing can be called after it.
+    place = tmp_path / ("s" * 255)
+    place.mkdir()
+    with pytest.raises(StorageError) as caught:
+        set_aside(place)
+    assert str(place) in str(caught.value) and "\n" not in str(caught.value)
+    assert place.is_dir()
+
+
+def test_what_is_said_of_a_damaged_checkpoint_is_where_the_run_goes_on(tmp_path):
+    config = make_config("Pendulum-v1")
+    place = run_directory(tmp_path, config)
+    record = RunRecord(place, config)
+    for step in (2048, 4096):
+        record.save_checkpoint({}, {"step": step})
+    first, second = sorted((place / "checkpoint").iterdir())
+    second.write_bytes(second.read_bytes()[:-1])
+    state = examine({config: place}, fresh=False)[config]
+    (problem,) = state.problems
+    assert state.step == 2048 and second.name in problem
+    assert problem.endswith("; the run goes on from step 2,048")
+    first.write_bytes(b"")
+    state = examine({config: place}, fresh=False)[config]
+    assert state.step is None and state.stale and len(state.problems) == 2
+    assert not any("goes on" in problem for problem in state.problems)
 
 
 def test_fresh_moves_the_old_record_aside(comparison, tiny, tmp_path):

@@ -78,7 +78,8 @@ def _examine(config: RunConfig, directory: Path, fresh: bool) -> State:
         remove_checkpoints(directory, run_root(directory, config))
         return State(state)
     checkpoint, damaged = find_checkpoint(directory, config)
-    problems = [f"{problem}; an earlier state is used instead" for problem in damaged]
+    instead = f"; the run goes on from step {checkpoint.step:,}" if checkpoint else ""
+    problems = [f"{problem}{instead}" for problem in damaged]
     if state.reason:
         problems.insert(0, f"{directory}: {state.reason}; the run counts as stopped")
     if checkpoint is None:

@@ -29,7 +29,7 @@ from robustpo.base.writing import (
     write_atomically,
 )
 from robustpo.config.run import RunConfig
-from robustpo.errors import ConfigError
+from robustpo.errors import ConfigError, StorageError
 from robustpo.policy.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.runs.checkpoint import (
@@ -252,9 +252,16 @@ def holds_run(directory: Path, config: RunConfig) -> bool:
 
 
 def set_aside(directory: Path) -> Path:
-    """Move an old record out of the way, beside where it was; return its new place."""
+    """Move an old record out of the way, beside where it was; return its new place.
+
+    Raises:
+        StorageError: if it cannot be moved.
+    """
     number = 1
     while os.path.lexists(target := directory.with_name(f".{directory.name}.old-{number}")):
         number += 1
-    os.replace(directory, target)
+    try:
+        os.replace(directory, target)
+    except OSError as error:
+        raise StorageError(directory, error) from error
     return target
