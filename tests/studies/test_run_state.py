@@ -11,6 +11,7 @@ from robustpo.execution.standing import examine, require_done
 from robustpo.runs.locks import RunLocks
 from robustpo.runs.record import RunRecord, run_directory
 from robustpo.runs.run_state import STATES, run_state
+from robustpo.runs.store import load_runs
 from robustpo.studies.status import count_states, run_statuses
 
 WHOLE = {"status": "completed", "final_return": 1.5, "steps": 4096, "error": None}
@@ -62,6 +63,8 @@ def test_what_waits_runs_or_cannot_be_read(tmp_path, config):
     place.mkdir(parents=True)
     (place / ".config.json.partial").write_text("{")
     assert run_state(place).state == "waiting"
+    # A report does not take it for a damaged run.
+    assert load_runs({config: place}).refused == {}
     RunRecord(place, config)
     with RunLocks() as locks:
         locks.acquire([place], tmp_path)
@@ -69,6 +72,7 @@ def test_what_waits_runs_or_cannot_be_read(tmp_path, config):
     assert run_state(place).state == "stopped"
     (place / "config.json").write_text("{")
     assert run_state(place).state == "unreadable"
+    assert list(load_runs({config: place}).refused) == [place]
     (shown,) = run_statuses([config], tmp_path)
     assert shown.state == "unreadable" and "config.json" in shown.error
     assert count_states([shown]) == {state: int(state == "unreadable") for state in STATES}

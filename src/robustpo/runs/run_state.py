@@ -54,19 +54,29 @@ class RunState:
 def run_state(directory: Path) -> RunState:
     """Say how far the run in a directory is."""
     try:
-        # Listing it first also lets a file server notice what other machines have written.
-        names = os.listdir(directory)
-    except FileNotFoundError:
-        return RunState("waiting")
+        if is_waiting(directory):
+            return RunState("waiting")
     except OSError as error:
         return RunState("unreadable", f"its directory cannot be read ({error.strerror})")
-    # A process that was killed while it wrote the first file leaves a part of it.
-    if all(map(is_partial, names)):
-        return RunState("waiting")
     config = read_object(directory / CONFIG_FILE)
     if config is None:
         return RunState("unreadable", f"its {CONFIG_FILE} cannot be read")
     return state_of(directory, as_int(config.get("total_steps")))
+
+
+def is_waiting(directory: Path) -> bool:
+    """Whether nothing is recorded of the run in a directory.
+
+    Raises:
+        OSError: if the directory cannot be listed.
+    """
+    try:
+        # Listing it first also lets a file server notice what other machines have written.
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return True
+    # A process that was killed while it wrote the first file leaves a part of it.
+    return all(map(is_partial, names))
 
 
 def state_of(directory: Path, total_steps: int | None) -> RunState:

@@ -26,7 +26,7 @@ from robustpo.runs.run_files import (
     read_metrics,
     read_object,
 )
-from robustpo.runs.run_state import COMPLETED, FAILED, RunState, state_of
+from robustpo.runs.run_state import COMPLETED, FAILED, RunState, is_waiting, state_of
 from robustpo.runs.metrics_table import Columns
 from robustpo.runs.record import CONFIG_FILE
 
@@ -123,11 +123,12 @@ def load_runs(directories: Mapping[RunConfig, Path]) -> Loaded:
     """Read the runs that belong in some directories; a record of any other run is refused there.
 
     Args:
-        directories: where each run is recorded; those that do not exist are left out.
+        directories: where each run is recorded; those that hold nothing yet are left out.
     """
     found, refused = [], {}
     for config, path in directories.items():
-        if not os.path.lexists(path):
+        # What is there and no directory is refused below.
+        if not os.path.lexists(path) or (path.is_dir() and _is_empty(path)):
             continue
         run = read_run(path) if path.is_dir() else None
         reason = f"its {CONFIG_FILE} cannot be read" if run is None else _misplaced(run, config)
@@ -137,6 +138,13 @@ def load_runs(directories: Mapping[RunConfig, Path]) -> Loaded:
             found.append(run)
     found.sort(key=Run.place)
     return Loaded(tuple(map(_load, found)), refused)
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return is_waiting(path)
+    except OSError:
+        return False
 
 
 def _load(run: Run) -> LoadedRun:
