@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from robustpo.cli_streams import prints_on_stderr
+from robustpo.cli.streams import prints_on_stderr
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from robustpo.base.amounts import format_count, format_duration
 from robustpo.base.json_text import to_json
 from robustpo.base.registry import allow as allow_names
-from robustpo.cli_options import ExecutionOptions
-from robustpo.cli_streams import prints_on_stderr
+from robustpo.cli.options import ExecutionOptions
+from robustpo.cli.streams import prints_on_stderr
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.execution.limits import default_workers
 from robustpo.runs.run_state import STATES

@@ -25,11 +25,11 @@ import robustpo
 from robustpo.base.files import user_path
 from robustpo.base.json_text import to_json
 from robustpo.base.terminal import clean, clean_streams
-from robustpo.cli_envs import Envs
-from robustpo.cli_methods import Methods
-from robustpo.cli_options import AgentOptions, RunOptions, ShapeOptions
-from robustpo.cli_record import Record
-from robustpo.cli_streams import (
+from robustpo.cli.envs import Envs
+from robustpo.cli.methods import Methods
+from robustpo.cli.options import AgentOptions, RunOptions, ShapeOptions
+from robustpo.cli.record import Record
+from robustpo.cli.streams import (
     CUT_HINT,
     cut_line,
     end_children_at_exit,
@@ -37,8 +37,8 @@ from robustpo.cli_streams import (
     know_interrupts,
     prints_on_stderr,
 )
-from robustpo.cli_study import StudyGroup
-from robustpo.cli_theory import Theory
+from robustpo.cli.study import StudyGroup
+from robustpo.cli.theory import Theory
 from robustpo.config.methods import METHODS
 from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from robustpo.cli_streams import CUT_HINT, cut_line, prints_on_stderr
+from robustpo.cli.streams import CUT_HINT, cut_line, prints_on_stderr
 
 
 @dataclass(frozen=True)

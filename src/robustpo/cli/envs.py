@@ -12,7 +12,7 @@ import tyro
 from tyro.conf import Positional
 
 from robustpo.base.json_text import to_json
-from robustpo.cli_streams import prints_on_stderr
+from robustpo.cli.streams import prints_on_stderr
 from robustpo.config.published import published_preset, published_tables
 from robustpo.environments.availability import missing_extra
 from robustpo.environments.catalog import CATALOG
