@@ -5,10 +5,12 @@ Names are loaded when first used, so acting with a policy imports no JAX.
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from robustpo.algorithm.distributions import ActionDistribution
     from robustpo.algorithm.estimators import Estimator
     from robustpo.algorithm.losses import LossTerm
@@ -88,14 +90,16 @@ __all__ = [
     "train",
 ]
 
-__version__ = metadata.version("robustpo")
-
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("robustpo")
     if name not in _HOMES:
         raise AttributeError(f"module 'robustpo' has no attribute {name!r}")
     return getattr(import_module(f"robustpo.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, "__version__"})

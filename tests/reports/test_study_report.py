@@ -296,27 +296,28 @@ def test_differing_versions_are_listed(tmp_path):
     ],
 )
 def test_the_command_of_a_study_asks_for_the_same_runs(tmp_path, name, chosen):
-    from robustpo.cli import _parse
+    from robustpo.cli.parsing import parse
 
     study = find_study(name).select(**chosen)
     runs = []
     for command in study_command(study, tmp_path).split(" && "):
         program, *words = shlex.split(command)
-        asked = _parse(words).command
+        asked = parse(words, None).command
         assert program == "robustpo" and asked.run.out == tmp_path
         runs += asked.select.of(find_study(asked.name)).configs()
     assert sorted(map(repr, runs)) == sorted(map(repr, study.configs()))
 
 
 def test_the_command_of_a_comparison_asks_for_the_same_runs(tmp_path):
-    from robustpo.cli import _keywords, _parse
+    from robustpo.cli.options import keywords as given
+    from robustpo.cli.parsing import parse
 
     methods = sweep_methods(["ppo", "rpo:noise=laplace"], {"alpha": (0.1, 2)})
     options = {"hidden_sizes": (32, 16), "gamma": 0.9}
     part = Part((TASK,), methods, (3, 4, 5), 40_960, options)
     program, *words = shlex.split(compare_command(part, tmp_path))
-    asked = _parse(words)
-    keywords = {key: value for key, value in _keywords(asked).items() if key in options}
+    asked = parse(words, None)
+    keywords = {key: value for key, value in given(asked).items() if key in options}
     assert program == "robustpo" and asked.run.out == tmp_path and asked.seeds == "3:6"
     assert make_grid(asked.task, asked.methods, range(3, 6), steps=asked.run.steps, **keywords) == (
         Study("", "", (part,)).configs()

@@ -17,6 +17,11 @@ from robustpo.config.shape import Shape
 Switch = Literal["on", "off"]
 _DEFAULTS = "the defaults are those of rpo under the preset paper."
 
+METHOD_HELP = (
+    "See `robustpo methods`; options of its own may follow: rpo:noise=laplace,alpha=0.1. What a "
+    "method is by definition cannot be changed: ppo has no alpha."
+)
+
 
 def _options(
     name: str, source: tuple[dataclasses.Field[Any], ...], hints: dict[str, Any], title: str
@@ -66,6 +71,9 @@ def _show(value: Any) -> str:
 
 
 if TYPE_CHECKING:
+    from robustpo.cli.compare import Compare
+    from robustpo.cli.train import Train
+
     # The same fields, but optional, in classes that are only made when the program runs.
     from robustpo.config.settings import Settings as AgentOptions
     from robustpo.config.shape import Shape as ShapeOptions
@@ -143,3 +151,13 @@ class RunOptions(ExecutionOptions):
         str | None, arg(metavar="PATH", help_behavior_hint="(default: none)")
     ] = None
     """Policy file or run directory to start from."""
+
+
+def keywords(command: Train | Compare) -> dict[str, Any]:
+    """Collect everything but what names the runs; unset options are left to the method."""
+    values = dataclasses.asdict(command.run)
+    for group in (command.agent, command.shape):
+        for name, value in dataclasses.asdict(group).items():
+            if value is not None:
+                values[name] = value == "on" if value in ("on", "off") else value
+    return values

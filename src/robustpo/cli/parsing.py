@@ -1,0 +1,99 @@
+"""From arguments to a command; only the one that is asked for is imported."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+from robustpo.errors import ConfigError
+
+# Where each command is, and what the list of them says of it.
+COMMANDS = {
+    "train": ("train:Train", "Train one method on a task, all seeds at once."),
+    "compare": (
+        "compare:Compare",
+        "Train several methods on a task and say which is better, with what certainty.",
+    ),
+    "evaluate": (
+        "evaluate:Evaluate",
+        "Evaluate a trained policy: frozen statistics, fresh seeds.",
+    ),
+    "record": ("record:Record", "Film a trained policy, without a screen."),
+    "study": (
+        "study:StudyGroup",
+        "List, show, run and report studies: every experiment of the paper, or your own.",
+    ),
+    "methods": (
+        "methods:Methods",
+        "List the methods: what each is, where it is described and what it sets.",
+    ),
+    "envs": ("envs:Envs", "List what can be trained here, or make and step it."),
+    "theory": (
+        "theory:Theory",
+        "Check the paper's theory with numbers, on fresh and on trained policies.",
+    ),
+    "doctor": (
+        "doctor:Doctor",
+        "Check what works on this machine and say what to do about what does not.",
+    ),
+}
+
+
+def parse(arguments: list[str], description: str | None) -> Any:
+    """Read the arguments; a mistake becomes one line instead of tyro's framed page.
+
+    Args:
+        arguments: what follows the command's name.
+        description: what the help begins with.
+
+    Raises:
+        ConfigError: if the arguments are not valid.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.extras.subcommand_cli_from_dict(
+                {name: _command(name, arguments) for name in COMMANDS},
+                prog="robustpo",
+                description=description,
+                args=arguments,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ConfigError(_one_line(complaint.getvalue())) from None
+
+
+def _one_line(framed: str) -> str:
+    """Take the words out of a framed, wrapped message and leave out what repeats the help."""
+    inside = [line.strip("│╭╰─╮╯ ") for line in framed.splitlines()]
+    text = re.sub(r"\s+", " ", " ".join(line for line in inside if line))
+    if unknown := re.search(r"Unrecognized options: (.*?)(?: Perhaps you meant: (\S+)|$)", text):
+        near = f"; did you mean {unknown[2]}?" if unknown[2] else ""
+        return f"unknown option or command {unknown[1]}{near}"
+    if wrong := re.search(r"Error parsing (\S+): .*?(\[.*?\])", text):
+        return f"{wrong[1]} does not take {wrong[2]}; see robustpo <command> --help"
+    text = re.sub(r"^(Value error|Parsing error|Required options|Unrecognized options?) ", "", text)
+    return (
+        re.split(r" ?(Argument helptext|For full helptext|Perhaps you meant:$)", text)[0]
+        .replace("─", "")
+        .strip()
+    )
+
+
+def _command(name: str, arguments: Sequence[str]) -> Any:
+    """Return a command's class; of one that is not asked for what the list of them takes."""
+    place, line = COMMANDS[name]
+    if name in arguments:
+        module, _, attribute = place.partition(":")
+        return getattr(importlib.import_module(f"robustpo.cli.{module}"), attribute)
+    command = dataclasses.make_dataclass(name, [])
+    command.__doc__ = line
+    return command

@@ -1,0 +1,46 @@
+"""`robustpo train`: one method on a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+from tyro.conf import OmitArgPrefixes, arg
+
+import robustpo
+from robustpo.cli.options import METHOD_HELP, AgentOptions, RunOptions, ShapeOptions, keywords
+from robustpo.cli.streams import prints_on_stderr
+from robustpo.config.methods import METHODS
+from robustpo.errors import UnfinishedError
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train one method on a task, all seeds at once."""
+
+    task: Annotated[str, tyro.conf.Positional, arg(metavar="TASK")]
+    """Id of the task (`robustpo envs`), or module:callable."""
+    method: Annotated[str, arg(help=f"{METHOD_HELP} One of {', '.join(METHODS)}.")] = "rpo"
+    seeds: str = "0"
+    """A seed (3), several (0,4,7) or a half-open range (0:10)."""
+    run: OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
+    """Length, place and processes."""
+    agent: OmitArgPrefixes[AgentOptions] = field(default_factory=AgentOptions)
+    shape: OmitArgPrefixes[ShapeOptions] = field(default_factory=ShapeOptions)
+
+    def __call__(self) -> int:
+        """Train and name the directories of the runs that are done."""
+        unfinished = None
+        try:
+            with prints_on_stderr():
+                directories = robustpo.train(
+                    self.task, method=self.method, seeds=self.seeds, **keywords(self)
+                )
+        except UnfinishedError as error:
+            unfinished, directories = error, error.directories
+        for directory in directories:
+            print(directory)
+        if unfinished:
+            raise unfinished
+        return 0
