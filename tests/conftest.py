@@ -1,5 +1,7 @@
 """Shared by tests that really train: one cache of compiled programs, and few, short runs."""
 
+import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -66,18 +68,29 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def comparison(tmp_path_factory, tiny):
-    """PPO and RPO, two seeds each, in one population: read, never written to, by many tests."""
-    home = tmp_path_factory.mktemp("comparison")
+def comparison(tmp_path_factory, tiny, worker_id):
+    """PPO and RPO, two seeds each, in one population: read, never written to, by many tests.
+
+    The first process of pytest-xdist that asks for it trains it; the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    home = (base if worker_id == "master" else base.parent) / "comparison"
     flags = ["--methods", "ppo", "rpo", "--seeds", "0:2", "--workers", "1", *tiny.flags]
-    done = run_robustpo("compare", tiny.task, *flags, "--out", "runs", cwd=home)
-    assert done.returncode == 0, done.stderr
+    with open(f"{home}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = home / "said.json"
+        if not said.exists():
+            home.mkdir(exist_ok=True)
+            done = run_robustpo("compare", tiny.task, *flags, "--out", "runs", cwd=home)
+            assert done.returncode == 0, done.stderr
+            said.write_text(json.dumps([done.stdout, done.stderr]))
+        stdout, stderr = json.loads(said.read_text())
     return SimpleNamespace(
         home=home,
         out=home / "runs",
         task=tiny.task,
-        stdout=done.stdout,
-        stderr=done.stderr,
+        stdout=stdout,
+        stderr=stderr,
         run=lambda method, seed: (
             home / "runs" / tiny.task / f"{method}_{tiny.slug}" / f"seed-{seed}"
         ),

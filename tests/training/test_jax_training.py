@@ -34,7 +34,7 @@ def cache():
         yield
 
 
-@pytest.mark.parametrize("options", [MANY, ONE])
+@pytest.mark.parametrize("options", [pytest.param(MANY, marks=pytest.mark.slow), ONE])
 def test_an_agent_does_not_depend_on_the_population_it_is_in(options):
     configs = [make_config(CARTPOLE, seed=seed, **options) for seed in range(3)]
     assert_same_bits(train(configs)[1], train(configs[1:2])[0])

@@ -57,7 +57,22 @@ def train(method, iterations, seeds=(0, 1), events=None, **options):
     return trainer
 
 
-@pytest.mark.parametrize("method", METHODS)
+# One of each kind of program; the others, of the same kinds, take a minute and a half more.
+KINDS = (
+    "ppo",
+    "rpo",
+    "ppo-beta",
+    "rpo-gumbel",
+    "rpo-tanh",
+    "rpo-marginal",
+    "rpo-parameters",
+)
+OF_EVERY_KIND = [
+    pytest.param(name, marks=[] if name in KINDS else [pytest.mark.slow]) for name in METHODS
+]
+
+
+@pytest.mark.parametrize("method", OF_EVERY_KIND)
 def test_every_method_learns_the_best_action(method):
     # The scale of a Beta policy is made of weights, not of one parameter, and falls more slowly.
     options = {"learning_rate": 1e-2} if method == "ppo-beta" else {}
@@ -74,6 +89,7 @@ def test_every_method_learns_the_best_action(method):
         np.testing.assert_allclose(mean, [-0.5, 0.5], atol=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["laplace", "gumbel", "gumbel-centered", "gaussian"])
 def test_every_noise_family_trains(noise):
     trainer = train("rpo", iterations=2, noise=noise)

@@ -56,7 +56,8 @@ def test_agents_differ_where_their_settings_do(all_agents):
         [7, 0, 10],  # another place, other neighbours
         [12, 2, 1],  # beside one that breaks down
         [14, 15, 13],
-        [6, 8, 3, 4, 5, 0, 9, 11],  # a full eight, in another order
+        # A full eight, in another order.
+        pytest.param([6, 8, 3, 4, 5, 0, 9, 11], marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -101,13 +102,10 @@ def test_collection_does_not_know_alpha():
         assert not np.array_equal(perturbed["policy"]["log_std"], plain["policy"]["log_std"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "counts"),
-    [
-        ("rpo-both", (1, 2, 4)),
-        pytest.param("rpo-both", (1, 2, 3, 4, 5), marks=pytest.mark.slow),
-        pytest.param("ppo-noisy-collection", (1, 2, 3, 4, 5), marks=pytest.mark.slow),
-    ],
+    [("rpo-both", (1, 2, 3, 4, 5)), ("ppo-noisy-collection", (1, 2, 3, 4, 5))],
 )
 def test_noise_in_collection_is_rounded_alike_in_every_population(method, counts):
     # Six dimensions of actions, in which two and four agents were once rounded differently.

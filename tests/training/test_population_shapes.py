@@ -8,26 +8,23 @@ import probes
 from training.populations import assert_same_bits, small, train
 
 
-def slow(**options):
-    return pytest.param(options, marks=pytest.mark.slow)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def cache():
     with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
         yield
 
 
-# Half a minute each: all but the one with most in it wait for the slow tests.
+# Half a minute each; `test_population_independence.py` has what changes no program.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
         {"augmentation": "drac", "estimator": "marginal", "augmentation_of": "raw"},
-        slow(distribution="tanh-gaussian"),
-        slow(distribution="beta", noise="none"),
-        slow(distribution="gumbel", noise="gumbel", estimator="sampled-k"),
-        slow(augmentation="rad", augmentation_of="raw", noise_in="both"),
-        slow(noise_on="parameters", alpha=0.01, distribution="laplace"),
+        {"distribution": "tanh-gaussian"},
+        {"distribution": "beta", "noise": "none"},
+        {"distribution": "gumbel", "noise": "gumbel", "estimator": "sampled-k"},
+        {"augmentation": "rad", "augmentation_of": "raw", "noise_in": "both"},
+        {"noise_on": "parameters", "alpha": 0.01, "distribution": "laplace"},
     ],
     ids=lambda options: "-".join(map(str, options.values())),
 )

@@ -109,7 +109,15 @@ def untouched(tmp_path_factory, configs):
     return out
 
 
-@pytest.mark.parametrize("stops", [(1,), (3,), (7,), (2, 1, 3)])
+@pytest.mark.parametrize(
+    "stops",
+    [
+        (1,),
+        pytest.param((3,), marks=pytest.mark.slow),
+        pytest.param((7,), marks=pytest.mark.slow),
+        (2, 1, 3),
+    ],
+)
 def test_a_stopped_run_ends_like_one_that_was_not(tmp_path, configs, untouched, stops):
     for iterations in stops:
         run(tmp_path, configs, iterations=iterations)
