@@ -163,9 +163,9 @@ def test_it_runs_where_nothing_is_installed(bare, tmp_path):
     assert missing and len(missing[1].split(", ")) + int(missing[2]) == len(needed)
     locked = packages.read_lock(packages.lock_file())
     assert found["packages"].advice.startswith(f"{bare.python} -m pip install ")
-    for name in ("envpool", "jax", "tyro"):
+    for name in ("optax", "jax", "tyro"):
         assert f"{name}=={locked[name]}" in found["packages"].advice
-    assert "not installed: box2d, dev, dm-control, mjx, mujoco, pybullet" in found["extras"].detail
+    assert "not installed: box2d, dev, dm-control, envpool, frames, mjx" in found["extras"].detail
     assert "not installed" in found["rendering"].detail and found["rendering"].status == "ok"
     assert "No module named" in found["simulators"].detail
     assert "packages" in found["simulators"].advice
@@ -174,21 +174,21 @@ def test_it_runs_where_nothing_is_installed(bare, tmp_path):
 def test_the_lock_of_this_python_is_met_by_direct_and_indirect_packages():
     installed = packages.core_packages()
     # jax needs jaxlib, gymnasium cloudpickle; pytest comes with an extra only.
-    assert {"jax", "jaxlib", "cloudpickle", "envpool", "numpy"} <= set(installed)
-    assert not {"pytest", "tensorboardx", "robustpo"} & set(installed)
+    assert {"jax", "jaxlib", "cloudpickle", "numpy"} <= set(installed)
+    assert not {"envpool", "polars", "pytest", "tensorboardx", "robustpo"} & set(installed)
     assert all(installed[name] == metadata.version(name) for name in ("jax", "jaxlib"))
 
 
 def test_other_versions_than_the_locked_are_a_warning_with_the_command(tmp_path):
     text = packages.lock_file().read_text()
-    for name in ("jaxlib", "envpool"):
+    for name in ("jaxlib", "optax"):
         text = re.sub(rf"^{name}==\S+", f"{name}==0.0.1", text, flags=re.MULTILINE)
     (tmp_path / "py311.txt").write_text(text)
     found = packages.check_packages(tmp_path / "py311.txt")
     assert found.status == "warn"
     assert f"jaxlib {metadata.version('jaxlib')} (tested: 0.0.1)" in found.detail
     # Others of this environment may differ from the real lock too.
-    assert {"envpool==0.0.1", "jaxlib==0.0.1"} <= set(found.advice.split())
+    assert {"optax==0.0.1", "jaxlib==0.0.1"} <= set(found.advice.split())
     assert found.advice.startswith(f"{sys.executable} -m pip install ")
 
 
