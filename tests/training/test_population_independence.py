@@ -102,10 +102,13 @@ def test_collection_does_not_know_alpha():
         assert not np.array_equal(perturbed["policy"]["log_std"], plain["policy"]["log_std"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "counts"),
-    [("rpo-both", (1, 2, 3, 4, 5)), ("ppo-noisy-collection", (1, 2, 3, 4, 5))],
+    [
+        ("rpo-both", (1, 2, 4)),
+        pytest.param("rpo-both", (1, 2, 3, 4, 5), marks=pytest.mark.slow),
+        pytest.param("ppo-noisy-collection", (1, 2, 3, 4, 5), marks=pytest.mark.slow),
+    ],
 )
 def test_noise_in_collection_is_rounded_alike_in_every_population(method, counts):
     # Six dimensions of actions, in which two and four agents were once rounded differently.
