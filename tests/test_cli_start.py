@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from robustpo.base.registry import load_attribute
+from robustpo.cli import main
 from robustpo.cli.parsing import COMMANDS
 
 HEAVY = {"envpool", "gymnasium", "jax", "matplotlib", "numpy", "polars", "ray", "scipy"}
@@ -39,6 +40,17 @@ def test_asking_what_there_is_imports_nothing_heavy(argument):
 def test_asking_how_to_train_imports_no_simulator_and_no_jax():
     _, modules = _imported("train", "--help")
     assert not {"envpool", "jax", "matplotlib", "polars"} & modules
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_the_options_of_every_command(shell, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--tyro-print-completion", shell])
+    assert not ended.value.code
+    script = capsys.readouterr().out
+    # Of train and compare, compare alone, evaluate, and a command within a command.
+    for option in ("--num-minibatches", "--alphas", "--episodes", "--workers"):
+        assert option in script
 
 
 @pytest.mark.parametrize("name", COMMANDS)

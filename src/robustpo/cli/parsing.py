@@ -91,7 +91,9 @@ def _one_line(framed: str) -> str:
 def _command(name: str, arguments: Sequence[str]) -> Any:
     """Return a command's class; of one that is not asked for what the list of them takes."""
     place, line = COMMANDS[name]
-    if name in arguments:
+    # A shell's completion, which tyro writes, tells the options of all.
+    completes = bool(arguments) and arguments[0].replace("_", "-").startswith("--tyro-")
+    if name in arguments or completes:
         module, _, attribute = place.partition(":")
         return getattr(importlib.import_module(f"robustpo.cli.{module}"), attribute)
     command = dataclasses.make_dataclass(name, [])
