@@ -1,5 +1,6 @@
 """The wheel, in an environment that has only what acting with a policy needs."""
 
+import ast
 import email
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from importlib import metadata
@@ -128,6 +130,48 @@ def test_the_wheel_names_its_licence_and_its_dependencies(wheel):
     # Three fifths of what everything weighs.
     assert not any(line.startswith(("envpool", "polars")) for line in core)
     assert "tensorboard" in about.get_all("Provides-Extra", [])
+
+
+def imported(node, depth=0):
+    """Yield the packages that code imports, and whether only once a function is called."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        names = []
+        if isinstance(child, ast.Import):
+            names = [alias.name for alias in child.names]
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            names = [child.module]
+        yield from ((name.partition(".")[0], depth > 0) for name in names)
+        inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        yield from imported(child, depth + inside)
+
+
+def normal(name):
+    return re.split(r"[^\w-]", name)[0].lower().replace("_", "-")
+
+
+def test_what_is_imported_is_declared_and_what_an_extra_brings_only_when_it_is_needed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core = {normal(line) for line in project["dependencies"]}
+    extras = {
+        normal(line)
+        for name, lines in project["optional-dependencies"].items()
+        if name != "dev"
+        for line in lines
+    }
+    providers = metadata.packages_distributions()
+    found = {
+        (package, late, file.name)
+        for file in (ROOT / "src").rglob("*.py")
+        for package, late in imported(ast.parse(file.read_text()))
+        if package not in {*sys.stdlib_module_names, "robustpo"}
+    }
+    assert ("jax", False, "learner.py") in found and ("polars", True, "frames.py") in found
+    for package, late, file in found:
+        names = {normal(name) for name in providers.get(package, [package])}
+        declared = core | extras if late else core
+        assert names & declared, f"{file} imports {package}, which is not declared"
 
 
 def test_a_policy_acts_where_there_is_no_jax(acting_environment, comparison, tmp_path):

@@ -1,19 +1,19 @@
 """What is said where a part of the installation is not there."""
 
-import ast
-import importlib.metadata
+import json
 import re
 import sys
 from importlib.machinery import PathFinder
-from pathlib import Path
 
 import pytest
 
 import robustpo
 from robustpo import ConfigError
+from robustpo.cli import main
 from robustpo.environments.availability import missing_extra
 from robustpo.environments.catalog import CATALOG
 from robustpo.environments.make import make_environment, make_host_environment, resolve
+from robustpo.environments.rendering import make_rendering
 from robustpo.runs.provenance import environment_of_bits, inexact
 
 PENDULUM = "Pendulum-v1"
@@ -62,9 +62,23 @@ def test_gymnasiums_own_need_none_of_it(light):
     assert missing_extra(CATALOG[PENDULUM]) == "envpool"
 
 
+def test_the_list_of_tasks_says_what_to_install(light, capsys):
+    assert main(["envs", "Pendulum-v1"]) == 0
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.split()[:1] == [PENDULUM]]
+    assert line.endswith("needs: pip install 'robustpo[envpool]'")
+    assert main(["envs", PENDULUM, "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert (told["extra"], told["installed"]) == ("envpool", False)
+
+
+def test_a_picture_that_envpool_draws_says_what_to_install(light):
+    with pytest.raises(ConfigError, match=re.escape(f"a picture of 'Pusher-v4' {ENVPOOL}")):
+        make_rendering("Pusher-v4", 0)
+
+
 @pytest.mark.parametrize("load", [robustpo.load_results, robustpo.load_summary])
 def test_frames_say_what_to_install(light, load, tmp_path):
-    with pytest.raises(ConfigError, match=r'Polars.*pip install "robustpo\[frames\]"'):
+    with pytest.raises(ConfigError, match=r"Polars.*pip install 'robustpo\[frames\]'"):
         load(tmp_path)
 
 
@@ -75,23 +89,3 @@ def test_what_is_not_installed_makes_no_run_inexact():
         assert inexact(changed) is None
     changed = then | {"versions": then["versions"] | {"envpool": "0.1"}}
     assert "(was 0.1)" in (inexact(changed) or "")
-
-
-def test_every_package_that_is_imported_is_declared():
-    source = Path(robustpo.__file__).parent
-    imported = set()
-    for file in source.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                imported.add(node.module.split(".")[0])
-    declared = set()
-    for line in importlib.metadata.requires("robustpo") or ():
-        found = re.match(r"[\w-]+", line)
-        assert found is not None
-        declared.add(found[0].lower().replace("_", "-"))
-    providers = importlib.metadata.packages_distributions()
-    for module in imported - set(sys.stdlib_module_names) - {"robustpo"}:
-        distributions = {name.lower().replace("_", "-") for name in providers.get(module, [module])}
-        assert distributions & declared, f"{module} is imported and not declared"

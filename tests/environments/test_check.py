@@ -11,6 +11,8 @@ from gymnasium.envs.registration import EnvSpec
 from environments import hostile
 from environments.test_jax_task import Walk
 from robustpo import check_environment
+from robustpo.config.settings import Settings
+from robustpo.environments.check import PUBLISHED_ALPHA
 
 
 class Fine(gymnasium.Env):
@@ -180,6 +182,7 @@ class Fine5000(Fine):
 
 
 def test_bounds_far_from_one_are_warned_of():
+    assert Settings().alpha == PUBLISHED_ALPHA
     (found,) = [finding for finding in check_environment(Fine5000) if finding.status != "ok"]
     assert (found.status, found.name) == ("warn", "actions")
     assert "±0.01" in found.detail and "100 times half the range" in found.detail

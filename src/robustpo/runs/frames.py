@@ -110,6 +110,6 @@ def _polars() -> Any:
     except ImportError as error:
         raise ConfigError(
             "data frames of runs need Polars, which is not installed; pip install "
-            '"robustpo[frames]"'
+            "'robustpo[frames]'"
         ) from error
     return polars
