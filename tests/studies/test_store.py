@@ -205,7 +205,7 @@ def test_runs_are_read_without_polars(tmp_path, monkeypatch):
     assert one.metrics["step"].tolist() == [2048]
     assert np.isnan(one.metrics["return_mean"]).tolist() == [True]
     for load in (load_results, load_summary):
-        with pytest.raises(ConfigError, match=r'pip install "robustpo\[frames\]"'):
+        with pytest.raises(ConfigError, match=r"pip install 'robustpo\[frames\]'"):
             load(tmp_path)
 
 
