@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,12 +25,20 @@ import safetensors.numpy
 
 from faults.fuzzing import fuzz, inputs, one_clear_error, refused, say_how_many
 from faults.mutations import mutate_bytes, mutate_data, mutate_safetensors, to_json
-from robustpo.base.files import digest, parse_json, parse_tensors, read_tensors, write_tensors
+from robustpo.base.files import (
+    digest,
+    parse_json,
+    parse_tensors,
+    read_state,
+    read_tensors,
+    write_tensors,
+)
 from robustpo.config.methods import METHODS
 from robustpo.config.run import RunConfig, make_config
 from robustpo.config.settings import Settings
 from robustpo.config.shape import Shape
 from robustpo.evaluation.evaluate import recorded_task
+from robustpo.execution.standing import examine
 from robustpo.policy.policy import Policy, load_policy, parse_policy, save_policy
 from robustpo.runs.frames import (
     METRICS_SCHEMA,
@@ -40,7 +49,7 @@ from robustpo.runs.frames import (
 )
 from robustpo.runs.identity import config_from_identity
 from robustpo.runs.metrics_table import columns_of, write_table
-from robustpo.runs.record import RunRecord, holds_run
+from robustpo.runs.record import RunRecord
 from robustpo.studies.manifest import FILE, extend, load_manifest, save_manifest, study_directory
 from robustpo.studies.study import Part, Study
 from robustpo.training.agent import Agent
@@ -105,8 +114,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[bytes, Any]:
 
 
 @fuzz("tensors")
-def test_a_changed_file_is_refused_or_says_the_same(stored, seed):
-    contents = list(stored)
+def test_a_changed_file_is_refused_or_says_the_same(stored, place, seed):
+    contents, file = list(stored), place / "tensors"
 
     def make(rng: random.Random) -> tuple[bytes, bytes]:
         one, other = rng.sample(contents, 2)
@@ -115,6 +124,9 @@ def test_a_changed_file_is_refused_or_says_the_same(stored, seed):
     for source, content in inputs("tensors", seed, make):
         with one_clear_error("tensors"):
             arrays, state = parse_tensors(content, "file")
+            # What a whole file says is read at its head too.
+            file.write_bytes(content)
+            assert json.dumps(read_state(file, 2**20)) == json.dumps(state)
             # A splice may have given back the other file whole.
             assert any(
                 same(arrays, known) and json.dumps(state) == json.dumps(said)
@@ -171,7 +183,10 @@ def test_a_policy_is_refused_or_acts(seed):
             assert ":" not in recorded_task(policy)
 
 
-@pytest.mark.parametrize("load", [load_policy, lambda path: read_tensors(path, 2**20)])
+@pytest.mark.parametrize(
+    "load",
+    [load_policy, partial(read_tensors, max_bytes=2**20), partial(read_state, max_bytes=2**20)],
+)
 def test_files_are_read_as_their_content_is(stored, place, load):
     rng = random.Random(0)
     whole = next(iter(stored))
@@ -243,7 +258,8 @@ def test_the_state_of_a_directory_is_said_or_refused(place, seed):
     for content in inputs("state", seed, lambda rng: hostile_json(data, rng)):
         (run / "config.json").write_bytes(content)
         with one_clear_error("state"):
-            assert holds_run(run, CONFIG)
+            state = examine({CONFIG: run}, fresh=False)[CONFIG].run
+            assert state.run is not None
             # Only the same experiment is gone on from. What its settings do not name is default.
             wanted, found = (
                 json.loads(json.dumps(CONFIG.identity())),

@@ -20,7 +20,6 @@ from robustpo.runs.identity import config_from_identity
 from robustpo.runs.record import (
     RunRecord,
     find_checkpoint,
-    holds_run,
     run_directory,
     set_aside,
     task_directory,
@@ -233,19 +232,23 @@ def test_what_json_cannot_say_is_null(tmp_path):
     assert table.keys() == set(COLUMNS) - {"return_mean", "entropy"}
 
 
+def stand(place, config):
+    return examine({config: place}, fresh=False)[config]
+
+
 def test_states_of_a_directory(tmp_path):
     config = make_config("Pendulum-v1")
     place = run_directory(tmp_path, config)
     assert place == tmp_path / "Pendulum-v1" / "rpo" / "seed-0"
-    assert not holds_run(place, config)
+    assert run_state(place) == RunState("waiting")
     place.mkdir(parents=True)
-    assert not holds_run(place, config)
+    assert run_state(place) == RunState("waiting")
     record = RunRecord(place, config)
-    assert holds_run(place, config) and run_state(place) == RunState("stopped")
+    assert run_state(place).state == "stopped" and run_state(place).reason == ""
     with pytest.raises(ConfigError, match="eval_every 0 there, 4096 asked"):
-        holds_run(place, make_config("Pendulum-v1", eval_every=4096))
+        stand(place, make_config("Pendulum-v1", eval_every=4096))
     record.finish({"status": "completed", "steps": config.total_steps})
-    assert holds_run(place, config) and run_state(place).done
+    assert run_state(place).done and stand(place, config).run.done
 
 
 def test_a_kill_during_the_first_write_leaves_nothing_in_the_way(tmp_path):
@@ -253,7 +256,7 @@ def test_a_kill_during_the_first_write_leaves_nothing_in_the_way(tmp_path):
     place = run_directory(tmp_path, config)
     place.mkdir(parents=True)
     (place / ".config.json.partial").write_text('{"ident')
-    assert not holds_run(place, config)
+    assert run_state(place).state == "waiting"
     RunRecord(place, config)
     assert {path.name for path in place.iterdir()} == {"config.json"}
 
@@ -262,9 +265,9 @@ def test_a_record_without_rows_is_not_worth_moving_aside(tmp_path):
     config = make_config("Pendulum-v1")
     place = run_directory(tmp_path, config)
     record = RunRecord(place, config)
-    assert examine({config: place}, fresh=False)[config].stale is False
+    assert stand(place, config).stale is False
     record.add_row(dict.fromkeys(COLUMNS, 1))
-    assert examine({config: place}, fresh=False)[config].stale is True
+    assert stand(place, config).stale is True
 
 
 def test_checkpoints_that_outlived_the_result_go(tmp_path):
@@ -273,7 +276,7 @@ def test_checkpoints_that_outlived_the_result_go(tmp_path):
     RunRecord(place, config).finish({"status": "completed", "steps": config.total_steps})
     (place / "checkpoint").mkdir()
     (place / "checkpoint" / "step-000000002048.safetensors").write_text("")
-    assert examine({config: place}, fresh=False)[config].pending is False
+    assert stand(place, config).pending is False
     assert not (place / "checkpoint").exists()
 
 
@@ -306,14 +309,55 @@ def test_what_is_said_of_a_damaged_checkpoint_is_where_the_run_goes_on(tmp_path)
         record.save_checkpoint({}, {"step": step})
     first, second = sorted((place / "checkpoint").iterdir())
     second.write_bytes(second.read_bytes()[:-1])
-    state = examine({config: place}, fresh=False)[config]
-    (problem,) = state.problems
-    assert state.step == 2048 and second.name in problem
-    assert problem.endswith("; the run goes on from step 2,048")
+    assert (stand(place, config).step, stand(place, config).problems) == (2048, ())
+    (problem,) = RunRecord(place, config).problems
+    assert second.name in problem and problem.endswith("; the run goes on from step 2,048")
+    second.write_bytes(b"")
     first.write_bytes(b"")
-    state = examine({config: place}, fresh=False)[config]
+    state = stand(place, config)
     assert state.step is None and state.stale and len(state.problems) == 2
     assert not any("goes on" in problem for problem in state.problems)
+
+
+def test_damage_that_the_head_of_a_checkpoint_does_not_show_is_found_by_who_trains(tmp_path):
+    config = make_config("Pendulum-v1")
+    place = run_directory(tmp_path, config)
+    record = RunRecord(place, config)
+    record.add_row(dict.fromkeys(COLUMNS, 1))
+    for step in (2048, 4096):
+        record.save_checkpoint({"weights": np.ones(3)}, {"step": step})
+    first, second = sorted((place / "checkpoint").iterdir())
+    flip_last_byte(second)
+    assert stand(place, config).step == 4096
+    record = RunRecord(place, config)
+    (problem,) = record.problems
+    assert record.checkpoint is not None and record.checkpoint.step == 2048
+    assert second.name in problem and problem.endswith("; the run goes on from step 2,048")
+    assert stand(place, config).step == 2048
+    flip_last_byte(first)
+    record = RunRecord(place, config)
+    assert record.checkpoint is None and first.name in record.problems[0]
+    assert ".seed-0.old-1" in record.problems[1] and len(record.problems) == 2
+    # Nothing is lost, and what begins is new.
+    assert (place.parent / ".seed-0.old-1" / "metrics.jsonl").read_text().count("\n") == 1
+    assert {path.name for path in place.iterdir()} == {"config.json"}
+    assert run_state(place).state == "stopped"
+
+
+def flip_last_byte(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def test_a_record_that_does_not_say_which_run_it_is_is_not_gone_on_from(tmp_path):
+    config = make_config("Pendulum-v1")
+    place = run_directory(tmp_path, config)
+    RunRecord(place, config).finish({"status": "completed", "steps": config.total_steps})
+    whole = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(whole | {"variant": None}))
+    assert run_state(place).state == "unreadable" and "variant" in run_state(place).reason
+    with pytest.raises(ConfigError, match="lacks the task, variant, method or seed"):
+        stand(place, config)
 
 
 def test_fresh_moves_the_old_record_aside(comparison, tiny, tmp_path):
@@ -339,10 +383,10 @@ def test_a_record_from_before_an_option_existed_is_the_same_experiment(tmp_path)
         del content["identity"]["settings"]["alpha_schedule"]
         file.write_text(json.dumps(content))
         if expected:
-            assert holds_run(place, config)
+            assert stand(place, config).run.state == "stopped"
         else:
             with pytest.raises(ConfigError, match="'constant' there, 'cosine' asked"):
-                holds_run(place, config)
+                stand(place, config)
 
 
 def test_a_checkpoint_of_another_setting_is_none_of_this_run(tmp_path):
@@ -391,18 +435,22 @@ def test_nothing_is_deleted_or_written_through_a_link(tmp_path):
         (elsewhere / name).write_text("mine")
     RunRecord(place, config).finish({"status": "completed", "steps": config.total_steps})
     (place / "checkpoint").symlink_to(elsewhere)
-    assert examine({config: place}, fresh=False)[config].run.done
+    assert stand(place, config).run.done
     (place / "result.json").unlink()
+    (place / "checkpoint").unlink()
     record = RunRecord(place, config)
+    (place / "checkpoint").symlink_to(elsewhere)
     with pytest.raises(ConfigError, match="checkpoint is a link"):
         record.save_checkpoint({}, {"step": 0})
-    (place / "checkpoint").unlink()
+    # What is behind it is no checkpoint of ours: the record goes out of the way, with the link.
+    assert len(RunRecord(place, config).problems) == 2
+    assert (place.parent / ".seed-0.old-1" / "checkpoint").is_symlink()
     # A directory of the run, or the run itself.
     for moved in (place, place.parent):
         moved.rename(tmp_path / "moved")
         moved.symlink_to(tmp_path / "moved")
         for call in (
-            lambda: holds_run(place, config),
+            lambda: stand(place, config),
             lambda: examine({config: place}, fresh=True),
             lambda: RunRecord(place, config),
         ):

@@ -7,11 +7,12 @@ in `writing.py`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +28,8 @@ METADATA_KEY = "robustpo"
 DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint8", "uint32", "bool"})
 # JSON takes up to 25 times its length once it is read; this keeps a file's header below 500 MiB.
 MAX_HEADER_BYTES = 16 * 2**20
+# What reading what a stranger wrote may raise.
+_UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
 # Not every system has all of them.
 _NO_WAITING = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
@@ -101,27 +104,63 @@ def parse_tensors(
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    length = int.from_bytes(content[:8], "little")
-    if length > min(max_header_bytes, len(content) - 8):
-        raise ConfigError(f"{name} is not a readable file of robustpo (a header of {length} bytes)")
+    length = _header_length(content, len(content), max_header_bytes, name)
     try:
         # The library checks the header, and every array against the length of the file, first.
         arrays = load(content)
-        metadata = parse_json(content[8 : 8 + length]).get("__metadata__") or {}
-        stated, _, text = metadata.get(METADATA_KEY, "").partition(" ")
-        state = parse_json(text)
+        stated, text, state = _stated(parse_json(content[8 : 8 + length]))
         found = digest(arrays, text)
-    except (SafetensorError, ValueError, TypeError, KeyError, OverflowError) as error:
-        reason = one_line(error)
-        raise ConfigError(f"{name} is not a readable file of robustpo ({reason})") from error
+    except (SafetensorError, *_UNREADABLE) as error:
+        raise _no_file_of_ours(name, one_line(error)) from error
     unknown = {str(a.dtype) for a in arrays.values()} - DTYPES
     if unknown:
         raise ConfigError(f"{name} holds arrays of {', '.join(sorted(unknown))}; it is not ours")
-    if not isinstance(state, dict):
-        raise ConfigError(f"{name} is not a readable file of robustpo (its state is no object)")
     if found != stated:
         raise ConfigError(f"{name} is damaged: its content does not have the digest it states")
     return arrays, state
+
+
+def read_state(path: Path, max_bytes: int) -> dict[str, Any]:
+    """Read the JSON object alone of what `write_tensors` wrote, at the head of the file.
+
+    Of the arrays only the length is looked at, so that damage there is for `read_tensors` to find.
+
+    Raises:
+        ConfigError: as `read_tensors` does.
+    """
+    with _opened(path, max_bytes) as (file, size):
+        length = _header_length(file.read(8), size, MAX_HEADER_BYTES, path)
+        header = file.read(length)
+    try:
+        parsed = parse_json(header)
+        _, _, state = _stated(parsed)
+        ends = [entry["data_offsets"][1] for entry in parsed.values() if "dtype" in entry]
+        if 8 + length + max(ends, default=0) != size:
+            raise ValueError(f"it has {size} bytes and states others")
+    except _UNREADABLE as error:
+        raise _no_file_of_ours(path, one_line(error)) from error
+    return state
+
+
+def _header_length(head: bytes, size: int, most: int, name: object) -> int:
+    length = int.from_bytes(head[:8], "little")
+    if length > min(most, size - 8):
+        raise _no_file_of_ours(name, f"a header of {length} bytes")
+    return length
+
+
+def _stated(header: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """Return the digest that a header states, and the object as text and parsed."""
+    metadata = header.get("__metadata__") or {}
+    stated, _, text = metadata.get(METADATA_KEY, "").partition(" ")
+    state = parse_json(text)
+    if not isinstance(state, dict):
+        raise ValueError("its state is no object")
+    return stated, text, state
+
+
+def _no_file_of_ours(name: object, reason: str) -> ConfigError:
+    return ConfigError(f"{name} is not a readable file of robustpo ({reason})")
 
 
 def parse_json(text: bytes | str) -> Any:
@@ -153,17 +192,29 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     Raises:
         ConfigError: if it cannot be read, is larger, or is no regular file.
     """
+    with _opened(path, max_bytes) as (file, size):
+        # A buffer of the largest size would cost more than most files.
+        content = file.read(size + 1)
+    if len(content) > max_bytes:
+        raise _too_large(path, max_bytes)
+    return content
+
+
+@contextlib.contextmanager
+def _opened(path: Path, max_bytes: int) -> Iterator[tuple[IO[bytes], int]]:
+    """Open a regular file of at most so many bytes; yield it with its length."""
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            # A buffer of the largest size would cost more than most files.
-            content = file.read(size + 1) if size <= max_bytes else b""
+            if size > max_bytes:
+                raise _too_large(path, max_bytes)
+            yield file, size
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror or error})") from error
-    if max(size, len(content)) > max_bytes:
-        limit = f"{max_bytes / 2**20:.0f} MiB"
-        raise ConfigError(f"{path} is larger than {limit}; it is not ours")
-    return content
+
+
+def _too_large(path: Path, max_bytes: int) -> ConfigError:
+    return ConfigError(f"{path} is larger than {max_bytes / 2**20:.0f} MiB; it is not ours")
 
 
 def open_regular(path: Path) -> IO[bytes]:

@@ -110,7 +110,7 @@ def training(task: str, steps: str, place: str) -> Iterator[dict[str, Any]]:
         task, steps=int(steps), out=place, workers=1, progress=False, callback=note
     )
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    (recorded,) = find_runs(place)
+    ((recorded, _),) = find_runs(place)
     returns = [x for x in metrics_of(recorded)["return_mean"].tolist() if not math.isnan(x)]
     if not returns or not all(map(math.isfinite, returns)):
         raise ArithmeticError(f"the returns are {returns or 'missing'}, not finite numbers")

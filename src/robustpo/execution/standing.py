@@ -12,12 +12,12 @@ from robustpo.base.writing import require_real
 from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.runs.checkpoint import CHECKPOINT_DIRECTORY, remove_checkpoints
+from robustpo.runs.identity import difference, plain, with_defaults
 from robustpo.runs.provenance import inexact
 from robustpo.runs.record import (
     METRICS_LINES,
     RESULT_FILE,
     find_checkpoint,
-    holds_run,
     run_root,
 )
 from robustpo.runs.run_state import RunState, name_of, run_state
@@ -36,9 +36,10 @@ class State:
     Attributes:
         run: how far it is.
         stale: there is a record that cannot be gone on from, or shall not.
-        step: where its newest whole checkpoint stands, None if it begins.
+        step: where its newest checkpoint stands, None if it begins.
         inexact: what has changed since, so that going on is not exact to the bit.
-        problems: what is wrong with its record, one line each.
+        problems: what is wrong with its record, one line each; of a run that goes on `RunRecord`
+            says the rest.
     """
 
     run: RunState
@@ -67,26 +68,41 @@ def examine(directories: Mapping[RunConfig, Path], *, fresh: bool) -> dict[RunCo
 
 
 def _examine(config: RunConfig, directory: Path, fresh: bool) -> State:
-    if fresh:
-        require_real(directory, run_root(directory, config))
-        return State(run_state(directory), stale=directory.exists())
-    if not holds_run(directory, config):
-        return State(RunState("waiting"))
+    root = run_root(directory, config)
+    require_real(directory, root)
     state = run_state(directory)
+    if fresh:
+        return State(state, stale=directory.exists())
+    if state.state == "waiting":
+        return State(state)
+    _require_same(state, config, directory)
     if state.ended:
         # A process that was killed as soon as it had written the result left them.
-        remove_checkpoints(directory, run_root(directory, config))
+        remove_checkpoints(directory, root)
         return State(state)
-    checkpoint, damaged = find_checkpoint(directory, config)
-    instead = f"; the run goes on from step {checkpoint.step:,}" if checkpoint else ""
-    problems = [f"{problem}{instead}" for problem in damaged]
-    if state.reason:
-        problems.insert(0, f"{directory}: {state.reason}; the run counts as stopped")
+    # The arrays are for whoever trains, who then says what is wrong with newer checkpoints.
+    checkpoint, problems = find_checkpoint(directory, config, arrays=False)
+    odd = [f"{directory}: {state.reason}; the run counts as stopped"] if state.reason else []
     if checkpoint is None:
         holds = [(directory / name).exists() for name in WORTH_KEEPING]
-        return State(state, stale=any(holds), problems=tuple(problems))
+        return State(state, stale=any(holds), problems=(*odd, *problems))
     since = inexact(checkpoint.state)
-    return State(state, step=checkpoint.step, inexact=since, problems=tuple(problems))
+    return State(state, step=checkpoint.step, inexact=since, problems=tuple(odd))
+
+
+def _require_same(state: RunState, config: RunConfig, directory: Path) -> None:
+    """Raise `ConfigError` unless a directory holds a record of this run."""
+    if state.run is None:
+        raise ConfigError(
+            f"{directory} is not empty and holds no record of a run ({state.reason}); choose "
+            "another --out"
+        )
+    wanted, found = plain(config.identity()), with_defaults(state.identity)
+    if found != wanted:
+        raise ConfigError(
+            f"{directory} holds a different experiment ({difference(found, wanted)}); "
+            "choose another --out, or --fresh to move it aside"
+        )
 
 
 def require_done(directories: Mapping[RunConfig, Path], lost: Mapping[Path, str]) -> None:

@@ -82,7 +82,9 @@ class Watch:
             self._callback(event)
         if event.get("status") == "interrupted":
             return
-        if self._progress and kind in ("iteration", "failed", "finished", "note"):
+        if kind == "note":
+            self.note(event["text"])
+        elif self._progress and kind in ("iteration", "failed", "finished"):
             shown = {"kind": "progress"} if kind == "iteration" else {}
             if directory is not None:
                 shown["variant"] = self._labels[directory]

@@ -81,6 +81,8 @@ def train_shard(
         environment = _simulators(configs, task, options.env_processes, emit)
         found = _introduce(environment, task, configs[0].task, directories, errand, emit)
         records = [RunRecord(d, c, found) for d, c in zip(directories, configs, strict=True)]
+        for problem in (text for record in records for text in record.problems):
+            emit({"kind": "note", "text": problem})
         trainer = Trainer(
             configs,
             records=records,

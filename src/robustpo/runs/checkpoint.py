@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from robustpo.base.files import read_tensors, write_tensors
+from robustpo.base.files import read_state, read_tensors, write_tensors
 from robustpo.base.writing import (
     is_partial,
     make_directory,
@@ -69,23 +69,29 @@ def _name(step: int) -> str:
 
 
 def load_checkpoint(
-    directory: Path, check: Callable[[dict[str, Any]], None]
+    directory: Path, check: Callable[[dict[str, Any]], None], *, arrays: bool
 ) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest checkpoint of a run that is whole, and what is wrong with newer ones.
 
     Args:
         directory: the run.
         check: raises `ConfigError` for a state that is not to be used, as another run's.
+        arrays: whether they are read. Otherwise the checkpoint has none, and damage to them is left
+            to whoever does read them.
     """
     problems = []
     for path in _files(directory):
         try:
-            tensors, state = read_tensors(path, MAX_BYTES)
+            if arrays:
+                tensors, state = read_tensors(path, MAX_BYTES)
+            else:
+                tensors, state = {}, read_state(path, MAX_BYTES)
             _require_format(state)
             if path.name != _name(state["step"]):
                 raise ConfigError("its name says another step than it holds")
             check(state)
-            return Checkpoint(tensors, state), problems
+            instead = f"; the run goes on from step {state['step']:,}"
+            return Checkpoint(tensors, state), [f"{problem}{instead}" for problem in problems]
         except ConfigError as error:
             text = str(error)
             problems.append(text if str(path) in text else f"{path} cannot be used: {text}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robustpo.errors import ConfigError
-from robustpo.runs.store import End, Run, end_of, find_runs, metrics_of
+from robustpo.runs.run_files import Run
+from robustpo.runs.store import End, end_of, find_runs, metrics_of
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
 from robustpo.runs.metrics_table import Columns
 
@@ -52,7 +53,7 @@ def load_results(directory: str | os.PathLike[str]) -> pl.DataFrame:
         ConfigError: if the directory does not exist, or Polars is not installed.
     """
     polars = _polars()
-    runs = sorted(find_runs(directory), key=Run.place)
+    runs = sorted((run for run, _ in find_runs(directory)), key=Run.place)
     frames = [polars.DataFrame(schema=RESULTS_SCHEMA)]
     for start in range(0, len(runs), BATCH):
         batch = runs[start : start + BATCH]
@@ -80,8 +81,8 @@ def load_summary(directory: str | os.PathLike[str]) -> pl.DataFrame:
         ConfigError: if the directory does not exist, or Polars is not installed.
     """
     _polars()
-    runs = sorted(find_runs(directory), key=Run.place)
-    return _summary((run, end_of(run)) for run in runs)
+    found = sorted(find_runs(directory), key=lambda one: one[0].place())
+    return _summary((run, end_of(run, state)) for run, state in found)
 
 
 def _results(runs: Sequence[Run], metrics: Sequence[Columns]) -> pl.DataFrame:

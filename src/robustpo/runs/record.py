@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robustpo.base.files import parse_json, read_bytes
 from robustpo.base.json_text import finite
 from robustpo.base.naming import fit
 from robustpo.base.registry import source_digest
@@ -25,7 +24,6 @@ from robustpo.base.writing import (
     is_partial,
     make_directory,
     remove_files,
-    require_real,
     write_atomically,
 )
 from robustpo.config.run import RunConfig
@@ -41,10 +39,10 @@ from robustpo.runs.checkpoint import (
     save_checkpoint,
     save_final,
 )
-from robustpo.runs.identity import difference, plain, with_defaults
+from robustpo.runs.identity import plain, with_defaults
 from robustpo.runs.metrics_table import METRICS_TABLE, columns_of, write_table
 from robustpo.runs.provenance import environment_of_bits, machine, versions
-from robustpo.runs.surroundings import CONFIG_FILE, MAX_CONFIG_BYTES
+from robustpo.runs.surroundings import CONFIG_FILE
 
 RESULT_FILE = "result.json"
 METRICS_LINES, EVALUATIONS_FILE = "metrics.jsonl", "evaluations.jsonl"
@@ -72,6 +70,8 @@ def run_root(directory: Path, config: RunConfig) -> Path:
 class RunRecord:
     """Writes one run's directory while it trains; goes on from its newest whole checkpoint.
 
+    A record whose checkpoints are all damaged is moved aside, and the run begins again.
+
     Args:
         directory: where the run lives; absent, or with an unfinished record of the same run.
         config: what is trained.
@@ -79,6 +79,7 @@ class RunRecord:
 
     Attributes:
         checkpoint: what the run goes on from; None if it begins.
+        problems: what is wrong with newer checkpoints, one line each.
 
     Raises:
         StorageError: here and in every method, if a file could not be written.
@@ -91,9 +92,16 @@ class RunRecord:
         self.config = config
         self._root = run_root(directory, config)
         make_directory(directory, self._root)
+        self.checkpoint, self.problems = find_checkpoint(directory, config)
+        if self.problems and self.checkpoint is None:
+            moved = set_aside(directory)
+            make_directory(directory, self._root)
+            self.problems.append(
+                f"{directory}: none of its checkpoints can be used; the run begins again, and its "
+                f"record is moved aside as {moved.name}"
+            )
         # Whoever trains on has not ended, so no state of it is the last.
         remove_files(directory, lambda n: is_partial(n) or n == FINAL_FILE, self._root)
-        self.checkpoint, _ = find_checkpoint(directory, config)
         put_aside_unusable(directory, self.checkpoint, self._root)
         state = self.checkpoint.state if self.checkpoint else {}
         self._rows: list[dict[str, Any]] = list(state.get("rows", []))
@@ -183,13 +191,20 @@ class RunRecord:
         remove_checkpoints(self.directory, self._root)
 
 
-def find_checkpoint(directory: Path, config: RunConfig) -> tuple[Checkpoint | None, list[str]]:
+def find_checkpoint(
+    directory: Path, config: RunConfig, *, arrays: bool = True
+) -> tuple[Checkpoint | None, list[str]]:
     """Return a run's newest checkpoint that is whole, and what is wrong with newer ones.
+
+    Whoever only has to know where a run stands leaves the arrays unread, as `load_checkpoint` has
+    it.
 
     What an earlier version wrote is filled in: settings that did not exist act by default, metrics
     that were not taken are null. Metrics that this version does not have are left out.
     """
-    found, problems = load_checkpoint(directory, lambda state: _check_state(state, config))
+    found, problems = load_checkpoint(
+        directory, lambda state: _check_state(state, config), arrays=arrays
+    )
     if found is not None:
         rows = [{name: row.get(name) for name in COLUMNS} for row in found.state["rows"]]
         found = Checkpoint(found.tensors, found.state | {"rows": rows})
@@ -215,40 +230,6 @@ def _check_state(state: Mapping[str, Any], config: RunConfig) -> None:
                 2**63 if name in COUNTS else sys.float_info.max
             ):
                 raise ConfigError(f"a row of its metrics has {name} {reprlib.repr(value)}")
-
-
-def holds_run(directory: Path, config: RunConfig) -> bool:
-    """Whether a directory holds a record of this run, however far; False if nothing is there.
-
-    Raises:
-        ConfigError: if it holds another experiment, something that is no run at all, or is a link.
-    """
-    require_real(directory, run_root(directory, config))
-    # A process that was killed while it wrote the first file leaves a part of it.
-    try:
-        if all(map(is_partial, os.listdir(directory))):
-            return False
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise ConfigError(
-            f"{directory} cannot be read ({error.strerror}); choose another --out"
-        ) from error
-    file = directory / CONFIG_FILE
-    try:
-        identity = parse_json(read_bytes(file, MAX_CONFIG_BYTES))["identity"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{directory} is not empty and holds no readable {CONFIG_FILE}; choose another --out"
-        ) from error
-    wanted = plain(config.identity())
-    if with_defaults(identity) != wanted:
-        raise ConfigError(
-            f"{directory} holds a different experiment "
-            f"({difference(with_defaults(identity), wanted)}); "
-            "choose another --out, or --fresh to move it aside"
-        )
-    return True
 
 
 def set_aside(directory: Path) -> Path:

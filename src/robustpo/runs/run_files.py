@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,52 @@ TAIL_BYTES = 8192
 # Twenty times what a run writes.
 MAX_ROWS = 10_000
 MAX_TEXT = 4096
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory whose `config.json` could be read.
+
+    Attributes:
+        path: the directory.
+        task: id of the task.
+        variant: name of the variant.
+        method: name of the method.
+        seed: the seed.
+        total_steps: simulator steps the whole run makes, None if not recorded.
+        time_limit: `terminal` or `bootstrap`, None if not recorded.
+    """
+
+    path: Path
+    task: str
+    variant: str
+    method: str
+    seed: int
+    total_steps: int | None
+    time_limit: str | None
+
+    def place(self) -> tuple[str, str, int, str]:
+        """Return what runs are ordered by."""
+        return self.task, self.variant, self.seed, str(self.path)
+
+
+def run_of(path: Path, record: Mapping[str, Any]) -> Run | None:
+    """Return the run that the content of a `config.json` names; None if it does not say."""
+    identity = as_dict(record.get("identity"))
+    settings = as_dict(identity.get("settings"))
+    task, method = as_text(identity.get("task")), as_text(identity.get("method"))
+    variant, seed = as_text(record.get("variant")), as_int(settings.get("seed"))
+    if not task or not variant or not method or seed is None:
+        return None
+    return Run(
+        path=path,
+        task=task,
+        variant=variant,
+        method=method,
+        seed=seed,
+        total_steps=as_int(record.get("total_steps")),
+        time_limit=as_text(settings.get("time_limit")),
+    )
 
 
 def read_metrics(path: Path) -> Columns:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from robustpo.base.files import one_line
 from robustpo.base.writing import is_partial
 from robustpo.config.run import RunConfig
 from robustpo.runs.locks import is_locked
-from robustpo.runs.run_files import as_int, as_text, read_object
+from robustpo.runs.run_files import Run, as_int, as_text, read_object, run_of
 from robustpo.runs.record import CONFIG_FILE, RESULT_FILE
 
 STATES = ("done", "running", "stopped", "failed", "waiting", "unreadable")
@@ -33,11 +33,15 @@ class RunState:
             was begun and has not ended), `failed` (its agent diverged), `done` (all its steps are
             made), or `unreadable` (something is there that cannot be read as a run).
         reason: why it failed, or what is wrong with its record; empty otherwise.
+        run: which it is; None if nothing is recorded or it cannot be read.
+        identity: `RunConfig.identity()` as its record has it; values are not checked.
         result: what its result says, if it is done or has failed; values are not checked.
     """
 
     state: str
     reason: str = ""
+    run: Run | None = None
+    identity: Any = None
     result: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -54,53 +58,46 @@ class RunState:
 def run_state(directory: Path) -> RunState:
     """Say how far the run in a directory is."""
     try:
-        if is_waiting(directory):
+        if _is_waiting(directory):
             return RunState("waiting")
     except OSError as error:
         return RunState("unreadable", f"its directory cannot be read ({error.strerror})")
     config = read_object(directory / CONFIG_FILE)
     if config is None:
         return RunState("unreadable", f"its {CONFIG_FILE} cannot be read")
-    return state_of(directory, as_int(config.get("total_steps")))
+    run = run_of(directory, config)
+    if run is None:
+        return RunState("unreadable", f"its {CONFIG_FILE} lacks the task, variant, method or seed")
+    return replace(_progress(run), run=run, identity=config.get("identity"))
 
 
-def is_waiting(directory: Path) -> bool:
-    """Whether nothing is recorded of the run in a directory.
-
-    Raises:
-        OSError: if the directory cannot be listed.
-    """
+def _is_waiting(directory: Path) -> bool:
     try:
         # Listing it first also lets a file server notice what other machines have written.
         names = os.listdir(directory)
     except FileNotFoundError:
-        return True
+        # A link that leads nowhere is something.
+        return not os.path.lexists(directory)
     # A process that was killed while it wrote the first file leaves a part of it.
     return all(map(is_partial, names))
 
 
-def state_of(directory: Path, total_steps: int | None) -> RunState:
-    """Say how far a run is whose configuration has been read.
-
-    Args:
-        directory: the run.
-        total_steps: steps it makes in all; None if its record does not say.
-    """
+def _progress(run: Run) -> RunState:
     problem = ""
-    if os.path.lexists(directory / RESULT_FILE):
-        result = read_object(directory / RESULT_FILE)
+    if os.path.lexists(run.path / RESULT_FILE):
+        result = read_object(run.path / RESULT_FILE)
         if result is None:
             problem = f"its {RESULT_FILE} cannot be read"
         elif result.get("status") == FAILED:
-            return RunState("failed", as_text(result.get("error")) or "it failed", result)
-        elif result.get("status") == COMPLETED and _whole(result, total_steps):
+            return RunState("failed", as_text(result.get("error")) or "it failed", result=result)
+        elif result.get("status") == COMPLETED and _whole(result, run.total_steps):
             return RunState("done", result=result)
         else:
             said = (
                 f"status {one_line(result.get('status'), 20)}, {one_line(result.get('steps'), 20)}"
             )
             problem = f"its {RESULT_FILE} does not say that it was completed ({said} steps)"
-    return RunState("running" if is_locked(directory) else "stopped", problem)
+    return RunState("running" if is_locked(run.path) else "stopped", problem)
 
 
 def name_of(config: RunConfig) -> str:

@@ -18,15 +18,8 @@ from typing import Any
 from robustpo.base.files import one_line, user_path
 from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.runs.run_files import (
-    as_dict,
-    as_float,
-    as_int,
-    as_text,
-    read_metrics,
-    read_object,
-)
-from robustpo.runs.run_state import COMPLETED, FAILED, RunState, is_waiting, state_of
+from robustpo.runs.run_files import Run, as_float, as_int, as_text, read_metrics
+from robustpo.runs.run_state import COMPLETED, FAILED, RunState, run_state
 from robustpo.runs.metrics_table import Columns
 from robustpo.runs.record import CONFIG_FILE
 
@@ -38,33 +31,6 @@ MAX_DEPTH = 32
 INCOMPLETE = "incomplete"
 # What a summary calls the states in which a run has ended.
 STATUSES = {"done": COMPLETED, "failed": FAILED}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run directory whose `config.json` could be read.
-
-    Attributes:
-        path: the directory.
-        task: id of the task.
-        variant: name of the variant.
-        method: name of the method.
-        seed: the seed.
-        total_steps: simulator steps the whole run makes, None if not recorded.
-        time_limit: `terminal` or `bootstrap`, None if not recorded.
-    """
-
-    path: Path
-    task: str
-    variant: str
-    method: str
-    seed: int
-    total_steps: int | None
-    time_limit: str | None
-
-    def place(self) -> tuple[str, str, int, str]:
-        """Return what runs are ordered by."""
-        return self.task, self.variant, self.seed, str(self.path)
 
 
 @dataclass(frozen=True)
@@ -127,29 +93,16 @@ def load_runs(directories: Mapping[RunConfig, Path]) -> Loaded:
     """
     found, refused = [], {}
     for config, path in directories.items():
-        # What is there and no directory is refused below.
-        if not os.path.lexists(path) or (path.is_dir() and _is_empty(path)):
+        state = run_state(path)
+        if state.state == "waiting":
             continue
-        run = read_run(path) if path.is_dir() else None
-        reason = f"its {CONFIG_FILE} cannot be read" if run is None else _misplaced(run, config)
-        if run is None or reason:
+        reason = state.reason if state.run is None else _misplaced(state.run, config)
+        if state.run is None or reason:
             refused[path] = reason
         else:
-            found.append(run)
-    found.sort(key=Run.place)
-    return Loaded(tuple(map(_load, found)), refused)
-
-
-def _is_empty(path: Path) -> bool:
-    try:
-        return is_waiting(path)
-    except OSError:
-        return False
-
-
-def _load(run: Run) -> LoadedRun:
-    metrics = metrics_of(run)
-    return LoadedRun(run, end_of(run, metrics), metrics)
+            metrics = metrics_of(state.run)
+            found.append(LoadedRun(state.run, end_of(state.run, state, metrics), metrics))
+    return Loaded(tuple(sorted(found, key=lambda one: one.run.place())), refused)
 
 
 def metrics_of(run: Run) -> Columns:
@@ -176,10 +129,10 @@ def _misplaced(run: Run, config: RunConfig) -> str:
     return f"its {CONFIG_FILE} is of another run ({'; '.join(wrong)})" if wrong else ""
 
 
-def find_runs(directory: str | os.PathLike[str]) -> Iterator[Run]:
-    """Yield every readable run at or below a directory, in the order of their paths.
+def find_runs(directory: str | os.PathLike[str]) -> Iterator[tuple[Run, RunState]]:
+    """Yield every readable run at or below a directory and how far it is, by their paths.
 
-    Directories whose name begins with a dot, links to directories, and what lies more than
+    What is not readable is left out with a logged warning. Directories whose name begins with a dot, links to directories, and what lies more than
     `MAX_DEPTH` directories deep are not entered.
 
     Raises:
@@ -200,43 +153,18 @@ def find_runs(directory: str | os.PathLike[str]) -> Iterator[Run]:
             continue
         # A run holds no other runs; its checkpoints need not be searched.
         folders.clear()
-        run = read_run(Path(here))
-        if run is not None:
-            yield run
+        if as_text(here) is None:
+            logger.warning("left out %r: the name of a directory is not UTF-8", here)
+            continue
+        state = run_state(Path(here))
+        if state.run is None:
+            logger.warning("left out %s: %s", here, state.reason)
+        else:
+            yield state.run, state
 
 
-def read_run(path: Path) -> Run | None:
-    """Read which run a directory holds; None, with a warning, if its record does not say."""
-    if as_text(str(path)) is None:
-        logger.warning("left out %r: the name of a directory is not UTF-8", path)
-        return None
-    config = read_object(path / CONFIG_FILE)
-    if config is None:
-        logger.warning("left out %s: its %s cannot be read", path, CONFIG_FILE)
-        return None
-    identity = as_dict(config.get("identity"))
-    settings = as_dict(identity.get("settings"))
-    task, method = as_text(identity.get("task")), as_text(identity.get("method"))
-    variant, seed = as_text(config.get("variant")), as_int(settings.get("seed"))
-    if not task or not variant or not method or seed is None:
-        logger.warning(
-            "left out %s: its %s lacks the task, variant, method or seed", path, CONFIG_FILE
-        )
-        return None
-    return Run(
-        path=path,
-        task=task,
-        variant=variant,
-        method=method,
-        seed=seed,
-        total_steps=as_int(config.get("total_steps")),
-        time_limit=as_text(settings.get("time_limit")),
-    )
-
-
-def end_of(run: Run, metrics: Columns | None = None) -> End:
-    """Read how a run ended; `metrics` are its own, read here if they are needed and not given."""
-    state = state_of(run.path, run.total_steps)
+def end_of(run: Run, state: RunState, metrics: Columns | None = None) -> End:
+    """Say how a run ended; `metrics` are its own, read here if they are needed and not given."""
     if state.reason and not state.ended:
         logger.warning("%s: %s; the run counts as incomplete", run.path, state.reason)
     result = state.result

@@ -10,7 +10,7 @@ from pathlib import Path
 from robustpo.config.run import RunConfig
 from robustpo.runs.record import run_directory
 from robustpo.runs.run_state import STATES, run_state
-from robustpo.runs.store import end_of, read_run
+from robustpo.runs.store import end_of
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,9 @@ def count_states(statuses: Iterable[RunStatus]) -> dict[str, int]:
 
 def _status(config: RunConfig, directory: Path) -> RunStatus:
     found = run_state(directory)
-    read = None if found.state == "waiting" else read_run(directory)
-    if read is None:
+    if found.run is None:
         # Its metrics cannot be told apart from another run's without its configuration.
-        state = found.state if found.state == "waiting" else "unreadable"
-        reason = found.reason or ("its record cannot be read" if state == "unreadable" else "")
-        return RunStatus(config, directory, state, 0, None, reason)
-    end = end_of(read)
+        return RunStatus(config, directory, found.state, 0, None, found.reason)
+    end = end_of(found.run, found)
     final_return = end.final_return if found.done else None
     return RunStatus(config, directory, found.state, end.steps or 0, final_return, found.reason)
