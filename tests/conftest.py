@@ -60,6 +60,21 @@ def robustpo_command():
     return run_robustpo
 
 
+@pytest.fixture
+def command_here(monkeypatch, capsys):
+    """Give a command in this process, for refusals, which need no process of their own."""
+    from robustpo.cli import main
+
+    def call(*arguments, cwd):
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """The options of a tiny run, for Python and for the command line."""

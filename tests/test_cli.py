@@ -1,4 +1,4 @@
-"""The command line as a user types it, in processes of its own."""
+"""The command line as a user types it: in a process of its own, but for most refusals."""
 
 import dataclasses
 import json
@@ -318,10 +318,10 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize("name", BAD_INPUT)
-def test_bad_input_gets_one_line(robustpo_command, tmp_path, name):
+def test_bad_input_gets_one_line(command_here, tmp_path, name):
     arguments, expected = BAD_INPUT[name]
     (tmp_path / "file").write_text("not a directory")
-    done = robustpo_command(*arguments, cwd=tmp_path)
+    done = command_here(*arguments, cwd=tmp_path)
     assert_refused(done, expected)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "not a directory"
@@ -348,19 +348,19 @@ def snapshot(directory):
     return {p: p.stat().st_mtime_ns for p in directory.rglob("*") if p.is_file()}
 
 
-def test_a_different_experiment_is_not_overwritten(robustpo_command, comparison, tiny):
+def test_a_different_experiment_is_not_overwritten(command_here, comparison, tiny):
     before = snapshot(comparison.home)
     flags = [*tiny.flags, "--eval-every", 1024, "--out", comparison.out]
-    done = robustpo_command("train", tiny.task, *flags, cwd=comparison.home)
+    done = command_here("train", tiny.task, *flags, cwd=comparison.home)
     assert_refused(done, "a different experiment", "eval_every 0 there, 1024 asked", "--fresh")
     assert snapshot(comparison.home) == before
 
 
-def test_a_directory_that_is_no_run_is_not_written_to(robustpo_command, tmp_path):
+def test_a_directory_that_is_no_run_is_not_written_to(command_here, tmp_path):
     place = tmp_path / "o" / PENDULUM / "rpo" / "seed-0"
     place.mkdir(parents=True)
     (place / "thesis.txt").write_text("years of work")
-    done = robustpo_command("train", PENDULUM, "--out", "o", cwd=tmp_path)
+    done = command_here("train", PENDULUM, "--out", "o", cwd=tmp_path)
     assert_refused(done, "not empty", str(place.relative_to(tmp_path)))
     assert [path.name for path in place.iterdir()] == ["thesis.txt"]
 
@@ -374,8 +374,8 @@ def test_a_directory_that_is_no_run_is_not_written_to(robustpo_command, tmp_path
         (["--task", PENDULUM], "takes 5 observations"),
     ],
 )
-def test_evaluation_that_cannot_be_is_refused(robustpo_command, comparison, flags, expected):
-    done = robustpo_command("evaluate", comparison.run("rpo", 0), *flags, cwd=comparison.home)
+def test_evaluation_that_cannot_be_is_refused(command_here, comparison, flags, expected):
+    done = command_here("evaluate", comparison.run("rpo", 0), *flags, cwd=comparison.home)
     assert_refused(done, expected)
 
 
@@ -390,10 +390,10 @@ def test_evaluation_that_cannot_be_is_refused(robustpo_command, comparison, flag
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused(
-    robustpo_command, comparison, tiny, tmp_path, flags, expected
+    command_here, comparison, tiny, tmp_path, flags, expected
 ):
     task = comparison.task if flags else PENDULUM
     flags = [*tiny.flags, *flags[2:], "--init-policy", comparison.run("rpo", 0)]
-    done = robustpo_command("train", task, *flags, "--out", tmp_path / "o", cwd=tmp_path)
+    done = command_here("train", task, *flags, "--out", tmp_path / "o", cwd=tmp_path)
     assert_refused(done, expected)
     assert not (tmp_path / "o").exists()

@@ -147,18 +147,18 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, robustpo_command):
         "import robustpo\n"
         "def stop(event):\n"
         "    if event.get('step'): raise SystemError('enough')\n"
-        "robustpo.train('Pendulum-v1', noise='my_lab:student', callback=stop, steps=51200,\n"
+        "robustpo.train('Pendulum-v1', noise='my_lab:student', callback=stop, steps=10240,\n"
         "    num_steps=512, num_minibatches=2, update_epochs=1)"
     )
     stopped = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
     assert "SystemError: enough" in stopped.stderr
-    words = ("train", "Pendulum-v1", "--noise", "my_lab:student", "--steps", 51200, *TINY[2:])
+    words = ("train", "Pendulum-v1", "--noise", "my_lab:student", "--steps", 10240, *TINY[2:])
     done = robustpo_command(*words, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
     config = json.loads((run_of(tmp_path, "student") / "config.json").read_text())
-    assert [0 < begun["step"] < 51200 for begun in config["resumed"]] == [True]
+    assert [0 < begun["step"] < 10240 for begun in config["resumed"]] == [True]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def files_of(directory):
 def test_an_edited_reward_is_refused_until_the_runs_are_moved_aside(robustpo_command, tmp_path):
     file = tmp_path / "my.py"
     file.write_text(MODULE.replace("REWARD", "1.0"))
-    flags = [*FLAGS, "--seeds", "0:2", "--workers", 2]
+    flags = [*FLAGS, "--seeds", "0:2", "--workers", 1]
     done = robustpo_command("train", "my:make", "--method", "ppo", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     before = files_of(tmp_path / "runs")

@@ -55,7 +55,10 @@ class Servo(robustpo.JaxTask):
         return robustpo.JaxStep(angle, angle, reward=-(angle[0] ** 2), terminated=abs(angle[0]) > 2)
 
 
-def test_an_agent_on_a_task_of_ones_own_does_not_depend_on_its_population():
+@pytest.mark.parametrize(
+    "counts", [(2,), pytest.param((1, 3), marks=pytest.mark.slow)], ids=["two", "one and three"]
+)
+def test_an_agent_on_a_task_of_ones_own_does_not_depend_on_its_population(counts):
     configs = [make_config("Servo", seed=seed, **ONE) for seed in range(5)]
 
     def policies(count):
@@ -64,7 +67,7 @@ def test_an_agent_on_a_task_of_ones_own_does_not_depend_on_its_population():
         return [agent.policy.tensors for agent in trainer.agents if agent.policy]
 
     together = policies(5)
-    for count in (1, 2, 3):
+    for count in counts:
         assert_same_bits(policies(count), together[:count])
 
 
@@ -101,7 +104,7 @@ def test_on_a_task_of_ones_own_the_number_of_workers_changes_no_bit(
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
-@pytest.mark.parametrize("options", [MANY, ONE])
+@pytest.mark.parametrize("options", [pytest.param(MANY, marks=pytest.mark.slow), ONE])
 def test_a_run_that_was_stopped_ends_like_one_that_was_not(tmp_path, options):
     configs = [make_config(CARTPOLE, seed=seed, **options) for seed in range(2)]
     run(tmp_path / "whole", configs)

@@ -148,14 +148,13 @@ def test_agents_that_stand_at_different_steps_go_on_in_another_packing(
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(
-            {"distribution": "tanh-gaussian", "alpha_schedule": "linear"}, marks=pytest.mark.slow
-        ),
+        {"distribution": "tanh-gaussian", "alpha_schedule": "linear"},
         {"distribution": "beta", "noise": "none", "log_std_min": None},
         {"augmentation": "rad", "noise_in": "both", "alpha_schedule": "cosine"},
     ],
     ids=["tanh", "beta", "rad"],
 )
+@pytest.mark.slow
 def test_other_methods_go_on_exactly_too(tmp_path, options):
     configs = configs_of(TASK, [{"seed": 0}], **options)
     run(tmp_path / "untouched", configs)
