@@ -304,7 +304,10 @@ BAD_INPUT = {
     "unknown method": (["train", PENDULUM, "--method", "rp"], "did you mean rpo?"),
     "unknown methods": (["compare", PENDULUM, "--methods", "ppo", "sac"], "'sac'"),
     "no methods": (["compare", PENDULUM, "--methods"], "methods"),
-    "unknown option": (["train", PENDULUM, "--alfa", "1"], "--alfa"),
+    "unknown option": (
+        ["train", PENDULUM, "--alpa", "1"],
+        "unknown option or command --alpa, 1; did you mean --alpha?\n",
+    ),
     "unknown command": (["trian", PENDULUM], "train"),
     "no command": ([], "train"),
     "no task": (["train"], "TASK"),
@@ -313,6 +316,19 @@ BAD_INPUT = {
     "below a file": (["train", PENDULUM, "--out", "file/runs"], "file"),
     "no permission": (["train", PENDULUM, "--out", "/proc/runs"], "cannot be written"),
     "nothing to evaluate": (["evaluate", "lost"], "no policy at lost"),
+    "no such choice": (
+        ["train", PENDULUM, "--normalize-rewards", "true"],
+        "--normalize-rewards does not take 'true'; choose off or on\n",
+    ),
+    "no value": (["train", PENDULUM, "--steps"], "--steps needs a value\n"),
+    "option of another command": (
+        ["study", "report", "table-3", "--allow", "a:b"],
+        "unknown option or command --allow a:b\n",
+    ),
+    "a dot for a colon": (
+        ["train", PENDULUM, "--noise", "my_lab.student"],
+        "did you mean my_lab:student?",
+    ),
     "no task found": (["envs", "zzz"], "'zzz'"),
 }
 

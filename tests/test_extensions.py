@@ -20,7 +20,9 @@ from robustpo.config.run import RunConfig, make_config
 from robustpo.config.settings import NUMBER_FIELDS, SETTING_NAMES, Settings
 from robustpo.config.shape import Shape
 from robustpo.errors import ConfigError
+from robustpo.execution.extensions import require_usable
 from robustpo.runs.identity import config_from_identity, plain
+from robustpo.runs.record import RunRecord
 from robustpo.studies.grid import parse_method, write_method
 from robustpo.training.population import coefficients_at
 
@@ -164,7 +166,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, robustpo_command):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"noise": "my_lab:logistic"}, "a noise has to be a robustpo.algorithm.perturbation"),
+        ({"noise": "my_lab:logistic"}, "a noise has to be a robustpo.NoiseFamily"),
         ({"noise": "my_lab:nothing"}, "has no attribute 'nothing'"),
         ({"noise": "no_such_lab:x"}, "No module named 'no_such_lab'"),
         ({"noise": "my_lab:student", "estimator": "marginal"}, "uniform or gaussian"),
@@ -263,6 +265,68 @@ def test_terms_weigh_what_their_places_say():
     # 2 v + ½ v²
     np.testing.assert_allclose(rows["extra_loss"], [2.5, 10.5], rtol=1e-6)
     assert weights == {"extra_loss": 1.0}
+
+
+def test_a_term_that_is_built_in_is_used_by_its_name(monkeypatch):
+    """So a new one is its module and its line in the registry."""
+
+    def per_row(params, policy, value, batch, coefficients, shape, *, key):
+        return value
+
+    monkeypatch.setitem(registry.LOSSES._builtins, "value", LossTerm(per_row))
+    shape = Shape(losses=("value",), augmentation="drac")
+    assert shape.loss_terms == ("drac", "value") and shape.extensions == ()
+    with pytest.raises(ConfigError, match="losses='drac' is unknown; choose one of value"):
+        Shape(losses=("drac",))
+    with pytest.raises(ConfigError, match="give both"):
+        LossTerm(per_row, weight="entropy_coef")
+    with pytest.raises(ConfigError, match="give both"):
+        LossTerm(per_row, metric="drac_loss")
+
+
+FAULTY = """
+import jax
+import jax.numpy as jnp
+import robustpo
+
+per_dimension = robustpo.NoiseFamily(lambda size, *, key: jax.random.uniform(key, size[-1:]))
+one_for_all = robustpo.NoiseFamily(lambda size, *, key: jax.random.uniform(key))
+without_key = robustpo.NoiseFamily(lambda size: jnp.zeros(size))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("per_dimension", r"drew an array of shape \(3,\) where \(2, 3\) was asked for"),
+        ("one_for_all", r"drew an array of shape \(\) where"),
+        ("without_key", "cannot be drawn: TypeError: .*'key'"),
+    ],
+)
+def test_noise_of_another_shape_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch, name, message
+):
+    (tmp_path / "faulty_lab.py").write_text(FAULTY)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=f"noise 'faulty_lab:{name}' {message}"):
+        robustpo.train("Pendulum-v1", noise=f"faulty_lab:{name}", out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_every_source_that_a_run_was_trained_with_counts(example, tmp_path):
+    """It was begun and gone on with one source, in between with another."""
+    config = make_config("Pendulum-v1", noise="my_lab:student")
+    robustpo.allow(["my_lab:student"])
+    RunRecord(tmp_path, config).save_checkpoint({}, {"step": 2048})
+    assert require_usable({config: tmp_path}) == []
+    RunRecord(tmp_path, config)
+    record = json.loads((tmp_path / "config.json").read_text())
+    (resumed,) = record["resumed"]
+    assert resumed["extensions"] == record["extensions"] != {}
+    resumed["extensions"]["my_lab:student"] = "0" * 64
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    (note,) = require_usable({config: tmp_path})
+    assert "the source of my_lab:student is not what" in note
 
 
 def test_every_number_of_the_settings_reaches_the_program():

@@ -161,7 +161,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
         aside = list(home.rglob(".seed-?.old-1/metrics.jsonl"))
         assert len(aside) == 2 and all(lines_of(path) for path in aside)
     else:
-        assert "2 of 2 runs go on from step" in done.stderr
+        assert "2 of 2 runs go on; newest checkpoint: step" in done.stderr
 
 
 def test_going_on_under_other_versions_is_said_not_to_be_exact(tmp_path, stopped):
@@ -234,7 +234,7 @@ def test_two_commands_do_not_write_to_one_run(tmp_path, untouched):
             third.send_signal(signal.SIGINT)
             _, stderr = third.communicate(timeout=60)
             assert third.returncode == 130, stderr
-            assert "2 of 2 runs go on from step" in stderr
+            assert "2 of 2 runs go on; newest checkpoint: step" in stderr
         finally:
             end(third)
     finally:

@@ -61,7 +61,7 @@ def test_a_killed_study_ends_like_one_that_was_not(tmp_path):
     process = run(home)
     output, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
-    assert "go on from step" in said
+    assert "go on; newest checkpoint: step" in said
     assert "index.html" in output
     assert states(home)["counts"]["done"] == 8
     assert_same_runs(untouched / "runs", home / "runs")

@@ -140,7 +140,7 @@ def example_cell(task: str, method: str, reference: str, finals: list[float]) ->
         "improvement": {"value": 0.5 + gap / 300, "low": 0.3 + gap / 400, "high": 0.6 + gap / 400}
         if compared
         else None,
-        "area": 0.8 * mean,
+        "statistics": [{"title": "mean return over training", "digits": None, "value": 0.8 * mean}],
         "reached": 3_200_000 if compared and verdict == "win" else None,
         "published": published if method in ("ppo", "rpo") else [],
         "command": f"robustpo train {task} --method {method} --seeds 0-{len(finals) - 1}",

@@ -1,13 +1,16 @@
 """What is said of a variant on a task: curves, steps to where the reference ends, area."""
 
+import csv
 import math
 
 import pytest
 
 from reports.runs import write_run
 from reports.summaries import TASK, loaded_run, summary_of
-from robustpo.reports.rows import curves_of
+from robustpo.reports.page_data import page_of
+from robustpo.reports.rows import STATISTICS, Statistic, curves_of
 from robustpo.reports.summary import read_summary
+from robustpo.reports.tables import rows_csv
 from robustpo.studies.study import Part, Study
 
 
@@ -34,11 +37,23 @@ def test_never_reached_is_none():
     assert rows_of({"ppo": {0: [0.0, 50]}, "rpo": rpo})["rpo"].reached is None
 
 
+def test_a_statistic_is_its_function_and_one_line(monkeypatch, tmp_path):
+    """It stands in the CSV file and behind the numbers of the page without another word."""
+    spread = Statistic(lambda runs, curves: float(len(runs)), "runs counted", digits=0)
+    monkeypatch.setitem(STATISTICS, "count", spread)
+    summary = summary_of({"ppo": {0: [1.0, 2], 1: [1.0, 3]}, "rpo": {0: [1.0, 2]}})
+    lines = list(csv.DictReader(rows_csv(summary).splitlines()))
+    assert [line["count"] for line in lines] == ["2.0", "1.0"]
+    cells = page_of(summary, tmp_path / "index.html", "")["cells"]
+    shown = {"title": "runs counted", "digits": 0, "value": 2.0}
+    assert shown in cells[0]["statistics"]
+
+
 def test_areas_by_hand():
     rows = rows_of({"ppo": {0: [0.0, 10, 20], 1: [0.0, 30, 20]}, "rpo": {0: [7.0, 7, 7]}})
     # (0/2 + 10 + 20/2) / 2 = 10 and (0/2 + 30 + 20/2) / 2 = 20.
-    assert rows["ppo"].area == pytest.approx(15)
-    assert rows["rpo"].area == 7
+    assert rows["ppo"].statistics["area"] == pytest.approx(15)
+    assert rows["rpo"].statistics["area"] == 7
 
 
 def test_one_lucky_row_of_two_episodes_does_not_count_as_learned():
@@ -53,15 +68,16 @@ def test_one_lucky_row_of_two_episodes_does_not_count_as_learned():
 
 def test_rows_without_returns():
     rows = rows_of({"ppo": {0: [None, 10.0, None, 50.0]}, "rpo": {0: [None, None, None, 70.0]}})
-    assert rows["rpo"].reached == 40 and rows["rpo"].area == 70
+    assert rows["rpo"].reached == 40 and rows["rpo"].statistics["area"] == 70
     # From step 20 to step 40, straight from 10 to 50.
-    assert rows["ppo"].area == pytest.approx(30)
+    assert rows["ppo"].statistics["area"] == pytest.approx(30)
 
 
 def test_a_reference_without_a_finished_run_is_never_reached():
     rows = rows_of({"ppo": {0: [1.0, 2]}, "rpo": {0: [1.0, 2]}}, status="failed")
     for row in rows.values():
-        assert row.reached is None and math.isnan(row.area) and math.isnan(row.entropy)
+        assert row.reached is None
+        assert math.isnan(row.statistics["area"]) and math.isnan(row.entropy)
         # Of nothing that is finished, what there is is drawn.
         assert row.seeds == () and list(row.curves["return"].seeds) == [0]
 
@@ -85,7 +101,7 @@ def test_runs_on_disk(tmp_path):
     assert rpo.reached == 20 * 2048
     assert rpo.seeds == (0, 1) and list(rpo.curves["return"].seeds) == [0, 1]
     # From row 1 to row 19, straight from 10 to 190.
-    assert rpo.area == pytest.approx(100.0)
+    assert rpo.statistics["area"] == pytest.approx(100.0)
 
 
 def test_unknown_values_are_left_out_of_curves():

@@ -108,7 +108,7 @@ def test_bounds_far_from_one_are_told_in_standard_deviations():
 
 
 def notes_of(spec, *configs):
-    return starting_notes(configs, {"my:make": spec}, {}, fresh=False, workers=1)
+    return starting_notes(configs, {"my:make": spec}, {}, workers=1)
 
 
 def test_what_a_persons_own_task_gets_is_announced():

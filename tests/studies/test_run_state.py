@@ -1,6 +1,7 @@
 """How far a run is: one answer, for everything that asks."""
 
 import json
+import logging
 
 import pytest
 
@@ -57,10 +58,14 @@ def test_all_who_ask_get_one_answer(tmp_path, config, case):
     assert ("reward not finite" in str(caught.value)) is (state == "failed")
 
 
-def test_what_waits_runs_or_cannot_be_read(tmp_path, config):
+def test_what_waits_runs_or_cannot_be_read(tmp_path, config, caplog):
     place = run_directory(tmp_path, config)
     assert run_state(place).state == "waiting"
-    place.mkdir(parents=True)
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "nowhere")
+    assert "leads nowhere" in run_state(place).reason
+    place.unlink()
+    place.mkdir()
     (place / ".config.json.partial").write_text("{")
     assert run_state(place).state == "waiting"
     # A report does not take it for a damaged run.
@@ -75,6 +80,12 @@ def test_what_waits_runs_or_cannot_be_read(tmp_path, config):
     assert list(load_runs({config: place}).refused) == [place]
     (shown,) = run_statuses([config], tmp_path)
     assert shown.state == "unreadable" and "config.json" in shown.error
+    (place / "config.json").unlink()
+    (place / "metrics.jsonl").write_text("{}")
+    assert run_state(place).state == "unreadable"
+    with caplog.at_level(logging.WARNING):
+        assert robustpo.load_summary(tmp_path).height == 0
+    assert "config.json cannot be read" in caplog.text
     assert count_states([shown]) == {state: int(state == "unreadable") for state in STATES}
 
 

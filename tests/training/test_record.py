@@ -15,7 +15,7 @@ import robustpo
 from robustpo.base.files import read_tensors, write_tensors
 from robustpo.config.run import make_config
 from robustpo.errors import ConfigError, StorageError
-from robustpo.execution.standing import examine
+from robustpo.execution.standing import examine, remove_outlived
 from robustpo.runs.identity import config_from_identity
 from robustpo.runs.record import (
     RunRecord,
@@ -276,7 +276,12 @@ def test_checkpoints_that_outlived_the_result_go(tmp_path):
     RunRecord(place, config).finish({"status": "completed", "steps": config.total_steps})
     (place / "checkpoint").mkdir()
     (place / "checkpoint" / "step-000000002048.safetensors").write_text("")
-    assert stand(place, config).pending is False
+    state = stand(place, config)
+    # Whoever asks deletes nothing, and a result without a policy is not how a run ends.
+    remove_outlived({config: place}, {config: state})
+    assert state.pending is False and (place / "checkpoint").exists()
+    (place / "policy.safetensors").write_text("")
+    remove_outlived({config: place}, {config: state})
     assert not (place / "checkpoint").exists()
 
 

@@ -175,7 +175,8 @@ def test_a_result_that_cannot_be_read_is_the_same_to_all(
     done = robustpo_command("train", tiny.task, "--seeds", "0:2", *tiny.flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 of 2 runs are recorded already" in done.stderr
-    assert "result.json" in done.stderr and "moved aside" in done.stderr
+    assert "result.json" in done.stderr
+    assert "moved aside: runs/" in done.stderr and ".seed-0.old-1" in done.stderr
     assert run_state(place).done
     mine, theirs = (robustpo.load_policy(run) for run in (place, comparison.run("rpo", 0)))
     for name, tensor in mine.tensors.items():

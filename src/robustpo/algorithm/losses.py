@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from robustpo.algorithm.experience import Coefficients
 from robustpo.base.registry import LOSSES
 from robustpo.config.shape import Shape
+from robustpo.errors import ConfigError
 
 EXTRA_LOSS = "extra_loss"
 
@@ -32,6 +33,13 @@ class LossTerm:
     weight: str | None = None
     metric: str = EXTRA_LOSS
     diverges: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.weight is None) is not (self.metric == EXTRA_LOSS):
+            raise ConfigError(
+                f"a loss term has weight={self.weight!r} and metric={self.metric!r}; give both, a "
+                "setting and a metric of its own, or neither"
+            )
 
 
 def loss_rows(

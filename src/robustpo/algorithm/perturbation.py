@@ -23,6 +23,7 @@ from robustpo.algorithm.experience import Coefficients
 from robustpo.algorithm.networks import AgentParams
 from robustpo.algorithm.smoothed_normal import smoothed_by_gaussian, smoothed_by_uniform
 from robustpo.base.registry import NOISES
+from robustpo.errors import ConfigError
 
 PolicyT = TypeVar("PolicyT", bound=ActionDistribution)
 
@@ -77,6 +78,22 @@ GUMBEL_CENTERED = NoiseFamily(gumbel_centered, 0.0, math.pi**2 / 6)
 GAUSSIAN = NoiseFamily(gaussian, 0.0, 1.0, smoothed_by_gaussian)
 
 
+def draw_noise(noise: str, size: tuple[int, ...], *, key: Array) -> Float[Array, "..."]:
+    """Draw the standard noise of a family.
+
+    Raises:
+        ConfigError: if what a family of one's own draws has another shape: it would be spread over
+            rows or dimensions, which are to have noise of their own.
+    """
+    standard = NOISES[noise].draw(size, key=key)
+    if jnp.shape(standard) != size:
+        raise ConfigError(
+            f"noise {noise!r} drew an array of shape {jnp.shape(standard)} where {size} was asked "
+            "for; return one number for each place of size"
+        )
+    return standard
+
+
 def noise_scale(policy: ActionDistribution, coefficients: Coefficients) -> Array:
     """Return what one unit of alpha is, `[*B, A]` or `[]`, in units of the policy's location.
 
@@ -107,7 +124,7 @@ def perturb(
     if noise == "none":
         return policy
     size = (*draws, *jnp.shape(policy.mode()))
-    return shift_by(policy, NOISES[noise].draw(size, key=key), coefficients)
+    return shift_by(policy, draw_noise(noise, size, key=key), coefficients)
 
 
 def shift_by(
@@ -123,5 +140,5 @@ def perturb_parameters(
 ) -> AgentParams:
     """Move every parameter by noise of its own, `θ + z` (paper, eq. 33)."""
     vector, unravel = ravel_pytree(params)
-    standard = NOISES[noise].draw(vector.shape, key=key)
+    standard = draw_noise(noise, vector.shape, key=key)
     return unravel(vector + coefficients.noise_location + coefficients.alpha * standard)

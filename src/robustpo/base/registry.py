@@ -107,7 +107,7 @@ class Kind(Mapping[str, T], Generic[T]):
         if not isinstance(found, load_attribute(self._of)):
             raise ConfigError(
                 f"{name!r} is {one_line(repr(found), 80)}, and a {self.kind} has to be a "
-                f"{self._of.replace(':', '.')}; docs/extending.md shows one"
+                f"robustpo.{self._of.partition(':')[2]}; docs/extending.md shows one"
             )
         return found
 
@@ -128,7 +128,10 @@ class Kind(Mapping[str, T], Generic[T]):
         known = self.builtins if choices is None else choices
         if not is_extension(name) and name not in known:
             known = (*known, *self._installed())
-            require(known != (), option, name, f"module:name of a {self.kind} of your own")
+            module, dot, attribute = str(name).rpartition(".")
+            own = f"module:name of a {self.kind} of your own"
+            require(not dot, option, name, f"{own}; did you mean {module}:{attribute}?")
+            require(known != (), option, name, own)
             require_choice(option, name, known)
 
     def _installed(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import importlib
 import io
 import re
@@ -45,6 +46,17 @@ COMMANDS = {
     ),
 }
 
+# What tyro says besides.
+_BESIDE = "|".join(
+    (
+        "Argument helptext",
+        "Arguments are applied",
+        "Available subcommands",
+        "For full helptext",
+        "Perhaps you meant",
+    )
+)
+
 
 def parse(arguments: list[str], description: str | None) -> Any:
     """Read the arguments; a mistake becomes one line instead of tyro's framed page.
@@ -73,19 +85,29 @@ def parse(arguments: list[str], description: str | None) -> Any:
 
 def _one_line(framed: str) -> str:
     """Take the words out of a framed, wrapped message and leave out what repeats the help."""
-    inside = [line.strip("│╭╰─╮╯ ") for line in framed.splitlines()]
-    text = re.sub(r"\s+", " ", " ".join(line for line in inside if line))
-    if unknown := re.search(r"Unrecognized options: (.*?)(?: Perhaps you meant: (\S+)|$)", text):
-        near = f"; did you mean {unknown[2]}?" if unknown[2] else ""
-        return f"unknown option or command {unknown[1]}{near}"
-    if wrong := re.search(r"Error parsing (\S+): .*?(\[.*?\])", text):
+    # A terminal without Unicode gets its frame in ASCII.
+    inside = [line.strip("│╭╰─╮╯|+ ") for line in framed.splitlines()]
+    words = [line for line in inside if line.strip("─-")]
+    text = re.sub(r"\s+", " ", " ".join(words)).replace("─", "")
+    said, rest = re.split(rf" ?(?={_BESIDE}|$)", text, maxsplit=1)
+    if unknown := re.search(r"Unrecognized (?:or misplaced )?options: (.*)", said):
+        words = re.sub(r" \(applied to [^)]*\)", "", unknown[1])
+        near = re.search(r"Perhaps you meant: (--[\w-]+)", rest)
+        # Another command takes it.
+        taken = near is not None and near[1] in words
+        guess = f"; did you mean {near[1]}?" if near and not taken else ""
+        if "Available subcommands" in rest:
+            like = difflib.get_close_matches(words.partition(",")[0], COMMANDS, 1)
+            guess = f"; did you mean {like[0]}?" if like else f"; choose {' or '.join(COMMANDS)}"
+        return f"unknown option or command {words}{guess}"
+    if wrong := re.search(r"Error parsing (\S+): .*?(\[.*?\]|'[^']*')", said):
         return f"{wrong[1]} does not take {wrong[2]}; see robustpo <command> --help"
-    text = re.sub(r"^(Value error|Parsing error|Required options|Unrecognized options?) ", "", text)
-    return (
-        re.split(r" ?(Argument helptext|For full helptext|Perhaps you meant:$)", text)[0]
-        .replace("─", "")
-        .strip()
-    )
+    if wrong := re.search(r"invalid choice ('.*?') for argument '(.*?)'\. .*?\((.*)\)", said):
+        choices = sorted(set(re.findall(r"'([^']*)'", wrong[3])) - {"None"})
+        return f"{wrong[2]} does not take {wrong[1]}; choose {' or '.join(choices)}"
+    if missing := re.search(r"Missing value for argument '(\S+)'", said):
+        return f"{missing[1]} needs a value"
+    return re.sub(r"^(Value error|Parsing error|Required options) ", "", said).strip()
 
 
 def _command(name: str, arguments: Sequence[str]) -> Any:

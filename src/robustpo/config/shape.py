@@ -171,8 +171,10 @@ class Shape:
             names = value if isinstance(value, tuple) else (value,)
             full = tuple(map(kind.full_name, names))
             for name in full:
-                # A term that is built in is part of what it was built for.
-                choices = () if kind is LOSSES else (*kind, *declared.metadata.get("but", ()))
+                choices = (*kind, *declared.metadata.get("but", ()))
+                if kind is LOSSES:
+                    # An augmentation brings its own.
+                    choices = tuple(x for x in kind if x not in get_args(Augmentation))
                 kind.require(declared.name, name, choices)
             once = len(set(full)) == len(full)
             require(once, declared.name, value, "no name twice")

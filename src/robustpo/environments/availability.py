@@ -18,6 +18,14 @@ MODULES = {
     "ray": ("ray",),
     "video": ("imageio_ffmpeg",),
 }
+# Distributions of a simulator or an extra whose versions stand beside the runs of its tasks.
+PACKAGES = {
+    "envpool": ("envpool",),
+    "mujoco": ("mujoco",),
+    "gymnasium": ("gymnasium",),
+    "mjx": ("playground", "brax", "mujoco-mjx"),
+    "pybullet": ("pybullet",),
+}
 # First Python that a package of the extra has no wheel for.
 ENDS_BEFORE = {"pybullet": (3, 12), "dm-control": (3, 13)}
 

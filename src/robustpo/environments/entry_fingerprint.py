@@ -8,20 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from robustpo.environments.availability import PACKAGES
 from robustpo.environments.callables import describe, digest
 from robustpo.environments.entry import Entry
 
 # Bounds and arguments beyond this length are recorded as a digest.
 MAX_TEXT = 120
 DIGITS = 16
-# Distributions whose versions stand beside the runs of a catalogued task.
-PACKAGES = {
-    "envpool": ("envpool",),
-    "mujoco": ("mujoco",),
-    "gymnasium": ("gymnasium",),
-    "mjx": ("playground", "brax", "mujoco-mjx"),
-    "pybullet": ("pybullet",),
-}
 
 
 def of_entry(entry: Entry) -> dict[str, Any]:

@@ -20,7 +20,13 @@ from robustpo.execution.manner import Execution
 from robustpo.execution.packing import pack
 from robustpo.execution.preflight import check_bounds, check_policies, starting_notes
 from robustpo.execution.recorded_environments import RecordedEnvironments
-from robustpo.execution.standing import State, check_writable, examine, require_done
+from robustpo.execution.standing import (
+    State,
+    check_writable,
+    examine,
+    remove_outlived,
+    require_done,
+)
 from robustpo.execution.tracking import make_tracker
 from robustpo.execution.watch import Watch
 from robustpo.execution.worker_process import Event, OnEvent, Shard
@@ -96,13 +102,13 @@ def execute(
     ):
         request = _lock(request, locks, execution)
         accepted()
+        remove_outlived(request.directories, request.states)
         shards = _pack(request, locks, 1 if constructor else workers)
         watch = _watch(request, min(len(shards), workers), execution.progress, callback)
         with watch:
             for text in [*notes, *_opening(request, execution, workers, bounded)]:
                 watch.note(text)
-            for place in request.stale:
-                set_aside(place)
+            _put_aside(request, watch, fresh=execution.fresh)
             on_event = _hearing(request.environments, watch)
             interrupted = launch(shards, on_event, constructor, workers, execution)
     if interrupted:
@@ -199,12 +205,24 @@ def _opening(
         list(request.directories),
         request.specs,
         request.states,
-        fresh=execution.fresh,
         # How many fit on a cluster is Ray's business.
         workers=0 if execution.ray else workers,
     )
     news = [*request.changed, *request.environments.news(), *begin]
     return [*news, bounded] if bounded and len(request.pending) > 1 else news
+
+
+def _put_aside(request: _Request, watch: Watch, *, fresh: bool) -> None:
+    """Move out of the way what is not gone on from, and say what and where to."""
+    for problem in (text for state in request.states.values() for text in state.problems):
+        watch.warn(problem)
+    if aside := [set_aside(place) for place in request.stale]:
+        count = f"{len(aside)} of {len(request.states)} runs"
+        why = "begin anew" if fresh else "have no checkpoint that can be used and start again"
+        others = " and so on" if len(aside) > 1 else ""
+        (watch.note if fresh else watch.warn)(
+            f"{count} {why}; their records are moved aside: {aside[0]}{others}"
+        )
 
 
 def _hearing(environments: RecordedEnvironments, watch: Watch) -> OnEvent:

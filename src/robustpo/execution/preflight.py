@@ -115,11 +115,10 @@ def starting_notes(
     specs: Mapping[str, TaskSpec],
     states: dict[RunConfig, State],
     *,
-    fresh: bool,
     workers: int,
 ) -> list[str]:
     """Return what a person should know before it starts."""
-    notes = [problem for state in states.values() for problem in state.problems]
+    notes = []
     kept = Counter(state.run.state for state in states.values() if not state.pending)
     if kept["done"]:
         notes.append(f"{kept['done']} of {len(configs)} runs are recorded already and are kept")
@@ -129,16 +128,11 @@ def starting_notes(
         )
     steps = [state.step for state in states.values() if state.step is not None]
     if steps:
+        # Whoever trains reads them, and may find that an earlier one is the newest that is whole.
         where = " to ".join(f"{step:,}" for step in sorted({min(steps), max(steps)}))
-        notes.append(f"{len(steps)} of {len(configs)} runs go on from step {where}")
+        notes.append(f"{len(steps)} of {len(configs)} runs go on; newest checkpoint: step {where}")
     for change in dict.fromkeys(state.inexact for state in states.values() if state.inexact):
         notes.append(f"runs that go on are no longer exact to the bit: now with {change}")
-    lost = sum(state.stale and not fresh for state in states.values())
-    if lost:
-        notes.append(
-            f"{lost} of {len(configs)} runs have no checkpoint and start again; their records are "
-            "moved aside"
-        )
     for task, spec in specs.items():
         notes += _task_notes([config for config in configs if config.task == task], spec)
     cores = available_cores()

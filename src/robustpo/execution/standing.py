@@ -11,6 +11,7 @@ from robustpo.base.files import one_line
 from robustpo.base.writing import require_real
 from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError, UnfinishedError
+from robustpo.policy.policy import POLICY_FILE
 from robustpo.runs.checkpoint import CHECKPOINT_DIRECTORY, remove_checkpoints
 from robustpo.runs.identity import difference, plain, with_defaults
 from robustpo.runs.provenance import inexact
@@ -68,8 +69,7 @@ def examine(directories: Mapping[RunConfig, Path], *, fresh: bool) -> dict[RunCo
 
 
 def _examine(config: RunConfig, directory: Path, fresh: bool) -> State:
-    root = run_root(directory, config)
-    require_real(directory, root)
+    require_real(directory, run_root(directory, config))
     state = run_state(directory)
     if fresh:
         return State(state, stale=directory.exists())
@@ -77,8 +77,6 @@ def _examine(config: RunConfig, directory: Path, fresh: bool) -> State:
         return State(state)
     _require_same(state, config, directory)
     if state.ended:
-        # A process that was killed as soon as it had written the result left them.
-        remove_checkpoints(directory, root)
         return State(state)
     # The arrays are for whoever trains, who then says what is wrong with newer checkpoints.
     checkpoint, problems = find_checkpoint(directory, config, arrays=False)
@@ -90,12 +88,25 @@ def _examine(config: RunConfig, directory: Path, fresh: bool) -> State:
     return State(state, step=checkpoint.step, inexact=since, problems=tuple(odd))
 
 
+def remove_outlived(
+    directories: Mapping[RunConfig, Path], states: Mapping[RunConfig, State]
+) -> None:
+    """Remove the checkpoints of runs that are kept: whoever wrote the result was killed then.
+
+    A record without a policy did not end like that, whatever its result says.
+    """
+    for config, state in states.items():
+        place = directories[config]
+        if not state.pending and (place / POLICY_FILE).is_file():
+            remove_checkpoints(place, run_root(place, config))
+
+
 def _require_same(state: RunState, config: RunConfig, directory: Path) -> None:
     """Raise `ConfigError` unless a directory holds a record of this run."""
     if state.run is None:
         raise ConfigError(
             f"{directory} is not empty and holds no record of a run ({state.reason}); choose "
-            "another --out"
+            "another --out, or --fresh to move it aside"
         )
     wanted, found = plain(config.identity()), with_defaults(state.identity)
     if found != wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,8 @@ from robustpo.base.naming import short_labels, short_task
 from robustpo.config.run import RunConfig
 from robustpo.execution.progress import Progress
 from robustpo.execution.worker_process import Event
+
+logger = logging.getLogger(__name__)
 
 
 class Watch:
@@ -69,6 +72,13 @@ class Watch:
         elif self._shown:
             print(text, file=sys.stderr)
 
+    def warn(self, text: str) -> None:
+        """Show a line of text; log it where nothing is shown, since something is lost."""
+        if self._shown:
+            self.note(text)
+        else:
+            logger.warning("%s", text)
+
     def on_event(self, event: Event, directory: Path | None) -> None:
         """Take in an event and the directory of the run it is about."""
         kind = event["kind"]
@@ -83,7 +93,7 @@ class Watch:
         if event.get("status") == "interrupted":
             return
         if kind == "note":
-            self.note(event["text"])
+            self.warn(event["text"])
         elif self._progress and kind in ("iteration", "failed", "finished"):
             shown = {"kind": "progress"} if kind == "iteration" else {}
             if directory is not None:

@@ -23,7 +23,7 @@ from robustpo.reports.decision import Decision
 from robustpo.reports.figures import POINTS
 from robustpo.reports.formats import format_p
 from robustpo.reports.page_settings import settings_of
-from robustpo.reports.rows import QUANTITIES, Curves, Row
+from robustpo.reports.rows import QUANTITIES, STATISTICS, Curves, Row
 from robustpo.reports.scores import scale_text
 from robustpo.reports.style import method_looks
 from robustpo.reports.suite import Suite, SuiteRow
@@ -141,7 +141,14 @@ def _cell(summary: Summary, row: Row, directory: Path) -> dict[str, Any]:
         ],
         "difference": _difference(row.decision) if row.decision else None,
         "improvement": _estimate(row.decision.improvement) if row.decision else None,
-        "area": finite(row.area),
+        "statistics": [
+            {
+                "title": statistic.title,
+                "digits": statistic.digits,
+                "value": finite(row.statistics[name]),
+            }
+            for name, statistic in STATISTICS.items()
+        ],
         "reached": row.reached,
         "published": row.published,
         "command": summary.command(row),

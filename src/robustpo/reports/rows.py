@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -47,6 +47,33 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class Statistic:
+    """One more number on a variant's runs, in `table.csv` and behind the numbers of a page.
+
+    Attributes:
+        of: `(runs, curves) -> value`, given the runs that the numbers are of, one or more, and
+            their curves by the names of `QUANTITIES`; nan if it cannot be told.
+        title: what a page calls it.
+        digits: decimals; None for those of the task's returns.
+    """
+
+    of: Callable[[Sequence[LoadedRun], dict[str, Curves]], float]
+    title: str
+    digits: int | None = None
+
+
+def area(runs: Sequence[LoadedRun], curves: dict[str, Curves]) -> float:
+    """Return the mean over seeds of the area under the learning curve, as a mean return."""
+    del runs
+    areas = [area_under_curve(curve) for curve in curves["return"].seeds.values()]
+    return mean_interval(areas).mean
+
+
+# By their columns in `table.csv`.
+STATISTICS = {"area": Statistic(area, "mean return over training")}
+
+
+@dataclass(frozen=True)
 class Row:
     """One variant on one task.
 
@@ -64,7 +91,7 @@ class Row:
         steps: simulator steps of one run; the smallest and the largest.
         decision: on it against the reference; None for the reference itself, and if one of the
             two has no runs.
-        area: mean return over training, mean over these seeds, nan if not recorded.
+        statistics: by the names of `STATISTICS`; nan for what is not known.
         reached: steps at which the mean over seeds first was the reference's final return, None if
             never.
         curves: by the names of `QUANTITIES`, of the runs that the numbers are of; of all if they
@@ -84,7 +111,7 @@ class Row:
     episodes: int
     steps: tuple[int, int]
     decision: Decision | None
-    area: float
+    statistics: dict[str, float]
     reached: int | None
     curves: dict[str, Curves]
     left_out: str
@@ -120,7 +147,6 @@ def summarize_row(
     entropies = [value for value in last if not math.isnan(value)]
     steps = [one.end.steps for one in used if one.end.steps is not None]
     curves = {name: curves_of(used or runs, column) for name, column in QUANTITIES.items()}
-    areas = [area_under_curve(curve) for curve in curves["return"].seeds.values() if used]
     return Row(
         task=configs[0].task,
         variant=configs[0].variant,
@@ -134,7 +160,10 @@ def summarize_row(
         episodes=sum(one.end.episodes or 0 for one in used),
         steps=(min(steps, default=0), max(steps, default=0)),
         decision=decision,
-        area=mean_interval(areas).mean,
+        statistics={
+            name: statistic.of(used, curves) if used else math.nan
+            for name, statistic in STATISTICS.items()
+        },
         reached=_reached(used, target),
         curves=curves,
         left_out=count_states(left_out),

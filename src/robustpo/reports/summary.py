@@ -94,10 +94,7 @@ def read_summary(study: Study, out: Path) -> Summary:
     if not loaded.runs:
         reasons = list_runs(left_out[:1], {c.variant: c.variant for c in directories}, tasks=True)
         why = f" that can be used ({reasons[0]})" if reasons else " yet"
-        raise ConfigError(
-            f"study {study.name!r} has no runs in {str(out)!r}{why}; robustpo study run "
-            f"{study.name} --out {out}"
-        )
+        raise ConfigError(f"study {study.name!r} has no runs in {str(out)!r}{why}")
     return summarize(
         replace(study, notes=tuple(notes)), out, directories, loaded.runs, left_out=left_out
     )

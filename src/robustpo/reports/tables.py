@@ -124,7 +124,7 @@ def _csv_row(summary: Summary, row: Row) -> dict[str, Any]:
         "improvement": improvement and improvement.value,
         "improvement_low": improvement and improvement.low,
         "improvement_high": improvement and improvement.high,
-        "area": row.area,
+        **row.statistics,
     }
     published = [f"{one['mean']} ± {one['std']} ({one['source']})" for one in row.published]
     return {

@@ -108,13 +108,14 @@ class RunRecord:
         self._evaluations: list[dict[str, Any]] = list(state.get("evaluations", []))
         self._resumed: list[dict[str, Any]] = list(state.get("resumed", []))
         self._began = state.get("began") or {"versions": versions(), "machine": machine()}
-        if config.extensions:
-            digests = {name: source_digest(name) for name in config.extensions}
-            self._began = {"extensions": digests} | self._began
+        digests = {name: source_digest(name) for name in config.extensions}
+        extensions = {"extensions": digests} if digests else {}
+        self._began = extensions | self._began
         if environment is not None:
             self._began = {"environment": environment} | self._began
         if self.checkpoint:
-            self._resumed.append({"step": self.checkpoint.step, **environment_of_bits()})
+            now = environment_of_bits() | extensions
+            self._resumed.append({"step": self.checkpoint.step, **now})
         self._write_json(
             CONFIG_FILE,
             {

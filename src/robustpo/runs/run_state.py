@@ -60,6 +60,10 @@ def run_state(directory: Path) -> RunState:
     try:
         if _is_waiting(directory):
             return RunState("waiting")
+    except FileNotFoundError:
+        if not os.path.lexists(directory):
+            return RunState("waiting")
+        return RunState("unreadable", "it is a link that leads nowhere")
     except OSError as error:
         return RunState("unreadable", f"its directory cannot be read ({error.strerror})")
     config = read_object(directory / CONFIG_FILE)
@@ -72,12 +76,8 @@ def run_state(directory: Path) -> RunState:
 
 
 def _is_waiting(directory: Path) -> bool:
-    try:
-        # Listing it first also lets a file server notice what other machines have written.
-        names = os.listdir(directory)
-    except FileNotFoundError:
-        # A link that leads nowhere is something.
-        return not os.path.lexists(directory)
+    # Listing it first also lets a file server notice what other machines have written.
+    names = os.listdir(directory)
     # A process that was killed while it wrote the first file leaves a part of it.
     return all(map(is_partial, names))
 

@@ -20,8 +20,8 @@ from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.runs.run_files import Run, as_float, as_int, as_text, read_metrics
 from robustpo.runs.run_state import COMPLETED, FAILED, RunState, run_state
-from robustpo.runs.metrics_table import Columns
-from robustpo.runs.record import CONFIG_FILE
+from robustpo.runs.metrics_table import METRICS_TABLE, Columns
+from robustpo.runs.record import CONFIG_FILE, METRICS_LINES
 
 logger = logging.getLogger(__name__)
 
@@ -149,10 +149,11 @@ def find_runs(directory: str | os.PathLike[str]) -> Iterator[tuple[Run, RunState
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if folders and len(Path(here).parts) >= depth:
             folders.clear()
-        if CONFIG_FILE not in files:
+        if not {CONFIG_FILE, METRICS_LINES, METRICS_TABLE}.intersection(files):
             continue
-        # A run holds no other runs; its checkpoints need not be searched.
-        folders.clear()
+        if CONFIG_FILE in files:
+            # A run holds no other runs; its checkpoints need not be searched.
+            folders.clear()
         if as_text(here) is None:
             logger.warning("left out %r: the name of a directory is not UTF-8", here)
             continue

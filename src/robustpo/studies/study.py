@@ -180,7 +180,7 @@ def require_method(text: str) -> None:
     name, own = parse_method(text)
     if name not in METHODS:
         near = difflib.get_close_matches(name, METHODS, 2)
-        guess = f"; did you mean {' or '.join(near)}?" if near else ""
+        guess = f"; did you mean {' or '.join(near)}?" if near else ";"
         raise ConfigError(f"unknown method {name!r}{guess} `robustpo methods` lists all")
     for option, value in own.items():
         require_allowed(name, option, value)

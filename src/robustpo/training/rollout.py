@@ -21,8 +21,7 @@ from robustpo.algorithm.normalization import (
     normalize_observation,
     observation_offset,
 )
-from robustpo.algorithm.perturbation import shift_by
-from robustpo.base.registry import NOISES
+from robustpo.algorithm.perturbation import draw_noise, shift_by
 from robustpo.config.shape import Shape
 from robustpo.training.population import (
     AUGMENT_STREAM,
@@ -127,7 +126,7 @@ def draw_rollout(
         size = (shape.num_steps, shape.num_envs, action_size)
         shift = scale = None
         if shape.collection_noise != "none":
-            shift = NOISES[shape.collection_noise].draw(size, key=stream(SHIFT_STREAM))
+            shift = draw_noise(shape.collection_noise, size, key=stream(SHIFT_STREAM))
         if shape.augmentation == "rad":
             observations = (shape.num_steps + 1, shape.num_envs, observation_size)
             scale = draw_uniform(observations, shape, key=stream(AUGMENT_STREAM))

@@ -48,7 +48,7 @@ function cellSummary(cell, digits) {
     ["seeds", String(cell.seeds) + (cell.left_out ? ` (${cell.left_out})` : "")],
     [`difference to ${REFERENCE.label}`, differenceText(cell, digits)],
     [`P(better than ${REFERENCE.label})`, cell.improvement && `${formatValue(cell.improvement.value, 2)} (${formatInterval(cell.improvement, 2)})`],
-    ["mean return over training", isNumber(cell.area) ? formatValue(cell.area, digits) : null],
+    ...cell.statistics.map((one) => [one.title, isNumber(one.value) ? formatValue(one.value, one.digits ?? digits) : null]),
     [`reached ${REFERENCE.label}'s final return`, isNumber(cell.reached) ? `after ${formatCount(cell.reached)} steps` : null],
     ["entropy at the end", isNumber(cell.entropy) ? `${formatValue(cell.entropy, 2)} nats` : null],
   ];
