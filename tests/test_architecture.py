@@ -32,7 +32,13 @@ ORDER = (
     "__main__",
 )
 # What knows arrays and files only.
-ALONE = {"statistics": {"errors"}, "policy": {"errors", "base"}, "base": {"errors"}}
+ALONE = {
+    "statistics": {"errors"},
+    "policy": {"errors", "base"},
+    "base": {"errors"},
+    # Of policies it takes what a family is able to do.
+    "algorithm": {"errors", "base", "config", "policy"},
+}
 WRITERS = {"open", "write_text", "write_bytes", "mkdir", "unlink", "rename", "replace_file"}
 MAX_LINES, MAX_FUNCTION = 370, 50
 

@@ -24,12 +24,14 @@ def report(tmp_path_factory):
     return check_theory(TASK, seeds="0:2", steps=3 * 2048, out=out, progress=False, effort=LITTLE)
 
 
+@pytest.mark.slow
 def test_all_files_are_written(report):
     expected = {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")}
     assert {file.name for file in report.files} == expected | {"theory.md", "theory.json"}
     assert all(file.stat().st_size > 1000 for file in report.files)
 
 
+@pytest.mark.slow
 def test_the_numbers_are_strict_json(report):
     path = next(file for file in report.files if file.name == "theory.json")
     data = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
@@ -46,6 +48,7 @@ def test_the_numbers_are_strict_json(report):
     assert last["ppo", 0]["trace"] != last["rpo", 0]["trace"]
 
 
+@pytest.mark.slow
 def test_the_text_says_what_was_found(report):
     text = next(f for f in report.files if f.name == "theory.md").read_text(encoding="utf-8")
     assert all(sentence in text for sentence in report.sentences)
@@ -53,6 +56,7 @@ def test_the_text_says_what_was_found(report):
     assert all(f"![{name}]({name}.png)" in text for name in NAMES)
 
 
+@pytest.mark.slow
 def test_the_ratio_is_one_at_the_parameters_that_collected(report):
     """So the plain gradients of ratio and weighted log-likelihood agree."""
     by_objective = {

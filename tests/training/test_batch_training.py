@@ -23,6 +23,7 @@ def configs(*seeds):
     return [make_config("isaac/BallBalance-v0", seed=seed, **OPTIONS) for seed in seeds]
 
 
+@pytest.mark.slow
 def test_an_agent_does_not_depend_on_the_population_it_is_in():
     assert_same_bits(train(configs(0, 1, 2))[1], train(configs(1))[0])
 

@@ -216,7 +216,7 @@ def test_time_goes_on_where_it_stood(tmp_path, configs):
 
 # Two rollouts, an evaluation of a thousand steps, and so on, four times: it stops inside the first
 # evaluation, and inside the last one, which is all that is left then.
-@pytest.mark.parametrize("asked", [5, 3508])
+@pytest.mark.parametrize("asked", [5, pytest.param(3508, marks=pytest.mark.slow)])
 def test_evaluations_and_the_best_policy_are_the_same(tmp_path, asked):
     configs = configs_of(TASK, AGENTS[:1], eval_every=2 * ROLLOUT, eval_episodes=2)
     run(tmp_path / "whole", configs)

@@ -193,6 +193,7 @@ def node_that_trains(cluster, home):
     return raylets[above]
 
 
+@pytest.mark.slow
 def test_a_node_and_a_process_that_die_change_no_bit(home, untouched, cluster, capfd):
     def kill_process():
         kill(workers_in(home)[0])
@@ -281,7 +282,7 @@ def test_a_second_ctrl_c_kills(home, cluster):
 
 def test_an_error_of_a_run_is_said_once_and_not_tried_again(home, cluster):
     heard = Heard()
-    broken = shards([0, 1], task="studies.test_cluster:Broken")
+    broken = shards([0, 1], task="execution.test_cluster:Broken")
     run_shards_on_ray(broken, replace(HERE, ray=cluster.address), on_event=heard)
     failed = [(e["text"], e["lost"], d) for e, d in heard.events if e["kind"] == "failed"]
     assert [d for _, _, d in failed] == broken[0].directories
