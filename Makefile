@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
+STACKS_VENV := .venv-stacks
+STACKS_STAMP := $(STACKS_VENV)/.installed
 
 # An environment that is already there decides the Python version; otherwise PYTHON does.
 interpreter := $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
@@ -20,10 +22,10 @@ TEST_EXTRAS := dev,envpool,frames,tensorboard,mujoco,box2d,dm-control,mjx,pybull
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow soak lint format bench build lock clean clean-all
+.PHONY: help setup demo test test-slow test-integrations soak lint format bench build lock clean clean-all
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## create .venv with the locked dependencies (PYTHON=python3.12 chooses the Python)
 
@@ -88,6 +90,23 @@ $(BENCH_STAMP): pyproject.toml locks/bench-py311.txt
 	@$(BENCH_VENV)/bin/python $(PIP_INSTALL) $(EDITABLE)
 	@touch $@
 
+# Other people's stacks, those that share one environment: Stable-Baselines3, rsl_rl, TorchRL.
+test-integrations: $(STAMP) $(STACKS_STAMP)  ## check types and run the tests of RPO in other stacks
+	$(BIN)/pyright --pythonpath $(STACKS_VENV)/bin/python src/robustpo/torch.py \
+	    src/robustpo/integrations tests/integrations
+	$(STACKS_VENV)/bin/python -m pytest tests/integrations -n auto --dist loadfile $(PYTEST_ARGS)
+
+$(STACKS_STAMP): pyproject.toml locks/stacks-py311.txt
+	@$(BENCH_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+	    echo "the stacks are locked for Python 3.11, and '$(BENCH_PYTHON)' is not that;" \
+	        "point to one with: make test-integrations BENCH_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(STACKS_VENV)/bin/python -m pip --version >/dev/null 2>&1 || \
+	    $(BENCH_PYTHON) -m venv --clear $(STACKS_VENV)
+	@echo "Installing locks/stacks-py311.txt into $(STACKS_VENV)"
+	@$(STACKS_VENV)/bin/python $(PIP_INSTALL) -r locks/stacks-py311.txt
+	@$(STACKS_VENV)/bin/python $(PIP_INSTALL) $(EDITABLE)
+	@touch $@
+
 build: $(STAMP)  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation
 
@@ -108,10 +127,14 @@ lock: $(STAMP)  ## resolve pyproject.toml anew into locks/
 	printf 'torch==2.13.0\nhatchling\n' | $(COMPILE) --python-version 3.11 \
 	    --extra envpool --extra sb3 --extra mujoco --extra box2d --constraint locks/py311.txt pyproject.toml - \
 	    | grep -vE '^(nvidia-|cuda-|triton)' > locks/bench-py311.txt
+	printf '%s\n' torch==2.13.0 hatchling hypothesis pytest pytest-xdist sb3-contrib \
+	    | $(COMPILE) --python-version 3.11 --extra sb3 --extra rsl-rl --extra torchrl \
+	        --constraint locks/py311.txt pyproject.toml - \
+	    | grep -vE '^(nvidia-|cuda-|triton)' > locks/stacks-py311.txt
 
 clean:  ## remove build products and caches
 	rm -rf dist .pytest_cache .ruff_cache .hypothesis
 	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 clean-all: clean  ## remove the environments too
-	rm -rf $(VENV) $(BENCH_VENV)
+	rm -rf $(VENV) $(BENCH_VENV) $(STACKS_VENV)

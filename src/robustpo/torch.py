@@ -1,0 +1,102 @@
+"""RPO for a PPO of one's own in PyTorch: the log-density under a freshly perturbed policy.
+
+Importing it imports PyTorch and neither JAX nor anything else of training.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import distributions as td
+
+from robustpo.base.validation import require_number
+from robustpo.errors import ConfigError
+
+# Families whose density depends on action − location alone.
+_LOCATION = (td.Normal, td.Laplace, td.Gumbel, td.Cauchy, td.StudentT, td.MultivariateNormal)
+
+
+def perturbed_log_prob(
+    distribution: td.Distribution,
+    action: torch.Tensor,
+    alpha: float | torch.Tensor,
+    *,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """Return the log-density of actions under the policy, its location shifted by fresh noise.
+
+    `z ~ U(−alpha, alpha)`, one draw for each row and dimension (arXiv 2212.07536, eq. 4 and
+    Algorithm 1, line 14). For the numerator of the ratio in the update and nothing else: what was
+    stored while collecting, entropy, KL divergences and acting take the plain policy.
+
+    Args:
+        distribution: the plain policy at the minibatch's observations: normal, Laplace or another
+            location family, `Independent` of one, or transformed, as by tanh, where the noise
+            shifts what is transformed.
+        action: `[*B, A]`, the shape of what the distribution samples.
+        alpha: half the width of the noise, at least 0; 0 draws nothing.
+        generator: where the noise comes from; None is PyTorch's own. What `torch.compile` compiles
+            takes none, and draws anew at every call all the same.
+
+    Returns:
+        What `distribution.log_prob(action)` has the shape of.
+
+    Raises:
+        ConfigError: if alpha is no such number, the action has another shape (it would be spread
+            over rows), or the distribution has no location that could be shifted.
+
+    Example:
+        >>> policy = td.Normal(torch.zeros(64, 3), torch.ones(64, 3))
+        >>> perturbed_log_prob(policy, policy.sample(), alpha=0.5).sum(-1).shape
+        torch.Size([64])
+    """
+    if not isinstance(alpha, torch.Tensor):
+        require_number("alpha", alpha, 0.0)
+    shape = distribution.batch_shape + distribution.event_shape
+    if action.shape != shape:
+        raise ConfigError(
+            f"action has shape {tuple(action.shape)}, and the policy acts in {tuple(shape)}; give "
+            "one action for each row of the minibatch"
+        )
+    base, inner = _untransformed(distribution, action)
+    if not isinstance(alpha, torch.Tensor) and alpha == 0:
+        return distribution.log_prob(action)
+    shifted = inner - uniform_noise(inner, alpha, generator=generator)
+    if base is distribution:
+        # log p(a − z; μ) = log p(a; μ + z).
+        return distribution.log_prob(shifted)
+    difference = base.log_prob(shifted) - base.log_prob(inner)
+    plain = distribution.log_prob(action)
+    # What a transformation takes for one event its base may have as several.
+    while difference.dim() > plain.dim():
+        difference = difference.sum(-1)
+    return plain + difference
+
+
+def uniform_noise(
+    like: torch.Tensor, alpha: float | torch.Tensor, *, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Draw `z ~ U(−alpha, alpha)` for every element of a tensor, on its device and of its type."""
+    # In float32 and then rounded: bfloat16 itself has few values.
+    precise = torch.promote_types(like.dtype, torch.float32)
+    unit = torch.rand(like.shape, generator=generator, device=like.device, dtype=precise)
+    return ((2.0 * unit - 1.0) * alpha).to(like.dtype)
+
+
+def _untransformed(
+    distribution: td.Distribution, action: torch.Tensor
+) -> tuple[td.Distribution, torch.Tensor]:
+    """Return the location family below transformations, and the action as that has it."""
+    found, inner = distribution, action
+    if isinstance(found, td.TransformedDistribution):
+        for transform in reversed(found.transforms):
+            inner = transform.inv(inner)
+        found = found.base_dist
+    family = found
+    while isinstance(family, td.Independent):
+        family = family.base_dist
+    if not isinstance(family, _LOCATION):
+        raise ConfigError(
+            f"distribution={type(distribution).__name__} has no location that noise could shift; "
+            "RPO takes normal, Laplace and other location families, also transformed ones"
+        )
+    return found, inner
