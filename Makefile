@@ -90,7 +90,7 @@ $(BENCH_STAMP): pyproject.toml locks/bench-py311.txt
 	@$(BENCH_VENV)/bin/python $(PIP_INSTALL) $(EDITABLE)
 	@touch $@
 
-# Other people's stacks, those that share one environment: Stable-Baselines3, rsl_rl, TorchRL.
+# Other people's stacks, those that share one environment: Stable-Baselines3, rsl_rl, TorchRL, skrl.
 test-integrations: $(STAMP) $(STACKS_STAMP)  ## check types and run the tests of RPO in other stacks
 	$(BIN)/pyright --pythonpath $(STACKS_VENV)/bin/python src/robustpo/torch.py \
 	    src/robustpo/integrations tests/integrations
@@ -127,8 +127,8 @@ lock: $(STAMP)  ## resolve pyproject.toml anew into locks/
 	printf 'torch==2.13.0\nhatchling\n' | $(COMPILE) --python-version 3.11 \
 	    --extra envpool --extra sb3 --extra mujoco --extra box2d --constraint locks/py311.txt pyproject.toml - \
 	    | grep -vE '^(nvidia-|cuda-|triton)' > locks/bench-py311.txt
-	printf '%s\n' torch==2.13.0 hatchling hypothesis pytest pytest-xdist sb3-contrib \
-	    | $(COMPILE) --python-version 3.11 --extra sb3 --extra rsl-rl --extra torchrl \
+	printf '%s\n' torch==2.13.0 hatchling hypothesis pytest pytest-xdist \
+	    | $(COMPILE) --python-version 3.11 --extra sb3 --extra rsl-rl --extra torchrl --extra skrl \
 	        --constraint locks/py311.txt pyproject.toml - \
 	    | grep -vE '^(nvidia-|cuda-|triton)' > locks/stacks-py311.txt
 

@@ -37,11 +37,11 @@ class Bandit(gymnasium.Env):
 
 
 class Rows:
-    """Finds rows of a rollout again by their actions, of which no two are equal."""
+    """Finds rows of a rollout again by context and action; single numbers may occur twice."""
 
-    def __init__(self, actions):
-        self._rows = {action.tobytes(): row for row, action in enumerate(actions)}
-        assert len(self._rows) == len(actions)
+    def __init__(self, *arrays):
+        self._rows = {row.tobytes(): index for index, row in enumerate(np.hstack(arrays))}
+        assert len(self._rows) == len(arrays[0])
 
-    def __call__(self, actions):
-        return np.array([self._rows[action.tobytes()] for action in actions])
+    def __call__(self, *arrays):
+        return np.array([self._rows[row.tobytes()] for row in np.hstack(arrays)])

@@ -56,7 +56,8 @@ class WatchedPPO(PPO):
         log_prob = data.actions_log_prob.flatten().numpy().copy()
         mean, std = (x.flatten(0, 1).numpy().copy() for x in data.distribution_params)
         self.rollouts.append(Rollout(observations, actions, log_prob, mean, std, iteration))
-        rows, actor, given = Rows(actions), self._raw_actor, self._raw_actor.get_output_log_prob
+        rows, actor = Rows(observations, actions), self._raw_actor
+        given = actor.get_output_log_prob
         batches = []
         generator = data.mini_batch_generator
 
@@ -73,7 +74,7 @@ class WatchedPPO(PPO):
             epoch = (len(batches) - 1) // MINIBATCHES
             self.minibatches.append(
                 Minibatch(
-                    rows=rows(outputs.numpy()),
+                    rows=rows(batches[-1].observations["policy"].numpy(), outputs.numpy()),
                     log_prob=arrays[0],
                     old_log_prob=batches[-1].old_actions_log_prob.flatten().numpy().copy(),
                     mean=arrays[1],

@@ -29,7 +29,7 @@ class Watched(ActorCriticPolicy):
             hook.remove()
         scale = self.action_dist.distribution.scale
         gradients = torch.autograd.grad(log_prob.sum(), [kept[0], scale], retain_graph=True)
-        self.watcher.take(actions, log_prob, kept[0], scale, gradients)
+        self.watcher.take(obs, actions, log_prob, kept[0], scale, gradients)
         return values, log_prob, entropy
 
     def plain(self, observations):
@@ -51,7 +51,7 @@ class WatchedUpdate:
         observations, actions = (x.copy() for x in flat)
         log_prob = data.swap_and_flatten(data.log_probs).ravel().copy()
         mean, std = self.policy.plain(observations)
-        self.rows, self.iteration = Rows(actions), len(self.rollouts)
+        self.rows, self.iteration = Rows(observations, actions), len(self.rollouts)
         self.rollouts.append(Rollout(observations, actions, log_prob, mean, std, self.iteration))
         self.taken, before = [], self.steps
         super().train()
@@ -62,12 +62,12 @@ class WatchedUpdate:
             batch["old_log_prob"] = log_prob[batch["rows"]]
             self.minibatches.append(Minibatch(**batch))
 
-    def take(self, actions, log_prob, mean, scale, gradients):
+    def take(self, obs, actions, log_prob, mean, scale, gradients):
         arrays = [x.detach().numpy().copy() for x in (log_prob, mean, scale, *gradients)]
         log_prob, mean, scale, by_mean, by_scale = arrays
         self.taken.append(
             {
-                "rows": self.rows(actions.numpy()),
+                "rows": self.rows(obs.numpy(), actions.numpy()),
                 "log_prob": log_prob,
                 "mean": mean,
                 "std": scale,

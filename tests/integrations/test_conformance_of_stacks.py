@@ -4,10 +4,11 @@ import pytest
 
 from integrations.rsl_rl_subject import RslRl
 from integrations.sb3_subject import Sb3
+from integrations.skrl_subject import Skrl
 from integrations.torchrl_subject import TorchRl
 from robustpo.conformance import CHECKS, NotConforming, Runs
 
-RUNS = {kind.__name__: Runs(kind()) for kind in (Sb3, RslRl, TorchRl)}
+RUNS = {kind.__name__: Runs(kind()) for kind in (Sb3, RslRl, TorchRl, Skrl)}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=str)

@@ -56,7 +56,7 @@ def fresh_minibatches(runs: Runs) -> str:
         where = (one.batch.iteration, one.batch.epoch)
         by_epoch.setdefault(where, []).append(recovered(one, runs.alpha))
     pairs = [pair for found in by_epoch.values() for pair in pairwise(found)]
-    return _unrelated(pairs, "minibatches of one epoch")
+    return _unrelated(pairs, "minibatches of one epoch", runs.alpha)
 
 
 def fresh_epochs(runs: Runs) -> str:
@@ -64,7 +64,7 @@ def fresh_epochs(runs: Runs) -> str:
     pairs = []
     for one in _by_row(runs, runs.perturbed).values():
         pairs += list(pairwise(one))
-    _unrelated(pairs, "one row in two epochs")
+    _unrelated(pairs, "one row in two epochs", runs.alpha)
     epochs: dict[tuple, np.ndarray] = {}
     for one in used(runs.perturbed):
         where = (one.batch.iteration, one.batch.epoch)
@@ -75,7 +75,7 @@ def fresh_epochs(runs: Runs) -> str:
         for where in epochs
         if (later := (where[0], where[1] + 1)) in epochs
     ]
-    return _unrelated(by_place, "one place in two epochs")
+    return _unrelated(by_place, "one place in two epochs", runs.alpha)
 
 
 def fresh_iterations(runs: Runs) -> str:
@@ -89,8 +89,8 @@ def fresh_iterations(runs: Runs) -> str:
             kept[one.rows] = z
     require(len(places) > 1, "there was one iteration only")
     first, second = [np.concatenate(places[i]) for i in sorted(places)][:2]
-    _unrelated([(first, second)], "one place in two iterations")
-    return _unrelated([(rows[0], rows[1])], "one row in two iterations")
+    _unrelated([(first, second)], "one place in two iterations", runs.alpha)
+    return _unrelated([(rows[0], rows[1])], "one row in two iterations", runs.alpha)
 
 
 def over_dimensions(runs: Runs) -> str:
@@ -121,7 +121,7 @@ def over_learners(runs: Runs) -> str:
         by_learner.setdefault(one.batch.learner, []).append(recovered(one, runs.alpha))
     require(len(by_learner) > 1, "there was one learner only")
     first, second = (np.concatenate(by_learner[i]) for i in sorted(by_learner)[:2])
-    return _unrelated([(first, second)], "two learners")
+    return _unrelated([(first, second)], "two learners", runs.alpha)
 
 
 def _by_row(runs: Runs, trace: Trace) -> dict[int, list[np.ndarray]]:
@@ -136,7 +136,7 @@ def _by_row(runs: Runs, trace: Trace) -> dict[int, list[np.ndarray]]:
     return {i: [epochs[e] for e in sorted(epochs)] for i, epochs in found.items()}
 
 
-def _unrelated(pairs: list[tuple[np.ndarray, np.ndarray]], what: str) -> str:
+def _unrelated(pairs: list[tuple[np.ndarray, np.ndarray]], what: str, alpha: float) -> str:
     """Raise `NotConforming` if noise in two places goes together; both may lack values (nan)."""
     require(pairs, f"there is nothing to compare: {what}")
     one, other = (
@@ -144,6 +144,8 @@ def _unrelated(pairs: list[tuple[np.ndarray, np.ndarray]], what: str) -> str:
     )
     known = np.isfinite(one) & np.isfinite(other)
     require(known.sum() > 30, f"too few draws can be told: {what}")
+    spread = float(one[known].std())
+    require(spread > 0.01 * alpha, f"there is no noise to compare (deviation {spread:.1g}): {what}")
     found = float(np.corrcoef(one[known], other[known])[0, 1])
     bound = ERRORS / np.sqrt(known.sum())
     require(
