@@ -22,7 +22,7 @@ TEST_EXTRAS := dev,envpool,frames,tensorboard,mujoco,box2d,dm-control,mjx,pybull
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-integrations soak lint format bench build lock clean clean-all
+.PHONY: help setup demo test test-slow test-all test-integrations test-stacks soak lint format bench build lock clean clean-all
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,10 +53,13 @@ demo: $(STAMP)  ## compare PPO and RPO on Pendulum-v1, a task of large published
 	    --out runs/demo
 
 test: $(STAMP)  ## run the quick tests, a process per core (PYTEST_ARGS="-x" is passed on)
-	$(BIN)/pytest -m "not slow and not soak" -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not slow and not soak and not stacks" -n auto --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(STAMP)  ## run the tests that take minutes
-	$(BIN)/pytest -m "slow and not soak" -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -m "slow and not soak and not stacks" -n auto --dist loadfile $(PYTEST_ARGS)
+
+test-all: $(STAMP)  ## run the quick and the slow tests in one go, which trains some things once less
+	$(BIN)/pytest -m "not soak and not stacks" -n auto --dist loadfile $(PYTEST_ARGS)
 
 soak: $(STAMP)  ## kill, corrupt and fuzz for long, train 50M steps and every cell (two hours)
 	ROBUSTPO_KILLS=50 ROBUSTPO_FUZZ_EXAMPLES=250000 $(BIN)/pytest -s tests/faults $(PYTEST_ARGS)
@@ -95,6 +98,9 @@ test-integrations: $(STAMP) $(STACKS_STAMP)  ## check types and run the tests of
 	$(BIN)/pyright --pythonpath $(STACKS_VENV)/bin/python src/robustpo/torch.py \
 	    src/robustpo/integrations tests/integrations
 	$(STACKS_VENV)/bin/python -m pytest tests/integrations -n auto --dist loadfile $(PYTEST_ARGS)
+
+test-stacks: test-integrations  ## the same, and the stacks that take minutes to compile: Brax
+	$(BIN)/pytest -m stacks -n auto --dist loadfile $(PYTEST_ARGS)
 
 $(STACKS_STAMP): pyproject.toml locks/stacks-py311.txt
 	@$(BENCH_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \

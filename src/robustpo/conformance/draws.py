@@ -100,8 +100,9 @@ def over_dimensions(runs: Runs) -> str:
         scaled = one.distance / one.std**2
         product = (scaled.sum(-1) ** 2 - (scaled**2).sum(-1)) * runs.alpha**2 / 3
         mean, variance = shift_moments(one, runs.alpha)
-        cross.append(product)
-        excess.append((one.shift - mean) ** 2 - variance)
+        # Rows count by what they can tell.
+        cross.append(product / variance)
+        excess.append((one.shift - mean) ** 2 / variance - 1)
     x, y = np.concatenate(cross), np.concatenate(excess)
     slope = float((x * y).sum() / (x**2).sum())
     error = float(np.sqrt(((x * (y - slope * x)) ** 2).sum()) / (x**2).sum())
