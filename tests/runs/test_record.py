@@ -4,6 +4,10 @@ import json
 import os
 import re
 import shutil
+import time
+import sys
+import subprocess
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,7 @@ from robustpo.config.run import make_config
 from robustpo.errors import ConfigError, StorageError
 from robustpo.execution.standing import examine, remove_outlived
 from robustpo.runs.identity import config_from_identity
+from robustpo.runs.locks import _is_orphaned
 from robustpo.runs.record import (
     RunRecord,
     find_checkpoint,
@@ -466,3 +471,18 @@ def test_nothing_is_deleted_or_written_through_a_link(tmp_path):
     assert {file.name: file.read_text() for file in elsewhere.iterdir()} == dict.fromkeys(
         names, "mine"
     )
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes as Linux shows them")
+def test_an_owner_that_died_unasked_is_no_owner():
+    """Its parent has not waited for it, so its number is still taken."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    owner = {"pid": process.pid, "host": socket.gethostname()}
+    assert not _is_orphaned(owner)
+    process.kill()
+    deadline = time.monotonic() + 30
+    while not _is_orphaned(owner) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert _is_orphaned(owner)
+    process.communicate()
+    assert _is_orphaned(owner)

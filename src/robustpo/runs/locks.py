@@ -244,4 +244,13 @@ def _is_orphaned(owner: dict[str, Any]) -> bool:
         return True
     except (OSError, OverflowError):
         return False
-    return False
+    return _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has died and nobody has asked yet how; some containers never ask."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (OSError, ValueError, IndexError):
+        return False
+    return state in ("Z", "X")
