@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from robustpo.errors import ConfigError, StorageError
 
-INPUTS = int(os.environ.get("ROBUSTPO_FUZZ_EXAMPLES", "20000"))
+INPUTS = int(os.environ.get("ROBUSTPO_FUZZ_EXAMPLES", "30000"))
 # Inputs of one Hypothesis example, which costs more than most inputs.
 BATCH = 20
 # What one input may take at the very most: a hang, on however slow a machine.
