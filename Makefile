@@ -9,6 +9,8 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 STACKS_VENV := .venv-stacks
 STACKS_STAMP := $(STACKS_VENV)/.installed
+PINNED_VENV := .venv-pinned
+PINNED_STAMP := $(PINNED_VENV)/.installed
 
 # An environment that is already there decides the Python version; otherwise PYTHON does.
 interpreter := $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
@@ -137,6 +139,9 @@ lock: $(STAMP)  ## resolve pyproject.toml anew into locks/
 	    | $(COMPILE) --python-version 3.11 --extra sb3 --extra rsl-rl --extra torchrl --extra skrl \
 	        --constraint locks/py311.txt pyproject.toml - \
 	    | grep -vE '^(nvidia-|cuda-|triton)' > locks/stacks-py311.txt
+	printf '%s\n' torch==2.13.0 hatchling mjlab pytest pytest-xdist \
+	    | $(COMPILE) --python-version 3.11 --extra rllib pyproject.toml - \
+	    | grep -vE '^(nvidia-|cuda-|triton)' > locks/pinned-py311.txt
 
 clean:  ## remove build products and caches
 	rm -rf dist .pytest_cache .ruff_cache .hypothesis

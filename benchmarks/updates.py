@@ -17,7 +17,7 @@ from robustpo.config.shape import Shape
 from robustpo.environments.make import resolve
 from robustpo.studies.grid import make_grid
 from robustpo.training.compilation import compiler_options
-from robustpo.training.population import coefficients_at, init_population, make_learn
+from robustpo.training.population import coefficients_at, init_population, learn_population
 
 WARM_UP = 2
 
@@ -54,7 +54,7 @@ class _Update:
         index = jnp.zeros(1, jnp.int32)
         self._arguments = (rollout, numbers, population.keys, index, jnp.int32(1))
         self._learners = population.learners
-        lowered = make_learn(config.shape).lower(self._learners, *self._arguments)
+        lowered = learn_population.lower(config.shape, self._learners, *self._arguments)
         self._learn: Any = lowered.compile(compiler_options())
 
     def __call__(self) -> float:

@@ -71,6 +71,8 @@ def known_study():
 
 def open_study(browser, folder, data, width=1280):
     resize(browser, width)
+    # The browser's own first page asks for things as long as it stands.
+    browser.get("about:blank")
     browser.get_log("browser")
     browser.get_log("performance")
     browser.get(write_page(data, folder / f"{data['name']}.html").as_uri())

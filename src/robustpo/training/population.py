@@ -21,7 +21,7 @@ from jaxtyping import Array, Float32, Int32, PyTree
 
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.learner import LearnerState, Metrics, init_learner, learn
-from robustpo.algorithm.networks import init_params
+from robustpo.algorithm.networks import AgentParams, init_params
 from robustpo.algorithm.normalization import RunningMoments
 from robustpo.algorithm.random import THREEFRY, make_key
 from robustpo.base.loops import map_one_by_one
@@ -127,13 +127,17 @@ def init_population(
         )
         for seed in seeds
     ]
-    init = jax.vmap(partial(init_learner, shape=shape))
-    learners = jax.jit(init, compiler_options=compiler_options())(stack(params))
+    init = jax.jit(_init_learners, static_argnums=(1,), compiler_options=compiler_options())
+    learners = init(stack(params), shape)
     words = np.stack([np.asarray(jax.random.key_data(make_key(seed))) for seed in seeds])
     keys = jax.random.wrap_key_data(jnp.asarray(words), impl=THREEFRY)
     moments = [RunningMoments.create((observation_size,))] * len(configs)
     collector = init_collector(stack(moments), len(configs), shape.num_envs)
     return Population(learners, collector, keys)
+
+
+def _init_learners(params: AgentParams, shape: Shape) -> LearnerState:
+    return jax.vmap(partial(init_learner, shape=shape))(params)
 
 
 INIT_STREAM, COLLECT_STREAM, LEARN_STREAM, SHIFT_STREAM, AUGMENT_STREAM = range(5)
@@ -205,23 +209,24 @@ class Learning:
     iteration: Int32[Array, "*P"]
 
 
-def make_learn(shape: Shape) -> Any:
-    """Return the compiled-on-demand update of a whole population, one agent after the other."""
+@partial(jax.jit, static_argnums=(0,), donate_argnums=(1,))
+def learn_population(
+    shape: Shape,
+    learners: LearnerState,
+    rollout: Rollout,
+    coefficients: Coefficients,
+    keys: Array,
+    iterations: Array,
+    num_agents: Array,
+) -> tuple[LearnerState, Metrics]:
+    """Update a whole population, one agent after the other.
 
-    @partial(jax.jit, donate_argnums=(0,))
-    def learn_population(
-        learners: LearnerState,
-        rollout: Rollout,
-        coefficients: Coefficients,
-        keys: Array,
-        iterations: Array,
-        num_agents: Array,
-    ) -> tuple[LearnerState, Metrics]:
-        def one_agent(agent: Learning) -> tuple[LearnerState, Metrics]:
-            key = jax.random.fold_in(jax.random.fold_in(agent.key, LEARN_STREAM), agent.iteration)
-            return learn(agent.learner, agent.rollout, agent.coefficients, shape, key=key)
+    Traced and compiled once in a process for each shape and size.
+    """
 
-        agents = Learning(learners, rollout, coefficients, keys, iterations)
-        return map_one_by_one(one_agent, agents, num_agents)
+    def one_agent(agent: Learning) -> tuple[LearnerState, Metrics]:
+        key = jax.random.fold_in(jax.random.fold_in(agent.key, LEARN_STREAM), agent.iteration)
+        return learn(agent.learner, agent.rollout, agent.coefficients, shape, key=key)
 
-    return learn_population
+    agents = Learning(learners, rollout, coefficients, keys, iterations)
+    return map_one_by_one(one_agent, agents, num_agents)

@@ -26,7 +26,7 @@ from robustpo.training.population import (
     Population,
     coefficients_at,
     init_population,
-    make_learn,
+    learn_population,
     put_agents,
     take_agent,
 )
@@ -92,7 +92,7 @@ class Trainer:
         sizes = (self.spec.observation_size, self.spec.action_size)
         self.population = warm_start(init_population(configs, *sizes), configs)
         self._collector = make_collector(self.environment, self.shape, len(configs))
-        self._learn = make_learn(self.shape)
+        self._learn: Any = None
 
     def compile(self) -> None:
         """Start the simulators, restore what goes on, compile both halves of an iteration."""
@@ -105,7 +105,7 @@ class Trainer:
         rollout = self._collector.compile(
             population.learners.params, population.collector, population.keys, coefficients
         )
-        lowered = self._learn.lower(*self._update(rollout, coefficients))
+        lowered = learn_population.lower(self.shape, *self._update(rollout, coefficients))
         self._learn = lowered.compile(compiler_options())
 
     def run(self) -> None:
@@ -185,7 +185,7 @@ class Trainer:
         return coefficients_at(self._configs, self._iterations())
 
     def _update(self, rollout: Rollout, coefficients: Coefficients) -> tuple[Any, ...]:
-        """Return what an update takes, in `make_learn`'s order."""
+        """Return what an update takes, in `learn_population`'s order."""
         iterations = jnp.array(self._iterations(), jnp.int32)
         count = jnp.int32(len(self.agents))
         population = self.population

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -36,7 +35,7 @@ class HostCollector(Collector):
         super().__init__(environment, shape, num_agents)
         self._first = compiled(self._first_decision)
         self._between = compiled(self._observe_and_decide, donate_argnums=(1,))
-        self._digest = compiled(partial(digest, shape=shape))
+        self._digest = compiled(digest, static_argnums=(4,))
 
     def start(
         self, state: CollectorState, origins: Sequence[np.ndarray | None] = ()
@@ -75,7 +74,8 @@ class HostCollector(Collector):
         copied = jax.tree.map(jnp.array, state)
         _, row, _ = self._between(params, copied, decision, step, now.scale, now, coefficients)
         rows = jax.tree.map(lambda x: np.stack([x] * self.shape.num_steps), row)
-        return jax.eval_shape(self._digest, state, rows, draws.last_scale(), coefficients)[1]
+        given = (state, rows, draws.last_scale(), coefficients, self.shape)
+        return self._digest.eval_shape(*given)[1]
 
     def _collect(
         self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
@@ -98,7 +98,7 @@ class HostCollector(Collector):
                 )
                 rows.append(jax.tree.map(np.asarray, row))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
-        return self._digest(state, stacked, drawn.last_scale(), coefficients)
+        return self._digest(state, stacked, drawn.last_scale(), coefficients, self.shape)
 
     def _kept(self, step: Step) -> Step:
         """Leave out the final observation where it is the one to act on next."""
