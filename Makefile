@@ -24,7 +24,7 @@ TEST_EXTRAS := dev,envpool,frames,tensorboard,mujoco,box2d,dm-control,mjx,pybull
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all test-integrations test-stacks soak lint format bench build lock clean clean-all
+.PHONY: help setup demo test test-slow test-all test-integrations test-stacks soak lint format bench bench-stacks build lock clean clean-all
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,36 +84,31 @@ BENCH_PYTHON ?= $(if $(filter 3.11,$(version)),$(interpreter),python3.11)
 bench: $(STAMP) $(BENCH_STAMP)  ## measure speed against peers (BENCH_ARGS is passed on)
 	$(BENCH_VENV)/bin/python benchmarks/run.py $(BENCH_ARGS)
 
-$(BENCH_STAMP): pyproject.toml locks/bench-py311.txt
-	@$(BENCH_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
-	    echo "the benchmarks are locked for Python 3.11, and '$(BENCH_PYTHON)' is not that;" \
-	        "point to one with: make bench BENCH_PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(BENCH_VENV)/bin/python -m pip --version >/dev/null 2>&1 || \
-	    $(BENCH_PYTHON) -m venv --clear $(BENCH_VENV)
-	@echo "Installing locks/bench-py311.txt into $(BENCH_VENV)"
-	@$(BENCH_VENV)/bin/python $(PIP_INSTALL) -r locks/bench-py311.txt
-	@$(BENCH_VENV)/bin/python $(PIP_INSTALL) $(EDITABLE)
-	@touch $@
-
-# Other people's stacks, those that share one environment: Stable-Baselines3, rsl_rl, TorchRL, skrl.
+# Other people's stacks: Stable-Baselines3, rsl_rl, TorchRL and skrl share one environment, and
+# RLlib and mjlab another, because they pin what others need newer; Brax is in ours.
 test-integrations: $(STAMP) $(STACKS_STAMP)  ## check types and run the tests of RPO in other stacks
-	$(BIN)/pyright --pythonpath $(STACKS_VENV)/bin/python src/robustpo/torch.py \
-	    src/robustpo/integrations tests/integrations
+	$(BIN)/pyright --pythonpath $(STACKS_VENV)/bin/python -p tests/pyright-stacks.json
 	$(STACKS_VENV)/bin/python -m pytest tests/integrations -n auto --dist loadfile $(PYTEST_ARGS)
 
-test-stacks: test-integrations  ## the same, and the stacks that take minutes to compile: Brax
+# RLlib and mjlab import what warns of its own end.
+test-stacks: test-integrations $(PINNED_STAMP)  ## the same, and Brax, RLlib and mjlab (10 minutes)
 	$(BIN)/pytest -m stacks -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pyright --pythonpath $(PINNED_VENV)/bin/python -p tests/pyright-pinned.json
+	$(PINNED_VENV)/bin/python -m pytest tests/rllib_ppo tests/mjlab_ppo -W ignore::DeprecationWarning \
+	    $(PYTEST_ARGS)
 
-$(STACKS_STAMP): pyproject.toml locks/stacks-py311.txt
+$(BENCH_STAMP) $(STACKS_STAMP) $(PINNED_STAMP): .venv-%/.installed: pyproject.toml locks/%-py311.txt
 	@$(BENCH_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
-	    echo "the stacks are locked for Python 3.11, and '$(BENCH_PYTHON)' is not that;" \
-	        "point to one with: make test-integrations BENCH_PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(STACKS_VENV)/bin/python -m pip --version >/dev/null 2>&1 || \
-	    $(BENCH_PYTHON) -m venv --clear $(STACKS_VENV)
-	@echo "Installing locks/stacks-py311.txt into $(STACKS_VENV)"
-	@$(STACKS_VENV)/bin/python $(PIP_INSTALL) -r locks/stacks-py311.txt
-	@$(STACKS_VENV)/bin/python $(PIP_INSTALL) $(EDITABLE)
+	    echo "locks/$*-py311.txt is for Python 3.11, and '$(BENCH_PYTHON)' is not that;" \
+	        "point to one with: make $@ BENCH_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@.venv-$*/bin/python -m pip --version >/dev/null 2>&1 || $(BENCH_PYTHON) -m venv --clear .venv-$*
+	@echo "Installing locks/$*-py311.txt into .venv-$*"
+	@.venv-$*/bin/python $(PIP_INSTALL) -r locks/$*-py311.txt
+	@.venv-$*/bin/python $(PIP_INSTALL) $(EDITABLE)
 	@touch $@
+
+bench-stacks: $(STAMP) $(STACKS_STAMP) $(PINNED_STAMP)  ## compare PPO and RPO in all stacks (2 hours)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/stacks/run.py $(BENCH_ARGS)
 
 build: $(STAMP)  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation
@@ -148,4 +143,4 @@ clean:  ## remove build products and caches
 	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 clean-all: clean  ## remove the environments too
-	rm -rf $(VENV) $(BENCH_VENV) $(STACKS_VENV)
+	rm -rf $(VENV) $(BENCH_VENV) $(STACKS_VENV) $(PINNED_VENV)

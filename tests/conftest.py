@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import pytest
 
 from annotations import check_annotations
@@ -44,15 +45,17 @@ def run_robustpo(*arguments, cwd, timeout=150, **environment):
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(request):
-    """Keep compiled programs out of the user's cache; share them among all tests and their runs."""
-    before = os.environ.get("ROBUSTPO_CACHE")
-    shared = os.environ.get("ROBUSTPO_TEST_CACHE") or request.config.cache.mkdir("xla")
-    os.environ["ROBUSTPO_CACHE"] = str(shared)
-    yield
-    if before is None:
-        del os.environ["ROBUSTPO_CACHE"]
-    else:
-        os.environ["ROBUSTPO_CACHE"] = before
+    """Keep compiled programs out of the user's cache; share them among all tests and their runs.
+
+    That holds for what tests compile themselves, too: thousands of small programs.
+    """
+    shared = os.environ.get("ROBUSTPO_TEST_CACHE") or str(request.config.cache.mkdir("xla"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROBUSTPO_CACHE", shared)
+        jax.config.update("jax_compilation_cache_dir", shared)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,10 @@ between −1 and 1 from episode to episode and from environment to environment.
 """
 
 import abc
-import contextlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from robustpo.environments.base import Autoreset, Step, TaskSpec, TracedEnvironment
 
@@ -169,22 +167,6 @@ def terminal_value(gamma, gae_lambda, length=TimeLimited.length):
 
     at_zero, at_one = mean_advantage(0.0), mean_advantage(1.0)
     return float(at_zero / (at_zero - at_one))
-
-
-@contextlib.contextmanager
-def compilation_cache(directory):
-    """Compile what many tests share only once: programs that are alike come from a cache."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = {name: getattr(jax.config, name) for name in names}
-    jax.config.update(names[0], str(directory))
-    jax.config.update(names[1], 0.2)
-    reset_cache()
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
-        reset_cache()
 
 
 def rows_of_agent(rollout, index=0):

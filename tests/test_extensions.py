@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import robustpo
 from robustpo.algorithm.losses import LossTerm, loss_rows, minibatch_keys
 from robustpo.base import registry
+from robustpo.base.registry import NOISES
 from robustpo.config.definitions import find_method
 from robustpo.config.run import RunConfig, make_config
 from robustpo.config.settings import NUMBER_FIELDS, SETTING_NAMES, Settings
@@ -25,6 +27,7 @@ from robustpo.runs.identity import config_from_identity, plain
 from robustpo.runs.record import RunRecord
 from robustpo.studies.grid import parse_method, write_method
 from robustpo.training.population import coefficients_at
+from training.populations import small, train
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "my_lab.py"
 METHODS = (
@@ -327,6 +330,22 @@ def test_every_source_that_a_run_was_trained_with_counts(example, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(record))
     (note,) = require_usable({config: tmp_path})
     assert "the source of my_lab:student is not what" in note
+
+
+@pytest.mark.parametrize("noise_in", ["update", "collection"])
+def test_what_is_defined_anew_under_its_name_is_what_trains(monkeypatch, noise_in):
+    lab = types.ModuleType("anew_lab")
+    monkeypatch.setitem(sys.modules, "anew_lab", lab)
+    robustpo.allow(["anew_lab:mine"])
+
+    def learned(noise):
+        (found,) = train([small(noise=noise, noise_in=noise_in)])
+        return found["policy"]
+
+    for name in ("uniform", "laplace"):
+        monkeypatch.setattr(lab, "mine", NOISES[name], raising=False)
+        mine, built_in = learned("anew_lab:mine"), learned(name)
+        assert all(np.array_equal(x, mine[key]) for key, x in built_in.items())
 
 
 def test_every_number_of_the_settings_reaches_the_program():

@@ -5,6 +5,8 @@ Importing it imports PyTorch and neither JAX nor anything else of training.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import distributions as td
 
@@ -86,7 +88,8 @@ def _untransformed(
     distribution: td.Distribution, action: torch.Tensor
 ) -> tuple[td.Distribution, torch.Tensor]:
     """Return the location family below transformations, and the action as that has it."""
-    found, inner = distribution, action
+    found: td.Distribution = distribution
+    inner: Any = action
     if isinstance(found, td.TransformedDistribution):
         for transform in reversed(found.transforms):
             inner = transform.inv(inner)

@@ -3,4 +3,4 @@
 from importlib.util import find_spec
 
 # RLlib needs it, and nothing else here does.
-collect_ignore_glob = ["*.py"] if find_spec("tree") is None else []
+collect_ignore_glob = ["*.py"] if find_spec("ormsgpack") is None else []

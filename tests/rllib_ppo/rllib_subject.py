@@ -45,7 +45,6 @@ class WatchedPPO(PPOTorchLearner):
         self.rollouts.append(Rollout(*parts))
         return made
 
-
     def compute_loss_for_module(self, *, module_id, config, batch, fwd_out):
         module, taken = self.module[module_id].unwrapped(), []
 

@@ -5,11 +5,11 @@ import ray
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.ppo import PPOConfig
 
+from rllib_ppo import rllib_subject
+from rllib_ppo.rllib_subject import Rllib
 from robustpo.conformance import CHECKS, NotConforming, Runs
 from robustpo.conformance.draws import over_learners
 from robustpo.errors import ConfigError
-from rllib_ppo import rllib_subject
-from rllib_ppo.rllib_subject import Rllib
 from robustpo.integrations.rllib import RPOTorchLearner
 
 # RLlib warns of what it does itself.

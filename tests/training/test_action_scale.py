@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-import probes
 import robustpo
 from robustpo.config.run import make_config
 from robustpo.config.shape import Shape
@@ -33,12 +31,6 @@ TINY: dict[str, Any] = {
 }
 # Half the ranges are powers of two, by which Gymnasium divides without rounding.
 LOW, HIGH = np.array([[0, -0.25], [4, 0.25]], np.float32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache():
-    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
-        yield
 
 
 class Push(gymnasium.Env):

@@ -1,22 +1,13 @@
 """Training on BallBalance, whose simulators are saved and put back as they are."""
 
-import os
-
 import pytest
 
-import probes
 from robustpo.config.run import make_config
 from training.populations import assert_same_bits, train
 from training.test_resume import run
 
 pytest.importorskip("mujoco", reason="pip install 'robustpo[mujoco]'")
 OPTIONS = {"num_envs": 16, "num_minibatches": 2, "steps": 6 * 16 * 16, "hidden_sizes": (8, 8)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache():
-    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
-        yield
 
 
 def configs(*seeds):

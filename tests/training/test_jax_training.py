@@ -1,6 +1,5 @@
 """Training on simulators written in JAX: learning, determinism, resume, and Brax's interface."""
 
-import os
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import probes
 import robustpo
 from robustpo.config.run import make_config
 from robustpo.environments.brax_task import BraxTask
@@ -26,12 +24,6 @@ ONE = {
     "num_minibatches": 4,
     "hidden_sizes": (16, 16),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache():
-    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
-        yield
 
 
 @pytest.mark.parametrize("options", [pytest.param(MANY, marks=pytest.mark.slow), ONE])

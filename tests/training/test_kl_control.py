@@ -1,18 +1,8 @@
 """What `target_kl` does to a run: it goes by the plain policy, which noise does not move."""
 
-import os
-
 import numpy as np
-import pytest
 
-import probes
 from training.populations import assert_same_bits, small, train
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache():
-    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
-        yield
 
 
 def learned(targets, **options):

@@ -1,7 +1,5 @@
 """Probe environments through the trainer: each has one thing to learn and a known answer."""
 
-import os
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,12 +28,6 @@ OPTIONS = {
     "normalize_rewards": False,
     "gamma": 0.7,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache():
-    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
-        yield
 
 
 def configs_of(agents, iterations, **options):

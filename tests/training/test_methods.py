@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from dataclasses import replace
 
 import jax
@@ -29,12 +28,6 @@ OPTIONS = {
     "normalize_observations": False,
     "normalize_rewards": False,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache():
-    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
-        yield
 
 
 class BestActionInBounds(probes.BestActionByObservation):

@@ -1,7 +1,6 @@
 """Observations far from zero: seen relative to an origin in training, evaluation and acting."""
 
 import functools
-import os
 from typing import Any
 
 import gymnasium
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-import probes
 import robustpo
 from robustpo.config.run import make_config
 from robustpo.config.shape import Shape
@@ -21,12 +19,6 @@ from robustpo.runs.record import RunRecord
 from robustpo.training.origin import origin_of, takes_origin
 from robustpo.training.trainer import Trainer
 from training.populations import SMALL, assert_same_bits, tensors_of
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache():
-    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
-        yield
 
 
 class Walk(gymnasium.Env):

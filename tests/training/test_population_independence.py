@@ -1,20 +1,10 @@
 """An agent is the same to the last bit whatever population it is in; alpha 0 is no noise at all."""
 
-import os
-
 import numpy as np
 import pytest
 
-import probes
 from robustpo.config.run import make_config
 from training.populations import TASK, assert_same_bits, small, train
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache():
-    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
-        yield
-
 
 AGENTS = [
     small(seed=0),

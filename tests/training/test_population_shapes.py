@@ -1,17 +1,8 @@
 """An agent of any shape is the same to the last bit whatever population it is in."""
 
-import os
-
 import pytest
 
-import probes
 from training.populations import assert_same_bits, small, train
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache():
-    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
-        yield
 
 
 # Half a minute each; `test_population_independence.py` has what changes no program.

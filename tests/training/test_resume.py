@@ -1,7 +1,6 @@
 """A run that is stopped and goes on ends like one that was never touched, to the last bit."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,6 @@ AGENTS: tuple[dict[str, Any], ...] = (
     {"seed": 1, "alpha": 0.1},
     {"seed": 2, "learning_rate_schedule": "constant"},
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache():
-    with probes.compilation_cache(os.environ["ROBUSTPO_CACHE"]):
-        yield
 
 
 def configs_of(task, agents, **options):

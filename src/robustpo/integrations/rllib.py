@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
@@ -20,11 +20,11 @@ ALPHA = "rpo_alpha"
 class RPOTorchLearner(PPOTorchLearner):
     """`PPOTorchLearner` with RPO's update (arXiv 2212.07536): `learner_class` of a `PPOConfig`.
 
-    `learner_config_dict={"rpo_alpha": …}` is half the width of the noise, 0.5 if it is not given, or
-    a schedule `[[0, 0.5], [timestep, value], …]` as RLlib's are. The penalty on the KL divergence and
-    what changes its coefficient take the plain policy's. Each learner draws noise of its own, which
-    depends on the seed, the learner and the number of its updates alone, so that nothing has to be
-    saved for a training that goes on.
+    `learner_config_dict={"rpo_alpha": …}` is half the width of the noise, 0.5 if it is not given,
+    or a schedule `[[0, 0.5], [timestep, value], …]` as RLlib's are. The penalty on the KL
+    divergence and what changes its coefficient take the plain policy's. The noise depends on the
+    seed, the learner and the number of its updates alone: learners draw independently, and nothing
+    has to be saved for a training that goes on.
 
     Raises:
         ConfigError: if alpha is no number of at least 0 and no schedule of such, or a policy is
@@ -34,19 +34,21 @@ class RPOTorchLearner(PPOTorchLearner):
     def build(self) -> None:
         """Set up, as PPO does."""
         super().build()
-        given = self.config.learner_config_dict.get(ALPHA, 0.5)
+        given: Any = self.config.learner_config_dict.get(ALPHA, 0.5)
         scheduled = isinstance(given, (list, tuple))
         if scheduled:
             try:
                 Scheduler.validate(
-                    fixed_value_or_schedule=given, setting_name=ALPHA, description="alpha"
+                    fixed_value_or_schedule=cast(Any, given),
+                    setting_name=ALPHA,
+                    description="alpha",
                 )
             except ValueError as error:
                 raise ConfigError(str(error)) from None
         for alpha in [value for _, value in given] if scheduled else [given]:
             require_alpha(alpha)
-        for module_id in self.module.keys():
-            module = self.module[module_id].unwrapped()
+        for module_id, wrapped in self.module.items():
+            module = wrapped.unwrapped()
             require_continuous(module.action_space)
             kind = module.get_train_action_dist_cls()
             if not issubclass(kind, TorchDiagGaussian):

@@ -62,7 +62,8 @@ class RPO(PPO):
     def update(self) -> dict[str, float]:
         """Update the policy; return the mean losses, as PPO does."""
         # log N(a − z; μ) = log N(a; μ + z): the policy itself, and its KL divergence, stay plain.
-        alpha, actor = self.rpo_alpha, self._raw_actor
+        alpha = self.rpo_alpha
+        actor: Any = self._raw_actor
         generator = torch.Generator(self.device)
         seed = noise_seed(torch.initial_seed(), self.gpu_global_rank, self.rpo_updates)
         generator.manual_seed(seed)

@@ -43,17 +43,21 @@ class RPO(PPO):
         """Update the policy, as PPO does."""
         shift = _Shift(self, alpha_at(self.alpha, 1.0 - timestep / timesteps))
         threshold, steers = self.cfg.kl_threshold, isinstance(self.scheduler, KLAdaptiveLR)
-        self.policy.act, self.memory.sample = shift.act, shift.sample
-        self.cfg.kl_threshold = shift if threshold else threshold
+        policy: Any = self.policy
+        memory: Any = self.memory
+        cfg: Any = self.cfg
+        scheduler: Any = self.scheduler
+        policy.act, memory.sample = shift.act, shift.sample
+        cfg.kl_threshold = shift if threshold else threshold
         if steers:
-            self.scheduler.step = shift.step
+            scheduler.step = shift.step
         try:
             super().update(timestep=timestep, timesteps=timesteps)
         finally:
-            del self.policy.act, self.memory.sample
-            self.cfg.kl_threshold = threshold
+            del policy.act, memory.sample
+            cfg.kl_threshold = threshold
             if steers:
-                del self.scheduler.step
+                del scheduler.step
             self._updates += 1
 
 
@@ -63,7 +67,7 @@ class _Shift:
     log N(a − z; μ) = log N(a; μ + z), so that the policy itself stays plain.
     """
 
-    def __init__(self, agent: RPO, alpha: float) -> None:
+    def __init__(self, agent: Any, alpha: float) -> None:
         self._policy, self._alpha = agent.policy, alpha
         self._act, self._sample = agent.policy.act, agent.memory.sample
         self._step, self._threshold = getattr(agent.scheduler, "step", None), agent.cfg.kl_threshold

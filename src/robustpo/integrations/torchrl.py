@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tensordict import TensorDictBase
@@ -45,7 +45,8 @@ class ClipRPOLoss(ClipPPOLoss):
             raise ConfigError("a composite policy is not supported; use ClipPPOLoss")
         generator = None if torch.compiler.is_compiling() else self._generator
         action = tensordict.get(self.tensor_keys.action)
-        perturbed = perturbed_log_prob(policy, action, self.alpha, generator=generator)
+        alpha = cast(torch.Tensor, self.alpha)
+        perturbed = perturbed_log_prob(policy, action, alpha, generator=generator)
         self._shift = (perturbed - plain).detach()
         return perturbed, policy, is_composite
 

@@ -12,6 +12,8 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from robustpo.base.files import one_line
 from robustpo.base.places import cache_directory
+from robustpo.base.registry import is_extension
+from robustpo.config.shape import Shape
 from robustpo.errors import ConfigError
 
 NEVER = 1e9
@@ -21,7 +23,7 @@ CACHE_DIRECTORY = "jax_compilation_cache_dir"
 CACHE_FROM_SECONDS = "jax_persistent_cache_min_compile_time_secs"
 
 
-def compiler_options(*, loops: bool = False) -> dict[str, bool | int]:
+def compiler_options(*, loops: bool = False) -> dict[str, Any]:
     """Return the options every program of training is compiled with, whatever the environment.
 
     One thread per program, so that bits do not depend on the number of cores. LLVM's first level
@@ -38,6 +40,16 @@ def compiler_options(*, loops: bool = False) -> dict[str, bool | int]:
         "xla_cpu_multi_thread_eigen": False,
         "xla_backend_optimization_level": 3 if loops else 1,
     }
+
+
+def forget_extensions(shape: Shape) -> None:
+    """Drop what this process has traced, if a shape names an extension.
+
+    JAX knows a program by the shape, and so by the extension's name, under which a notebook may
+    have defined something else since.
+    """
+    if any(map(is_extension, (shape.distribution, shape.noise, shape.estimator, *shape.losses))):
+        jax.clear_caches()
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from robustpo.errors import SimulatorError
 from robustpo.policy.policy import Policy
 from robustpo.training.agent import Agent, Event
 from robustpo.training.collectors import make_collector
-from robustpo.training.compilation import compiler_options
+from robustpo.training.compilation import compiler_options, forget_extensions
 from robustpo.training.population import (
     CollectorState,
     Population,
@@ -93,6 +93,7 @@ class Trainer:
         self.population = warm_start(init_population(configs, *sizes), configs)
         self._collector = make_collector(self.environment, self.shape, len(configs))
         self._learn: Any = None
+        forget_extensions(self.shape)
 
     def compile(self) -> None:
         """Start the simulators, restore what goes on, compile both halves of an iteration."""

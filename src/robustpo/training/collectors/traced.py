@@ -44,7 +44,7 @@ class TracedCollector(Collector):
         super().__init__(environment, shape, num_agents)
         self._simulator: Any = None
         self._run: Any = jax.jit(self._steps, donate_argnums=(1,))
-        self._digest: Any = compiled(digest, static_argnums=(4,))
+        self._digest: Any = partial(compiled(digest, static_argnames=("shape",)), shape=shape)
 
     def start(
         self, state: CollectorState, origins: Sequence[np.ndarray | None] = ()
@@ -64,7 +64,8 @@ class TracedCollector(Collector):
             self._run = lowered.compile(compiler_options())
         # By itself, because this one comes from the cache where the simulator's program cannot.
         rows, last_scale = lowered.out_info[2:]
-        lowered = self._digest.lower(state, rows, last_scale, coefficients, self.shape)
+        given = (state, rows, last_scale, coefficients)
+        lowered = self._digest.func.lower(*given, shape=self.shape)
         self._digest = lowered.compile()
         return lowered.out_info[1]
 

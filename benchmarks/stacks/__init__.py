@@ -1,0 +1,1 @@
+"""PPO and RPO in every stack on one task: does each teach what the others teach, and how fast?"""
