@@ -13,7 +13,7 @@ from stacks import task
 class Training:
     """One training, iteration by iteration."""
 
-    differences = "value loss has no factor 1/2"
+    differences = "value loss without 1/2"
 
     def __init__(self, alpha: float | None, seed: int) -> None:
         torch.set_num_threads(1)

@@ -24,20 +24,20 @@ def network(size: int) -> torch.nn.Sequential:
     return torch.nn.Sequential(*layers, torch.nn.Linear(task.WIDTH, 1))
 
 
+def prepare(model: Any, spaces: tuple) -> None:
+    """Set up what policy and value function have in common."""
+    names = ("observation_space", "state_space", "action_space", "device")
+    Model.__init__(model, **dict(zip(names, spaces, strict=True)))
+    model.net = network(model.num_observations)
+
+
 class Policy(GaussianMixin, Model):
     """The policy."""
 
     def __init__(self, *spaces: Any) -> None:
-        observation, state, action, device = spaces
-        Model.__init__(
-            self,
-            observation_space=observation,
-            state_space=state,
-            action_space=action,
-            device=device,
-        )
+        prepare(self, spaces)
         GaussianMixin.__init__(self, clip_actions=False)
-        self.net, self.log_std = network(self.num_observations), torch.nn.Parameter(torch.zeros(1))
+        self.log_std = torch.nn.Parameter(torch.zeros(1))
 
     def compute(self, inputs: dict, role: str) -> Any:
         """Return the mean."""
@@ -48,16 +48,8 @@ class Value(DeterministicMixin, Model):
     """The value function."""
 
     def __init__(self, *spaces: Any) -> None:
-        observation, state, action, device = spaces
-        Model.__init__(
-            self,
-            observation_space=observation,
-            state_space=state,
-            action_space=action,
-            device=device,
-        )
+        prepare(self, spaces)
         DeterministicMixin.__init__(self, clip_actions=False)
-        self.net = network(self.num_observations)
 
     def compute(self, inputs: dict, role: str) -> Any:
         """Return the value."""

@@ -30,7 +30,7 @@ class Diagonal(Independent):
 class Training:
     """One training, iteration by iteration."""
 
-    differences = "smooth L1 value loss as by default replaced by l2; PyTorch's initialisation"
+    differences = "value loss without 1/2; PyTorch's initialisation"
 
     def __init__(self, alpha: float | None, seed: int) -> None:
         torch.set_num_threads(1)

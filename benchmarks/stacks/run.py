@@ -7,6 +7,7 @@ the result and not done again, so that the command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import os
@@ -80,6 +81,16 @@ def child(*asked: object) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def source_of(stack: str) -> str:
+    """Return a digest of what a training was made by: settings, adapter, locked versions."""
+    names = ["task.py", f"of_{stack}.py"]
+    files = [Path(__file__).with_name(name) for name in names]
+    adapter = ROOT / f"src/robustpo/integrations/{stack}.py"
+    lock = {".venv": "py311", ".venv-stacks": "stacks-py311", ".venv-pinned": "pinned-py311"}
+    files += [adapter] * adapter.exists() + [ROOT / f"locks/{lock[STACKS[stack]]}.txt"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
 def table(kept: dict[str, dict]) -> str:
     """Return the comparison in Markdown."""
     from robustpo.statistics.means import mean_interval, welch
@@ -128,9 +139,10 @@ def main() -> None:
     kept = json.loads(asked.out.read_text()) if asked.out.exists() else {}
 
     def do(*job: object) -> None:
-        name = " ".join(map(str, job))
-        if name not in kept:
-            kept[name] = child(*job)
+        name, source = " ".join(map(str, job)), source_of(str(job[1]))
+        # What other settings gave does not count.
+        if kept.get(name, {}).get("source") != source:
+            kept[name] = child(*job) | {"source": source}
             print(name, kept[name], file=sys.stderr, flush=True)
             asked.out.write_text(json.dumps(kept, indent=1) + "\n")
 

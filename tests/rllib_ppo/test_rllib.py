@@ -47,6 +47,11 @@ def alpha_of(algorithm):
     return found.get()
 
 
+def seed_of(algorithm):
+    (found,) = algorithm.learner_group.foreach_learner(lambda x: x._noise.initial_seed())
+    return found.get()
+
+
 def test_a_schedule_runs_by_steps_and_goes_on_after_a_checkpoint(tmp_path):
     algorithm = config(rpo_alpha=[[0, 0.5], [1024, 0.1]]).build_algo()
     seen = []
@@ -56,8 +61,11 @@ def test_a_schedule_runs_by_steps_and_goes_on_after_a_checkpoint(tmp_path):
     # The 256, 512 and 768 steps of which each update is made.
     assert seen == pytest.approx([0.4, 0.3, 0.2])
     again = Algorithm.from_checkpoint(algorithm.save_to_path(str(tmp_path / "kept")))
-    again.train()
-    assert alpha_of(again) == pytest.approx(0.1)
+    for one in (algorithm, again):
+        one.train()
+        assert alpha_of(one) == pytest.approx(0.1)
+    # The noise of that update is what it would have been.
+    assert seed_of(again) == seed_of(algorithm)
     for one in (algorithm, again):
         one.stop()
 
@@ -69,6 +77,8 @@ def test_a_schedule_runs_by_steps_and_goes_on_after_a_checkpoint(tmp_path):
         ("Pendulum-v1", {"rpo_alpha": "0.5"}, "alpha='0.5'"),
         ("Pendulum-v1", {"rpo_alpha": [[0, 0.5], [10, -0.5]]}, "alpha=-0.5"),
         ("Pendulum-v1", {"rpo_alpha": [[5, 0.5], [10, 0.1]]}, "first timestep must be 0"),
+        ("Pendulum-v1", {"rpo_alpha": [0, 0.5]}, r"rpo_alpha=\[0, 0.5\] is not valid"),
+        ("Pendulum-v1", {"alpha": 0.1}, "has 'alpha'; did you mean 'rpo_alpha'"),
         ("CartPole-v1", {}, "Discrete"),
     ],
 )

@@ -8,6 +8,7 @@ import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchDiagGaussian
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from ray.rllib.utils.schedules.scheduler import Scheduler
 
 from robustpo.errors import ConfigError
@@ -34,7 +35,10 @@ class RPOTorchLearner(PPOTorchLearner):
     def build(self) -> None:
         """Set up, as PPO does."""
         super().build()
-        given: Any = self.config.learner_config_dict.get(ALPHA, 0.5)
+        settings = self.config.learner_config_dict
+        if wrong := [name for name in settings if "alpha" in name and name != ALPHA]:
+            raise ConfigError(f"learner_config_dict has {wrong[0]!r}; did you mean {ALPHA!r}?")
+        given: Any = settings.get(ALPHA, 0.5)
         scheduled = isinstance(given, (list, tuple))
         if scheduled:
             try:
@@ -43,8 +47,8 @@ class RPOTorchLearner(PPOTorchLearner):
                     setting_name=ALPHA,
                     description="alpha",
                 )
-            except ValueError as error:
-                raise ConfigError(str(error)) from None
+            except (IndexError, TypeError, ValueError) as error:
+                raise ConfigError(f"{ALPHA}={given!r} is not valid: {error}") from None
         for alpha in [value for _, value in given] if scheduled else [given]:
             require_alpha(alpha)
         for module_id, wrapped in self.module.items():
@@ -67,7 +71,7 @@ class RPOTorchLearner(PPOTorchLearner):
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Prepare an update, as PPO does."""
         super().before_gradient_based_update(timesteps=timesteps)
-        self._alpha.update(timesteps.get("num_env_steps_sampled_lifetime", 0))
+        self._alpha.update(timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
         seed = torch.initial_seed() if self.config.seed is None else self.config.seed
         seed = noise_seed(seed, self._learner_index, self._weights_seq_no)
         self._noise.manual_seed(seed)

@@ -82,6 +82,7 @@ class Trainer:
         self._evaluate = evaluate
         self.task = constructor or configs[0].task
         self.shape = configs[0].shape
+        forget_extensions(self.shape)
         self.environment = environment or make_simulators(configs, self.task)
         self.spec = self.environment.spec
         self.agents = [
@@ -93,7 +94,6 @@ class Trainer:
         self.population = warm_start(init_population(configs, *sizes), configs)
         self._collector = make_collector(self.environment, self.shape, len(configs))
         self._learn: Any = None
-        forget_extensions(self.shape)
 
     def compile(self) -> None:
         """Start the simulators, restore what goes on, compile both halves of an iteration."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 import jax
@@ -25,6 +26,7 @@ from robustpo.environments.base import (
 )
 from robustpo.training.action_units import action_units
 from robustpo.training.compilation import compiler_options
+from robustpo.training.digest import digest
 from robustpo.training.population import LANES, CollectorState, pad_agents
 from robustpo.training.rollout import (
     Decision,
@@ -76,6 +78,7 @@ class Collector(abc.ABC):
         self._scale_shift = jax.jit(
             scale_shift, static_argnums=3, compiler_options=compiler_options()
         )
+        self._digest: Any = partial(compiled(digest, static_argnames=("shape",)), shape=shape)
         self._draw = jax.jit(draw_rollout, static_argnums=(2, 3, 4), compiler_options=options)
 
     @abc.abstractmethod

@@ -22,7 +22,6 @@ from robustpo.environments.base import (
 from robustpo.environments.watchdog import watching
 from robustpo.errors import SimulatorError
 from robustpo.training.collectors.base import Collector, compiled
-from robustpo.training.digest import digest
 from robustpo.training.origin import origin_of, takes_origin
 from robustpo.training.population import CollectorState
 from robustpo.training.rollout import Decision, Draws, RawRow
@@ -35,7 +34,6 @@ class HostCollector(Collector):
         super().__init__(environment, shape, num_agents)
         self._first = compiled(self._first_decision)
         self._between = compiled(self._observe_and_decide, donate_argnums=(1,))
-        self._digest = compiled(digest, static_argnums=(4,))
 
     def start(
         self, state: CollectorState, origins: Sequence[np.ndarray | None] = ()
@@ -74,8 +72,8 @@ class HostCollector(Collector):
         copied = jax.tree.map(jnp.array, state)
         _, row, _ = self._between(params, copied, decision, step, now.scale, now, coefficients)
         rows = jax.tree.map(lambda x: np.stack([x] * self.shape.num_steps), row)
-        given = (state, rows, draws.last_scale(), coefficients, self.shape)
-        return self._digest.eval_shape(*given)[1]
+        given = (state, rows, draws.last_scale(), coefficients)
+        return self._digest.func.eval_shape(*given, shape=self.shape)[1]
 
     def _collect(
         self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
@@ -98,7 +96,7 @@ class HostCollector(Collector):
                 )
                 rows.append(jax.tree.map(np.asarray, row))
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
-        return self._digest(state, stacked, drawn.last_scale(), coefficients, self.shape)
+        return self._digest(state, stacked, drawn.last_scale(), coefficients)
 
     def _kept(self, step: Step) -> Step:
         """Leave out the final observation where it is the one to act on next."""

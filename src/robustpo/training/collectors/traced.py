@@ -23,7 +23,6 @@ from robustpo.environments.base import (
 )
 from robustpo.training.collectors.base import Collector, compiled
 from robustpo.training.compilation import compiler_options, uncached
-from robustpo.training.digest import digest
 from robustpo.training.population import CollectorState, put_agents
 from robustpo.training.rollout import Draws, RawRow
 
@@ -44,7 +43,6 @@ class TracedCollector(Collector):
         super().__init__(environment, shape, num_agents)
         self._simulator: Any = None
         self._run: Any = jax.jit(self._steps, donate_argnums=(1,))
-        self._digest: Any = partial(compiled(digest, static_argnames=("shape",)), shape=shape)
 
     def start(
         self, state: CollectorState, origins: Sequence[np.ndarray | None] = ()
