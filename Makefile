@@ -91,11 +91,11 @@ test-integrations: $(STAMP) $(STACKS_STAMP)  ## check types and run the tests of
 	$(STACKS_VENV)/bin/python -m pytest tests/integrations -n auto --dist loadfile $(PYTEST_ARGS)
 
 # RLlib and mjlab import what warns of its own end.
-test-stacks: test-integrations $(PINNED_STAMP)  ## the same, and Brax, RLlib and mjlab (10 minutes)
+test-stacks: test-integrations $(PINNED_STAMP)  ## the same, and Brax, RLlib, mjlab, Distrax (10 minutes)
 	$(BIN)/pytest -m stacks -n auto --dist loadfile $(PYTEST_ARGS)
 	$(BIN)/pyright --pythonpath $(PINNED_VENV)/bin/python -p tests/pyright-pinned.json
-	$(PINNED_VENV)/bin/python -m pytest tests/rllib_ppo tests/mjlab_ppo -W ignore::DeprecationWarning \
-	    $(PYTEST_ARGS)
+	$(PINNED_VENV)/bin/python -m pytest tests/rllib_ppo tests/mjlab_ppo tests/distrax_log_prob \
+	    -W ignore::DeprecationWarning $(PYTEST_ARGS)
 
 $(BENCH_STAMP) $(STACKS_STAMP) $(PINNED_STAMP): .venv-%/.installed: pyproject.toml locks/%-py311.txt
 	@$(BENCH_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
@@ -134,7 +134,7 @@ lock: $(STAMP)  ## resolve pyproject.toml anew into locks/
 	    | $(COMPILE) --python-version 3.11 --extra sb3 --extra rsl-rl --extra torchrl --extra skrl \
 	        --constraint locks/py311.txt pyproject.toml - \
 	    | grep -vE '^(nvidia-|cuda-|triton)' > locks/stacks-py311.txt
-	printf '%s\n' torch==2.13.0 hatchling mjlab pytest pytest-xdist \
+	printf '%s\n' torch==2.13.0 distrax hatchling mjlab pytest pytest-xdist \
 	    | $(COMPILE) --python-version 3.11 --extra rllib pyproject.toml - \
 	    | grep -vE '^(nvidia-|cuda-|triton)' > locks/pinned-py311.txt
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from robustpo.base.devices import accelerator
 from robustpo.base.finding import Finding, one_line
 from robustpo.doctor import doctor, machine, packages, trials
 from robustpo.execution import limits
@@ -278,6 +279,16 @@ def test_too_little_memory_is_a_warning_with_the_workers_that_fit(tmp_path, monk
     found = machine.check_memory(root)
     assert found.status == "warn" and "1 of 4 workers" in found.advice
     assert "fewer seeds" in found.advice
+
+
+@pytest.mark.parametrize("asked", ["cuda", "CUDA,cpu", "rocm"])
+def test_an_accelerator_has_one_worker(monkeypatch, asked):
+    monkeypatch.setenv("JAX_PLATFORMS", asked)
+    count, note = limits.default_workers()
+    assert count == 1 and note and f"asks for {asked.split(',')[0].lower()}" in note
+    for none in ("", "cpu", "cpu,cuda"):
+        monkeypatch.setenv("JAX_PLATFORMS", none)
+        assert accelerator() is None
 
 
 def test_this_machine_has_memory_and_cores():

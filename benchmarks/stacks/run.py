@@ -30,7 +30,7 @@ STACKS = {
 }
 WHOLE = ("robustpo", "brax")
 # Pairs of updates that the cost is the ratio of, and those before that do not count.
-PAIRS, WARM = 12, 2
+PAIRS, WARM = 20, 2
 
 
 def train(stack: str, method: str, seed: int, steps: int) -> dict:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from robustpo.base.validation import plain, require_number
 from robustpo.errors import ConfigError
 
 # Classes of Distrax and TensorFlow Probability whose density depends on action − location alone, by
@@ -20,11 +21,16 @@ _LOCATION = (
     "Logistic",
     "Cauchy",
     "StudentT",
+    "LogStddevNormal",
     "MultivariateNormalDiag",
+    "MultivariateNormalDiagPlusLowRank",
     "MultivariateNormalTri",
     "MultivariateNormalTriL",
     "MultivariateNormalFullCovariance",
 )
+_TRANSFORMED = ("Transformed", "TransformedDistribution")
+# How the names begin of bijectors that stretch and move.
+_AFFINE = ("Affine", "Diag", "Lower", "Scalar", "Scale", "Shift", "Triangular", "Unconstrained")
 
 
 def perturbed_log_prob(
@@ -42,47 +48,113 @@ def perturbed_log_prob(
             tanh, where the noise shifts what is transformed. Or a function from actions to their
             log-densities, which depends on action − location alone.
         action: `[*B, A]`.
-        alpha: half the width of the noise.
+        alpha: half the width of the noise; the number 0 gives `distribution.log_prob(action)`.
         key: used for this minibatch only; the same key gives the same noise.
 
     Returns:
         What `distribution.log_prob(action)` has the shape of.
 
     Raises:
-        ConfigError: if the action has another shape than the policy acts in, or the distribution
-            has no location that could be shifted.
+        ConfigError: if alpha is a number below 0, the action has another shape than the policy
+            acts in (it would be spread over rows), or the distribution has no location that could
+            be shifted, or one that a transformation makes.
 
     Example:
         >>> def log_prob(action):
         ...     return jax.scipy.stats.norm.logpdf(action, mean, std).sum(-1)
         >>> ratio = jnp.exp(perturbed_log_prob(log_prob, action, 0.5, key=key) - old_log_prob)
     """
+    if not isinstance(alpha, jax.Array):
+        alpha = plain(alpha)
+        require_number("alpha", alpha, 0.0)
+    none = not isinstance(alpha, jax.Array) and alpha == 0
     if not hasattr(distribution, "log_prob"):
-        return _shifted(distribution, action, alpha, key)
+        return _of_function(distribution, action, alpha, key)
+    family, inner = _untransformed(distribution, action)
     shape = (*distribution.batch_shape, *distribution.event_shape)
     if jnp.shape(action) != shape:
         raise ConfigError(
             f"action has shape {jnp.shape(action)}, and the policy acts in {shape}; give one "
             "action for each row of the minibatch"
         )
-    base, inner = distribution, action
-    if hasattr(base, "bijector"):
-        base, inner = base.distribution, base.bijector.inverse(action)
-    family = base
-    while type(family).__name__ == "Independent":
-        family = family.distribution
-    if type(family).__name__ not in _LOCATION:
+    if none:
+        return distribution.log_prob(action)
+    if inner is action:
+        return _shifted(distribution.log_prob, action, alpha, key)
+    difference = _shifted(family.log_prob, inner, alpha, key) - family.log_prob(inner)
+    density = distribution.log_prob(action)
+    # What is one event above may be several below.
+    extra = tuple(range(jnp.ndim(density), jnp.ndim(difference)))
+    return density + difference.sum(axis=extra)
+
+
+def _of_function(log_prob: Any, action: Array, alpha: float | Array, key: Array) -> Array:
+    if not callable(log_prob):
         raise ConfigError(
-            f"distribution={type(distribution).__name__} has no location that noise could shift; "
-            "RPO takes normal, Laplace and other location families, also transformed ones"
+            f"distribution={log_prob!r} is not valid; give one of Distrax or TensorFlow "
+            "Probability, or a function from actions to their log-densities"
         )
-    if base is distribution:
-        return _shifted(base.log_prob, action, alpha, key)
-    difference = _shifted(base.log_prob, inner, alpha, key) - base.log_prob(inner)
-    plain = distribution.log_prob(action)
-    # What a transformation takes for one event its base may have as several.
-    extra = tuple(range(jnp.ndim(plain), jnp.ndim(difference)))
-    return plain + difference.sum(axis=extra)
+    none = not isinstance(alpha, jax.Array) and alpha == 0
+    density: Any = log_prob
+    found: Array = density(action) if none else _shifted(density, action, alpha, key)
+    if jnp.shape(found) != jnp.shape(action)[: jnp.ndim(found)]:
+        raise ConfigError(
+            f"actions of shape {jnp.shape(action)} have log-densities of shape "
+            f"{jnp.shape(found)}; give one action for each row of the minibatch"
+        )
+    return found
+
+
+def _untransformed(distribution: Any, action: Array) -> tuple[Any, Array]:
+    """Return the location family below transformations, and the action as that has it."""
+    found, inner = distribution, action
+    while _name(found) not in _LOCATION:
+        if _name(found) == "Independent":
+            found = found.distribution
+        elif hasattr(found, "bijector") and not _has_own_density(found):
+            bijector, found = found.bijector, found.distribution
+            inner = bijector.inverse(inner)
+            if _name(found) in _LOCATION or _name(found) == "Independent":
+                _require_location(distribution, bijector)
+        else:
+            raise ConfigError(
+                f"distribution={_name(distribution)} has no location that noise could shift"
+                f"{'' if found is distribution else f', nor has its {_name(found)}'}; RPO takes "
+                "normal, Laplace and other location families, also transformed ones"
+            )
+    return found, inner
+
+
+def _name(thing: Any) -> str:
+    # TensorFlow Probability makes objects of classes of its own behind those it names.
+    return type(thing).__name__.lstrip("_")
+
+
+def _has_own_density(distribution: Any) -> bool:
+    """Return whether a class has another density than that of what it transforms."""
+    for kind in type(distribution).__mro__:
+        if kind.__name__.lstrip("_") in _TRANSFORMED:
+            return False
+        if {"log_prob", "_log_prob"} & vars(kind).keys():
+            return True
+    return True
+
+
+def _require_location(distribution: Any, bijector: Any) -> None:
+    """Refuse what stretches and moves a normal: noise below it would be stretched alike."""
+    while True:
+        if _name(bijector) == "Chain":
+            bijector = bijector.bijectors[-1]
+        elif _name(bijector) == "Block":
+            bijector = bijector.bijector
+        else:
+            break
+    if _name(bijector).startswith(_AFFINE):
+        raise ConfigError(
+            f"distribution={_name(distribution)} gets its location from {_name(bijector)}, which "
+            "would stretch the noise as well; give mean and deviation to the normal itself, and "
+            "stretch actions outside the policy"
+        )
 
 
 def _shifted(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import distributions as td
 
-from robustpo.base.validation import require_number
+from robustpo.base.validation import plain, require_number
 from robustpo.errors import ConfigError
 
 # Families whose density depends on action − location alone.
@@ -44,7 +44,8 @@ def perturbed_log_prob(
 
     Raises:
         ConfigError: if alpha is no such number, the action has another shape (it would be spread
-            over rows), or the distribution has no location that could be shifted.
+            over rows), or the distribution has no location that could be shifted, or one that a
+            transformation makes.
 
     Example:
         >>> policy = td.Normal(torch.zeros(64, 3), torch.ones(64, 3))
@@ -52,26 +53,27 @@ def perturbed_log_prob(
         torch.Size([64])
     """
     if not isinstance(alpha, torch.Tensor):
+        alpha = plain(alpha)
         require_number("alpha", alpha, 0.0)
+    family, inner = _untransformed(distribution, action)
     shape = distribution.batch_shape + distribution.event_shape
     if action.shape != shape:
         raise ConfigError(
             f"action has shape {tuple(action.shape)}, and the policy acts in {tuple(shape)}; give "
             "one action for each row of the minibatch"
         )
-    base, inner = _untransformed(distribution, action)
     if not isinstance(alpha, torch.Tensor) and alpha == 0:
         return distribution.log_prob(action)
     shifted = inner - uniform_noise(inner, alpha, generator=generator)
-    if base is distribution:
+    if inner is action:
         # log p(a − z; μ) = log p(a; μ + z).
         return distribution.log_prob(shifted)
-    difference = base.log_prob(shifted) - base.log_prob(inner)
-    plain = distribution.log_prob(action)
-    # What a transformation takes for one event its base may have as several.
-    while difference.dim() > plain.dim():
+    difference = family.log_prob(shifted) - family.log_prob(inner)
+    density = distribution.log_prob(action)
+    # What is one event above may be several below.
+    while difference.dim() > density.dim():
         difference = difference.sum(-1)
-    return plain + difference
+    return density + difference
 
 
 def uniform_noise(
@@ -90,16 +92,32 @@ def _untransformed(
     """Return the location family below transformations, and the action as that has it."""
     found: td.Distribution = distribution
     inner: Any = action
-    if isinstance(found, td.TransformedDistribution):
-        for transform in reversed(found.transforms):
-            inner = transform.inv(inner)
-        found = found.base_dist
-    family = found
-    while isinstance(family, td.Independent):
-        family = family.base_dist
-    if not isinstance(family, _LOCATION):
-        raise ConfigError(
-            f"distribution={type(distribution).__name__} has no location that noise could shift; "
-            "RPO takes normal, Laplace and other location families, also transformed ones"
-        )
+    while not isinstance(found, _LOCATION):
+        if isinstance(found, td.Independent):
+            found = found.base_dist
+        elif isinstance(found, td.TransformedDistribution):
+            transforms, found = found.transforms, found.base_dist
+            for transform in reversed(transforms):
+                inner = transform.inv(inner)
+            if isinstance(found, (*_LOCATION, td.Independent)):
+                _require_location(distribution, transforms)
+        else:
+            raise ConfigError(
+                f"distribution={type(distribution).__name__} has no location that noise could "
+                f"shift{'' if found is distribution else f', nor has its {type(found).__name__}'};"
+                " RPO takes normal, Laplace and other location families, also transformed ones"
+            )
     return found, inner
+
+
+def _require_location(distribution: td.Distribution, transforms: list[td.Transform]) -> None:
+    """Refuse what stretches and moves a normal: noise below it would be stretched alike."""
+    first = next(iter(transforms), None)
+    while isinstance(first, (td.ComposeTransform, td.IndependentTransform)):
+        first = first.parts[0] if isinstance(first, td.ComposeTransform) else first.base_transform
+    if isinstance(first, td.AffineTransform):
+        raise ConfigError(
+            f"distribution={type(distribution).__name__} gets its location from "
+            f"{type(first).__name__}, which would stretch the noise as well; give mean and "
+            "deviation to the normal itself, and stretch actions outside the policy"
+        )

@@ -43,6 +43,8 @@ def test_what_cannot_be_is_refused():
         brax.train(**settings(1, 0, 1), alpha=-1)
     with pytest.raises(ConfigError, match="normalize_until_count=5 ends the count"):
         brax.train(**settings(1, 0, 1), alpha=lambda left: left, normalize_until_count=5)
+    with pytest.raises(ConfigError, match="restore_params brings a count of its own"):
+        brax.train(**settings(1, 0, 1), alpha=lambda left: left, restore_params=())
     with pytest.raises(TypeError):
         brax.train(**settings(1, 0, 1), no_such_option=1)
     assert losses.compute_ppo_loss is plain

@@ -123,8 +123,13 @@ def test_a_schedule_is_a_function_of_what_is_left(tmp_path):
 
 def test_the_log_is_named_for_it(tmp_path):
     pytest.importorskip("tensorboard")
-    RPO("MlpPolicy", Bandit(), tensorboard_log=str(tmp_path), **SMALL).learn(64)
-    assert [path.name for path in tmp_path.iterdir()] == ["RPO_1"]
+    model = RPO(
+        "MlpPolicy", Bandit(), alpha=np.float32(0.5), tensorboard_log=str(tmp_path), **SMALL
+    )
+    model.learn(64)
+    # As PPO takes them by position.
+    model.learn(64, None, 1, "mine")
+    assert {path.name for path in tmp_path.iterdir()} == {"RPO_1", "mine_1"}
 
 
 class Bypassing(ActorCriticPolicy):

@@ -41,10 +41,15 @@ def test_alpha_zero_is_ppo_bit_for_bit_and_alpha_is_not(options):
 
 
 def test_it_is_saved_loaded_and_plain_after_an_update(tmp_path):
-    agent = trained(RPO, iterations=1, kl_threshold=0.01)
+    agent = trained(RPO, iterations=1, kl_threshold=0.01, alpha=0.4)
     agent.save(str(tmp_path / "agent.pt"))
-    other, _ = make(RPO, seed=6)
+    other, _ = make(RPO, seed=6, alpha=0.1)
     other.load(str(tmp_path / "agent.pt"))
+    # Of the second update, so that a session that goes on draws other noise than the first.
+    assert (other.alpha, other.updates) == (0.4, 1)
+    mine, _ = make(RPO, seed=6, alpha=lambda left: 0.1 * left)
+    mine.load(str(tmp_path / "agent.pt"))
+    assert callable(mine.alpha) and mine.updates == 1
     for name, array in parameters(agent).items():
         assert torch.equal(array, parameters(other)[name])
     assert agent.cfg.kl_threshold == 0.01

@@ -66,6 +66,26 @@ def test_below_a_tanh_the_noise_shifts_what_is_squashed(kind):
     np.testing.assert_allclose(found, (density - jacobian.numpy()).sum(-1), rtol=1e-3, atol=1e-3)
 
 
+def test_independent_may_stand_around_what_is_squashed():
+    mean, scale, inner = inputs()
+    squashed = td.TransformedDistribution(td.Normal(mean, scale), [td.TanhTransform()])
+    action = torch.tanh(0.5 * inner)
+    found = perturbed_log_prob(td.Independent(squashed, 1), action, ALPHA, generator=generator())
+    before = torch.atanh(action.double())
+    z = uniform_noise(action, ALPHA, generator=generator()).double()
+    density = scipy.stats.norm.logpdf(before, mean.double() + z, scale.double())
+    jacobian = torch.log1p(-(action.double() ** 2))
+    np.testing.assert_allclose(found, (density - jacobian.numpy()).sum(-1), rtol=1e-3, atol=1e-3)
+
+
+def test_gumbel_which_pytorch_makes_of_a_uniform_one():
+    mean, scale, action = inputs()
+    found = perturbed_log_prob(td.Gumbel(mean, scale), action, ALPHA, generator=generator())
+    z = uniform_noise(action, ALPHA, generator=generator()).double()
+    wanted = scipy.stats.gumbel_r.logpdf(action.double(), mean.double() + z, scale.double())
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_its_gradients_are_those_of_the_formula():
     mean, scale, action = inputs()
     mean.requires_grad_()
@@ -120,6 +140,14 @@ def test_what_is_compiled_draws_anew_at_every_call():
         (td.Normal(torch.zeros(4, 1), 1.0), torch.zeros(4), 0.5, "one action for each row"),
         (td.Beta(torch.ones(4), torch.ones(4)), torch.full((4,), 0.5), 0.5, "Beta has no location"),
         (td.Categorical(torch.ones(4, 2)), torch.zeros(4), 0.5, "Categorical has no location"),
+        (
+            td.TransformedDistribution(
+                td.Normal(torch.zeros(4), torch.ones(4)), [td.AffineTransform(1.0, 3.0)]
+            ),
+            torch.zeros(4),
+            0.5,
+            "gets its location from AffineTransform, which would stretch the noise",
+        ),
         (td.Normal(torch.zeros(4), 1.0), torch.zeros(4), -0.1, "alpha=-0.1"),
         (td.Normal(torch.zeros(4), 1.0), torch.zeros(4), float("nan"), "alpha=nan"),
     ],

@@ -9,6 +9,7 @@ from torchrl.objectives import ClipPPOLoss
 from integrations.torchrl_subject import make_actor
 from robustpo.errors import ConfigError
 from robustpo.integrations.torchrl import ClipRPOLoss
+from robustpo.torch import perturbed_log_prob
 
 ROWS = 512
 
@@ -61,3 +62,7 @@ def test_alpha_is_a_buffer_that_is_saved_and_annealed():
 def test_what_cannot_be_is_refused():
     with pytest.raises(ConfigError, match="alpha=-1"):
         make(alpha=-1)
+    # Whatever its shape: that is not what is wrong with it.
+    policy = torch.distributions.OneHotCategorical(torch.ones(5, 2))
+    with pytest.raises(ConfigError, match="OneHotCategorical has no location"):
+        perturbed_log_prob(policy, torch.ones(5), 0.5)

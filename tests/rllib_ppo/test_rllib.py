@@ -56,8 +56,10 @@ def test_a_schedule_runs_by_steps_and_goes_on_after_a_checkpoint(tmp_path):
     algorithm = config(rpo_alpha=[[0, 0.5], [1024, 0.1]]).build_algo()
     seen = []
     for _ in range(3):
-        algorithm.train()
+        result = algorithm.train()
         seen.append(alpha_of(algorithm))
+        shown = result["learners"]["default_policy"]["rpo_alpha"]
+        assert shown == pytest.approx(seen[-1])
     # The 256, 512 and 768 steps of which each update is made.
     assert seen == pytest.approx([0.4, 0.3, 0.2])
     again = Algorithm.from_checkpoint(algorithm.save_to_path(str(tmp_path / "kept")))

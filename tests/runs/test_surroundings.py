@@ -115,6 +115,18 @@ def test_workers_get_no_settings_of_jax_but_devices(monkeypatch):
     assert "XLA_FLAGS [] (was ['--xla_cpu_enable_fast_math=true'])" in str(provenance.inexact(then))
 
 
+def test_a_run_that_goes_on_elsewhere_than_on_the_cpu_is_not_exact(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    then = provenance.environment_of_bits()
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda,cpu")
+    assert provenance.inexact(then) == "device cuda (was cpu)"
+    # What earlier versions kept had no other device.
+    del then["accelerator"]
+    assert provenance.inexact(then) == "device cuda (was cpu)"
+    monkeypatch.delenv("JAX_PLATFORMS")
+    assert provenance.inexact(then) is None
+
+
 def test_a_user_without_a_home_does_without_a_cache(monkeypatch):
     def nobody():
         raise RuntimeError("Could not determine home directory.")

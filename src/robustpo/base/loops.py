@@ -1,4 +1,4 @@
-"""A loop of which XLA cannot see how often it runs, so that its body is compiled by itself."""
+"""How rows that have nothing to do with each other are computed: one by one, or all at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int32, PyTree
 
 
+def on_accelerator() -> bool:
+    """Return whether programs run where a loop over small rows would leave the device idle."""
+    return jax.default_backend() != "cpu"
+
+
 def map_one_by_one(function: Callable[[Any], Any], inputs: PyTree, count: Int32[Array, ""]) -> Any:
     """Apply a function to one row after the other, `[P, ...]` to `[P, ...]`.
 
-    Like `lax.map`, but the number of rows is an argument that XLA cannot see: it would inline the
-    loop of a single row and round differently inside.
+    Like `lax.map`, but the number of rows is an argument that XLA cannot see, so that the body is
+    compiled by itself: it would inline the loop of a single row and round differently inside.
 
     Args:
         function: takes and returns the pytree of one row, such as one agent.

@@ -71,7 +71,10 @@ def _shown(value: Any) -> str:
 def require_number(
     name: str, value: Any, low: float, high: float = math.inf, *, open_low: bool = False
 ) -> None:
-    """Raise `ConfigError` unless `value` is a finite number in [low, high] (or (low, high])."""
+    """Raise `ConfigError` unless `value` is a finite number in [low, high] (or (low, high]).
+
+    A number is Python's; what comes from elsewhere is made `plain` first.
+    """
     bound = f"a finite number {'above' if open_low else 'of at least'} {low:g}"
     if high < math.inf:
         bound += f" and at most {high:g}"

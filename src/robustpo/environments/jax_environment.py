@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, PyTree, UInt32
 
-from robustpo.base.loops import map_one_by_one
+from robustpo.base.loops import map_one_by_one, on_accelerator
 from robustpo.environments.base import HostEnvironment, Step, TracedEnvironment
 from robustpo.environments.fence import Fence
 from robustpo.environments.jax_task import JaxTask, describe
@@ -24,7 +24,7 @@ from robustpo.errors import ConfigError
 # XLA vectorises elementwise code in eights and rounds what is left over differently, and it
 # computes no more of what it has padded than is asked for. So environments are stepped in groups of
 # eight at least, one group after the other, in a loop whose body is compiled by itself: then an
-# environment's bits do not depend on how many groups there are.
+# environment's bits do not depend on how many groups there are. An accelerator steps all at once.
 LANES = 8
 
 
@@ -107,6 +107,8 @@ class JaxEnvironment(TracedEnvironment):
 
     def _by_group(self, function: Callable[[Any], Any], inputs: PyTree, words: Array) -> Any:
         """Apply a function of a group of environments to all of them, group after group."""
+        if on_accelerator():
+            return function(inputs)
         count = -(-self.num_envs // self._group)
         grouped = jax.tree.map(
             lambda x: x.reshape(count, self._group, *x.shape[1:]),
@@ -146,12 +148,12 @@ class JaxEnvironment(TracedEnvironment):
         truncated = late & ~terminated
         ended = terminated | truncated
         episode = state.episode + ended
+
+        def reset_ended() -> tuple[PyTree, Array]:
+            return _where(ended, self._reset(state.key, episode), (result.state, obs))
+
         # Skipped in the steps in which no episode ends: the reset of a large simulator is dear.
-        task, next_obs = jax.lax.cond(
-            ended.any(),
-            lambda: _where(ended, self._reset(state.key, episode), (result.state, obs)),
-            lambda: (result.state, obs),
-        )
+        task, next_obs = jax.lax.cond(ended.any(), reset_ended, lambda: (result.state, obs))
         state = replace(state, task=task, episode=episode, steps=jnp.where(ended, 0, steps))
         reward = result.reward.astype(jnp.float32)
         valid = jnp.ones_like(ended)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from robustpo.base.devices import accelerator
 from robustpo.config.run import RunConfig
 from robustpo.environments import catalog
 from robustpo.environments.base import TaskSpec
@@ -17,7 +18,7 @@ from robustpo.execution.extensions import require_usable
 from robustpo.execution.interruption import interruptible
 from robustpo.execution.launch import counted_workers, launch
 from robustpo.execution.manner import Execution
-from robustpo.execution.packing import pack
+from robustpo.execution.packing import MAX_AGENTS, MAX_AGENTS_AT_ONCE, pack
 from robustpo.execution.preflight import check_bounds, check_policies, starting_notes
 from robustpo.execution.recorded_environments import RecordedEnvironments
 from robustpo.execution.standing import (
@@ -171,6 +172,7 @@ def _lock(request: _Request, locks: RunLocks, execution: Execution) -> _Request:
 
 def _pack(request: _Request, locks: RunLocks, workers: int) -> list[Shard]:
     """Return what each worker is to train, and what it needs to know for that."""
+    most = MAX_AGENTS_AT_ONCE if accelerator() else MAX_AGENTS
     return [
         Shard(
             group,
@@ -178,7 +180,7 @@ def _pack(request: _Request, locks: RunLocks, workers: int) -> list[Shard]:
             locks.descriptors(places),
             errand=request.environments.errand(group[0].task),
         )
-        for group in pack(request.pending, workers)
+        for group in pack(request.pending, workers, most)
         for places in [[request.directories[config] for config in group]]
     ]
 

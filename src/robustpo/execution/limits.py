@@ -12,6 +12,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from robustpo.base.devices import accelerator
+
 GIB = 2**30
 # The most that was measured for a worker with five agents.
 WORKER_GIB = 0.9
@@ -38,8 +40,10 @@ def default_workers(root: Path = Path("/")) -> tuple[int, str | None]:
 
     Returns:
         One per core, but no more than have room in memory, and at least one; a line if memory is
-        what bounds them.
+        what bounds them. On an accelerator one, which trains all agents of a shape at once.
     """
+    if platform := accelerator():
+        return 1, f"JAX_PLATFORMS asks for {platform}: one worker trains the agents at once"
     cores, room = available_cores(root), workers_with_room(root)
     if room is None or room >= cores:
         return cores, None

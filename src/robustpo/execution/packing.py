@@ -9,6 +9,8 @@ from typing import Any
 from robustpo.config.run import RunConfig
 
 MAX_AGENTS = 5
+# On an accelerator, where an update of many agents hardly takes longer than that of one.
+MAX_AGENTS_AT_ONCE = 256
 MANY_SHARDS_PER_WORKER = 4
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from robustpo.base.validation import require, require_number
+from robustpo.base.validation import plain, require, require_number
 from robustpo.config.schedules import ALPHA, SCHEDULES, scheduled
 from robustpo.errors import ConfigError
 
@@ -18,7 +18,7 @@ Alpha = float | Callable[[float], float]
 def require_alpha(alpha: Any) -> None:
     """Raise `ConfigError` unless alpha is a number of at least 0 or a function."""
     if not callable(alpha):
-        require_number("alpha", alpha, 0.0)
+        require_number("alpha", plain(alpha), 0.0)
 
 
 def alpha_at(alpha: Alpha, left: float) -> float:
@@ -34,11 +34,11 @@ def alpha_at(alpha: Alpha, left: float) -> float:
     return value
 
 
-def require_schedule(schedule: str) -> None:
+def require_schedule(name: str, schedule: str) -> None:
     """Raise `ConfigError` unless a schedule is one that alpha may have where σ is not known."""
     names = tuple(name for name, one in SCHEDULES.items() if ALPHA in one.of and not one.relative)
     if schedule not in names:
-        raise ConfigError(f"schedule={schedule!r} is unknown; choose one of {', '.join(names)}")
+        raise ConfigError(f"{name}={schedule!r} is unknown; choose one of {', '.join(names)}")
 
 
 def alpha_after(alpha: float, schedule: str, done: int, total: int) -> float:

@@ -36,15 +36,23 @@ def train(*arguments: Any, alpha: Alpha = 0.5, **options: Any) -> Any:
         What Brax's function returns.
 
     Raises:
-        ConfigError: if alpha is no number of at least 0, or a function where counting ends early.
+        ConfigError: if alpha is no number of at least 0, or a function where counting ends early
+            or goes on from what is restored.
     """
     require_alpha(alpha)
     asked = inspect.signature(ppo.train).bind(*arguments, **options).arguments
-    if callable(alpha) and asked.get("normalize_until_count") is not None:
+    ends, restored = "normalize_until_count", ("restore_params", "restore_checkpoint_path")
+    if callable(alpha) and asked.get(ends) is not None:
         raise ConfigError(
-            f"normalize_until_count={asked['normalize_until_count']} ends the count that a "
-            "function alpha goes by; leave it out, or give a number"
+            f"{ends}={asked[ends]} ends the count that a function alpha goes by; leave it out, or "
+            "give a number"
         )
+    for name in restored:
+        if callable(alpha) and asked.get(name) is not None:
+            raise ConfigError(
+                f"{name} brings a count of its own, by which a function alpha would not begin at "
+                "the beginning; give a number"
+            )
     steps = asked["num_timesteps"] / asked.get("action_repeat", 1)
     with _exchanged(alpha, steps), _replicating():
         return ppo.train(*arguments, **options)

@@ -88,6 +88,7 @@ class RPOTorchLearner(PPOTorchLearner):
             actions = batch[Columns.ACTIONS]
             shifted = actions - uniform_noise(actions, alpha, generator=self._noise)
             batch = {**batch, Columns.ACTIONS: shifted}
+        self.metrics.log_value((module_id, "rpo_alpha"), alpha, window=1)
         return super().compute_loss_for_module(
             module_id=module_id, config=config, batch=batch, fwd_out=fwd_out
         )

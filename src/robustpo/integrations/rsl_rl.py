@@ -8,7 +8,7 @@ import torch
 from rsl_rl.algorithms import PPO
 from rsl_rl.modules.distribution import GaussianDistribution
 
-from robustpo.base.validation import require_number
+from robustpo.base.validation import plain, require_number
 from robustpo.errors import ConfigError
 from robustpo.integrations.alpha import alpha_after, noise_seed, require_schedule
 from robustpo.torch import uniform_noise
@@ -40,8 +40,8 @@ class RPO(PPO):
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
-        require_number("rpo_alpha", rpo_alpha, 0.0)
-        require_schedule(rpo_alpha_schedule)
+        require_number("rpo_alpha", plain(rpo_alpha), 0.0)
+        require_schedule("rpo_alpha_schedule", rpo_alpha_schedule)
         if rpo_alpha_schedule != "constant":
             require_number("rpo_alpha_updates", rpo_alpha_updates, 1.0)
         family = self._raw_actor.distribution
@@ -67,10 +67,10 @@ class RPO(PPO):
         generator = torch.Generator(self.device)
         seed = noise_seed(torch.initial_seed(), self.gpu_global_rank, self.rpo_updates)
         generator.manual_seed(seed)
-        plain = actor.get_output_log_prob
+        log_prob = actor.get_output_log_prob
 
         def perturbed(actions: torch.Tensor) -> torch.Tensor:
-            return plain(actions - uniform_noise(actions, alpha, generator=generator))
+            return log_prob(actions - uniform_noise(actions, alpha, generator=generator))
 
         if alpha > 0:
             actor.get_output_log_prob = perturbed

@@ -6,6 +6,7 @@ untouched. `rl_zoo3.ALGOS["rpo"] = RPO` gives it to RL Baselines3 Zoo.
 
 from __future__ import annotations
 
+import inspect
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -45,9 +46,12 @@ class PerturbedUpdate:
         require_continuous(self.action_space)
         super()._setup_model()  # type: ignore[misc]
 
-    def learn(self: Any, *arguments: Any, tb_log_name: str = "RPO", **options: Any) -> Any:
-        """Train, as the algorithm does."""
-        return super().learn(*arguments, tb_log_name=tb_log_name, **options)  # type: ignore[misc]
+    def learn(self: Any, *arguments: Any, **options: Any) -> Any:
+        """Train, as the algorithm does; TensorBoard's name of the run is RPO."""
+        plain = super().learn  # type: ignore[misc]
+        if "tb_log_name" not in inspect.signature(plain).bind(*arguments, **options).arguments:
+            options["tb_log_name"] = "RPO"
+        return plain(*arguments, **options)
 
     def train(self: Any) -> None:
         """Update the policy; what a KL divergence steers goes by the plain policy.

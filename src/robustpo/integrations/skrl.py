@@ -23,7 +23,8 @@ class RPO(PPO):
 
     Args:
         *arguments, **options: as PPO takes them.
-        alpha: half the width of the noise, or a function of the share of training that is left.
+        alpha: half the width of the noise, or a function of the share of training that is left. A
+            number is saved and loaded with the agent.
 
     Raises:
         ConfigError: if alpha is no number of at least 0, or the policy is not Gaussian.
@@ -37,11 +38,13 @@ class RPO(PPO):
                 f"policy {type(self.policy).__name__} has no location that noise could shift; give "
                 "one of GaussianMixin, or use PPO"
             )
-        self.alpha, self._updates = alpha, 0
+        self.alpha, self.updates = alpha, 0
+        self.checkpoint_modules["rpo"] = _Saved(self)
 
     def update(self, *, timestep: int, timesteps: int) -> None:
         """Update the policy, as PPO does."""
-        shift = _Shift(self, alpha_at(self.alpha, 1.0 - timestep / timesteps))
+        alpha = alpha_at(self.alpha, 1.0 - timestep / timesteps)
+        shift = _Shift(self, alpha)
         threshold, steers = self.cfg.kl_threshold, isinstance(self.scheduler, KLAdaptiveLR)
         policy: Any = self.policy
         memory: Any = self.memory
@@ -58,7 +61,26 @@ class RPO(PPO):
             cfg.kl_threshold = threshold
             if steers:
                 del scheduler.step
-            self._updates += 1
+            self.updates += 1
+        self.track_data("Learning / Alpha", alpha)
+
+
+class _Saved:
+    """What skrl saves and loads of RPO: alpha, and how many updates have drawn their noise."""
+
+    def __init__(self, agent: RPO) -> None:
+        self._agent = agent
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return it; a function of alpha stays where it was written."""
+        alpha = self._agent.alpha
+        return {"updates": self._agent.updates} | ({} if callable(alpha) else {"alpha": alpha})
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Put it back; a function that the agent was made with stays."""
+        self._agent.updates = saved["updates"]
+        if not callable(self._agent.alpha):
+            self._agent.alpha = saved.get("alpha", self._agent.alpha)
 
 
 class _Shift:
@@ -73,7 +95,7 @@ class _Shift:
         self._step, self._threshold = getattr(agent.scheduler, "step", None), agent.cfg.kl_threshold
         self._log_prob = agent._tensors_names.index("log_prob")
         self._generator = torch.Generator(agent.device)
-        seed = noise_seed(torch.initial_seed(), config.torch.rank, agent._updates)
+        seed = noise_seed(torch.initial_seed(), config.torch.rank, agent.updates)
         self._generator.manual_seed(seed)
         self._kls: list[torch.Tensor] = []
         self._stored: torch.Tensor | None = None

@@ -8,7 +8,7 @@ import torch
 from tensordict import TensorDictBase
 from torchrl.objectives import ClipPPOLoss
 
-from robustpo.base.validation import require_number
+from robustpo.base.validation import plain, require_number
 from robustpo.errors import ConfigError
 from robustpo.torch import perturbed_log_prob
 
@@ -29,7 +29,7 @@ class ClipRPOLoss(ClipPPOLoss):
     """
 
     def __init__(self, *arguments: Any, alpha: float = 0.5, **options: Any) -> None:
-        require_number("alpha", alpha, 0.0)
+        require_number("alpha", plain(alpha), 0.0)
         super().__init__(*arguments, **options)
         device = next(self.parameters()).device
         self.register_buffer("alpha", torch.tensor(float(alpha), device=device))
@@ -38,16 +38,16 @@ class ClipRPOLoss(ClipPPOLoss):
         self._generator.manual_seed(torch.initial_seed() % 2**63)
 
     def _get_cur_log_prob(self, tensordict: TensorDictBase, params: Any = None) -> Any:
-        plain, policy, is_composite = super()._get_cur_log_prob(tensordict, params)
+        density, policy, is_composite = super()._get_cur_log_prob(tensordict, params)
         if params is not None:
-            return plain, policy, is_composite
+            return density, policy, is_composite
         if is_composite:
             raise ConfigError("a composite policy is not supported; use ClipPPOLoss")
         generator = None if torch.compiler.is_compiling() else self._generator
         action = tensordict.get(self.tensor_keys.action)
         alpha = cast(torch.Tensor, self.alpha)
         perturbed = perturbed_log_prob(policy, action, alpha, generator=generator)
-        self._shift = (perturbed - plain).detach()
+        self._shift = (perturbed - density).detach()
         return perturbed, policy, is_composite
 
     def _log_weight(self, tensordict: TensorDictBase, adv_shape: torch.Size) -> Any:

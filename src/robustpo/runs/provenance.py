@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from robustpo.base.devices import accelerator
 from robustpo.base.files import one_line
 
 # Workers get it themselves, and every program of training is compiled with it anyway.
@@ -61,6 +62,7 @@ def environment_of_bits() -> dict[str, Any]:
         "versions": versions(),
         "instruction_set": machine()["instruction_set"],
         "xla_flags": xla_flags(),
+        "accelerator": accelerator(),
     }
 
 
@@ -87,4 +89,8 @@ def inexact(then: Mapping[str, Any]) -> str | None:
     flags = then.get("xla_flags", [])
     if flags != now["xla_flags"]:
         changed.append(f"XLA_FLAGS {now['xla_flags']} (was {one_line(flags)})")
+    # Those had none.
+    if then.get("accelerator") != now["accelerator"]:
+        device, was = now["accelerator"] or "cpu", then.get("accelerator") or "cpu"
+        changed.append(f"device {device} (was {one_line(was)})")
     return ", ".join(changed) or None

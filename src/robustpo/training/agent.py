@@ -37,6 +37,7 @@ class Agent:
         config: what it is.
         record: what keeps it; None keeps nothing.
         spec: sizes of its task.
+        variant: the configuration's, which is dear to name in every event.
         log: averages and counters.
         replay: what brings its simulators back.
         running: whether it still trains.
@@ -50,6 +51,7 @@ class Agent:
     config: RunConfig
     record: Recording | None
     spec: TaskSpec
+    variant: str = field(init=False)
     log: AgentLog = field(init=False)
     replay: ReplayLog = field(init=False)
     limits: EntropyLimits = field(init=False)
@@ -60,6 +62,7 @@ class Agent:
     policy: Policy | None = None
 
     def __post_init__(self) -> None:
+        self.variant = self.config.variant
         self.log = AgentLog(self.config)
         self.replay = ReplayLog(
             self.config.shape.num_envs, self.spec.action_low, self.spec.action_high
@@ -89,7 +92,7 @@ class Agent:
         return {
             "kind": kind,
             "task": self.config.task,
-            "variant": self.config.variant,
+            "variant": self.variant,
             "seed": self.config.settings.seed,
             "step": self.log.step,
             "total_steps": self.config.total_steps,
@@ -124,7 +127,7 @@ class Agent:
         self.log.alarms[kind] = self.log.step
         bound = self.limits.low if kind == "collapsed" else self.limits.high
         return (
-            f"{self.config.task}, {self.config.variant}, seed {self.config.settings.seed}: the "
+            f"{self.config.task}, {self.variant}, seed {self.config.settings.seed}: the "
             f"policy's entropy has {kind} at step {self.log.step:,} ({entropy:.2f} nats, alarm at "
             f"{bound:.2f}); training goes on"
         )

@@ -11,6 +11,7 @@ import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from robustpo.base.files import one_line
+from robustpo.base.loops import on_accelerator
 from robustpo.base.places import cache_directory
 from robustpo.base.registry import is_extension
 from robustpo.config.shape import Shape
@@ -34,7 +35,7 @@ def compiler_options(*, loops: bool = False) -> dict[str, Any]:
         loops: whether the program is all loops of integers, such as random numbers, which only the
             third level vectorises (six times the speed).
     """
-    if jax.default_backend() != "cpu":
+    if on_accelerator():
         return {}
     return {
         "xla_cpu_multi_thread_eigen": False,
@@ -53,12 +54,16 @@ def forget_extensions(shape: Shape) -> None:
 
 
 @contextlib.contextmanager
-def own_settings() -> Iterator[None]:
+def own_settings(precision: str = "float32") -> Iterator[None]:
     """Train inside under JAX's own defaults and with the cache, whatever this process has set.
 
     A notebook, a profile or an environment may have switched on 64-bit numbers, strict promotion or
     other things that change bits or that a program of 32-bit numbers does not survive. All is as it
     was afterwards; what is tied to a thread is set for this one alone.
+
+    Args:
+        precision: of the factors of matrix products on an accelerator, as JAX names it: left to
+            itself, it would take TensorFloat-32. A CPU always takes float32.
 
     Raises:
         ConfigError: if JAX is to use a device that is not there.
@@ -67,6 +72,8 @@ def own_settings() -> Iterator[None]:
         for setting, value in _settings():
             stack.enter_context(setting(value))
         _require_device()
+        wanted = precision if on_accelerator() else None
+        stack.enter_context(jax.default_matmul_precision(wanted))
         stack.enter_context(_cache())
         yield
 
@@ -76,7 +83,6 @@ def _settings() -> list[tuple[Any, Any]]:
         (jax.enable_x64, False),
         (jax.numpy_dtype_promotion, "standard"),
         (jax.numpy_rank_promotion, "allow"),
-        (jax.default_matmul_precision, None),
         (jax.default_prng_impl, "threefry2x32"),
         (jax.threefry_partitionable, True),
         (jax.enable_custom_prng, False),

@@ -1,8 +1,8 @@
 """Many agents as one pytree: their states, their keys and their numbers per iteration.
 
 An agent does not depend on the population it is in. Everything it draws comes from the key of its
-own seed, its update runs by itself (`lax.map`), and `collect` carries the population padded to a
-multiple of `LANES`: XLA vectorises elementwise code across agents, so without padding the last
+own seed, its update runs by itself (`map_one_by_one`), and `collect` carries the population padded
+to a multiple of `LANES`: XLA vectorises elementwise code across agents, so without padding the last
 agents of a population would take a differently rounded path than the first. An agent with `LANES`
 environments or more fills these by itself and is carried as it is.
 """
@@ -87,8 +87,8 @@ def pad_agents(tree: PyTree, num_agents: int, num_envs: int) -> PyTree:
 
 
 def take_agent(tree: PyTree, index: int) -> PyTree:
-    """Return one agent's part of a pytree `[P, ...]` on the host."""
-    return jax.tree.map(lambda x: np.asarray(x)[index], tree)
+    """Return a copy of one agent's part of a pytree `[P, ...]` on the host."""
+    return jax.tree.map(lambda x: np.asarray(x)[index].copy(), tree)
 
 
 def put_agents(tree: PyTree, agents: Sequence[PyTree | None]) -> PyTree:
@@ -173,12 +173,12 @@ def coefficients_at(configs: Sequence[RunConfig], iterations: Sequence[int]) -> 
         for config, iteration in zip(configs, iterations, strict=True)
     ]
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return Coefficients(
-        **{
-            name: jnp.asarray(column, bool if column.dtype == bool else jnp.float32)
-            for name, column in columns.items()
-        }
-    )
+    numbers: dict[str, Any] = {
+        name: np.asarray(column, bool if column.dtype == bool else np.float32)
+        for name, column in columns.items()
+    }
+    # One transfer, where converting each by itself would launch a program for each.
+    return Coefficients(**jax.device_put(numbers))
 
 
 def _coefficients(settings: Settings, progress: float) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class Learning:
     iteration: Int32[Array, "*P"]
 
 
-@partial(jax.jit, static_argnums=(0,), donate_argnums=(1,))
+@partial(jax.jit, static_argnums=(0,), static_argnames=("vectorized",), donate_argnums=(1,))
 def learn_population(
     shape: Shape,
     learners: LearnerState,
@@ -218,10 +218,14 @@ def learn_population(
     keys: Array,
     iterations: Array,
     num_agents: Array,
+    *,
+    vectorized: bool = False,
 ) -> tuple[LearnerState, Metrics]:
-    """Update a whole population, one agent after the other.
+    """Update a whole population, one agent after the other or all of them at once.
 
-    Traced and compiled once in a process for each shape and size.
+    Both draw the same numbers and differ by the order in which sums are rounded. One after the
+    other an agent's bits do not depend on its neighbours; at once fills an accelerator. Traced and
+    compiled once in a process for each shape and size.
     """
 
     def one_agent(agent: Learning) -> tuple[LearnerState, Metrics]:
@@ -229,4 +233,6 @@ def learn_population(
         return learn(agent.learner, agent.rollout, agent.coefficients, shape, key=key)
 
     agents = Learning(learners, rollout, coefficients, keys, iterations)
+    if vectorized:
+        return jax.vmap(one_agent)(agents)
     return map_one_by_one(one_agent, agents, num_agents)

@@ -6,15 +6,18 @@ costs its launch; `digest.py` does the rest after the last step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float32
 
 from robustpo.algorithm.augmentation import draw_uniform, scale_amplitude
 from robustpo.algorithm.distributions import DISTRIBUTIONS
-from robustpo.algorithm.experience import Coefficients
+from robustpo.algorithm.experience import Coefficients, Transition
 from robustpo.algorithm.networks import AgentParams, action_distribution
 from robustpo.algorithm.normalization import (
     RunningMoments,
@@ -22,6 +25,7 @@ from robustpo.algorithm.normalization import (
     observation_offset,
 )
 from robustpo.algorithm.perturbation import draw_noise, shift_by
+from robustpo.base.loops import on_accelerator
 from robustpo.config.shape import Shape
 from robustpo.training.population import (
     AUGMENT_STREAM,
@@ -112,6 +116,35 @@ class Decision:
     given: Float32[Array, "N A"]
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Outcome:
+    """What the host looks at of a rollout, each `[P, T, E]`, fetched at once.
+
+    Attributes:
+        valid: False for phantom rows.
+        terminated, truncated: how episodes ended.
+        episode_return, episode_length: of the episode so far.
+        fault: what is not finite, by its index in `FAULTS`.
+        executed: `[P, T, E, A]`, what the simulators were given, where they are to be replayed.
+    """
+
+    valid: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    episode_return: np.ndarray
+    episode_length: np.ndarray
+    fault: np.ndarray
+    executed: np.ndarray | None
+
+
+def outcome(rows: Transition, replayed: bool) -> Any:
+    """Return what of a rollout is fetched as an `Outcome`."""
+    given: Any = {f.name: getattr(rows, f.name) for f in fields(Outcome)}
+    executed = rows.action if rows.executed is None else rows.executed
+    return Outcome(**given | {"executed": executed if replayed else None})
+
+
 def draw_rollout(
     keys: Array, iterations: Array, shape: Shape, observation_size: int, action_size: int
 ) -> Draws:
@@ -133,7 +166,9 @@ def draw_rollout(
         action = DISTRIBUTIONS[shape.distribution].noise(size, key=stream(COLLECT_STREAM))
         return Draws(action, shift, scale)
 
-    drawn = jax.lax.map(one_agent, (keys, iterations))
+    # The same bits either way: they are integers until the last.
+    map_agents = jax.vmap(one_agent) if on_accelerator() else partial(jax.lax.map, one_agent)
+    drawn = map_agents((keys, iterations))
     drawn = pad_agents(drawn, len(keys), shape.num_envs)
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), drawn)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from robustpo.algorithm.experience import Coefficients, Rollout
 from robustpo.algorithm.learner import LearnerState
+from robustpo.base.loops import on_accelerator
 from robustpo.config.run import RunConfig
 from robustpo.environments.base import HostEnvironment, Replayed, TracedEnvironment
 from robustpo.environments.watchdog import watching
@@ -33,6 +34,7 @@ from robustpo.training.population import (
 from robustpo.training.recording import Recording, Schedule
 from robustpo.training.remarks import diverged, endless, located, not_exact
 from robustpo.training.restore import restore_collection
+from robustpo.training.rollout import Outcome, outcome
 from robustpo.training.simulators import make_simulators
 from robustpo.training.snapshot import given_origin, make_policy, warm_start
 
@@ -40,6 +42,11 @@ Emit = Callable[[Event], None]
 # A policy, episodes and a seed become the evaluation as plain data; None if it was stopped.
 Evaluate = Callable[[Policy, int, int], dict[str, Any] | None]
 Inspect = Callable[[list[int], Population, Rollout, Coefficients], None]
+
+
+@jax.jit
+def _copied(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)
 
 
 class Trainer:
@@ -58,6 +65,7 @@ class Trainer:
         environment: the population's simulators, if they are made already.
         evaluate: evaluates a policy where the configuration says so (`eval_every`); None leaves
             evaluations out.
+        vectorized: whether the agents are updated all at once; None does so on an accelerator.
     """
 
     def __init__(
@@ -72,6 +80,7 @@ class Trainer:
         inspect: Inspect | None = None,
         environment: TracedEnvironment | HostEnvironment | None = None,
         evaluate: Evaluate | None = None,
+        vectorized: bool | None = None,
     ) -> None:
         if len({(c.task, c.shape) for c in configs}) != 1:
             raise ValueError("the agents of a population must share one task and one shape")
@@ -80,6 +89,7 @@ class Trainer:
         self._should_stop = should_stop
         self._inspect = inspect
         self._evaluate = evaluate
+        self._vectorized = on_accelerator() if vectorized is None else vectorized
         self.task = constructor or configs[0].task
         self.shape = configs[0].shape
         forget_extensions(self.shape)
@@ -106,7 +116,8 @@ class Trainer:
         rollout = self._collector.compile(
             population.learners.params, population.collector, population.keys, coefficients
         )
-        lowered = learn_population.lower(self.shape, *self._update(rollout, coefficients))
+        update = self._update(rollout, coefficients)
+        lowered = learn_population.lower(self.shape, *update, vectorized=self._vectorized)
         self._learn = lowered.compile(compiler_options())
 
     def run(self) -> None:
@@ -117,12 +128,12 @@ class Trainer:
         clock = time.perf_counter()
         paused = seconds = 0.0
         while any(agent.running for agent in self.agents) and not self._should_stop():
-            metrics, rollout, moments = self._iterate()
+            metrics, rows, moments = self._iterate()
             seconds = time.perf_counter() - clock - paused
             trained = [index for index, agent in enumerate(self.agents) if agent.running]
             for index in trained:
                 own = {name: float(values[index]) for name, values in metrics.items()}
-                self._take_in(index, own, rollout, moments, seconds)
+                self._take_in(index, own, rows, moments, seconds)
             before = time.perf_counter()
             evaluated = [index for index in trained if self._evaluated(index)]
             paused += time.perf_counter() - before
@@ -187,16 +198,17 @@ class Trainer:
 
     def _update(self, rollout: Rollout, coefficients: Coefficients) -> tuple[Any, ...]:
         """Return what an update takes, in `learn_population`'s order."""
-        iterations = jnp.array(self._iterations(), jnp.int32)
-        count = jnp.int32(len(self.agents))
+        iterations = np.array(self._iterations(), np.int32)
+        count = np.int32(len(self.agents))
         population = self.population
         return population.learners, rollout, coefficients, population.keys, iterations, count
 
-    def _iterate(self) -> tuple[dict[str, np.ndarray], Rollout, Any]:
-        """Collect and learn once; return host metrics `[P]`, the rollout, the moments before."""
+    def _iterate(self) -> tuple[dict[str, np.ndarray], Outcome, Any]:
+        """Collect and learn once; return the host's metrics `[P]` and rows, the moments before."""
         population = self.population
         coefficients = self._coefficients()
-        moments = jax.tree.map(np.array, population.collector.obs_moments)
+        # Collection uses up what it is given.
+        moments = _copied(population.collector.obs_moments)
         try:
             state, rollout = self._collector.collect(
                 population.learners.params,
@@ -211,41 +223,38 @@ class Trainer:
             self._inspect(self._iterations(), population, rollout, coefficients)
         learners, metrics = self._learn(*self._update(rollout, coefficients))
         self.population = replace(population, learners=learners, collector=state)
-        host = {name: np.asarray(values) for name, values in metrics.items()}
-        host["alpha"] = np.asarray(coefficients.alpha)
-        return host, rollout, moments
+        metrics |= {"alpha": coefficients.alpha}
+        replayed = isinstance(self.environment, Replayed)
+        return *jax.device_get((metrics, outcome(rollout.transitions, replayed))), moments
 
     def _take_in(
         self,
         index: int,
         metrics: Mapping[str, float],
-        rollout: Rollout,
+        rows: Outcome,
         moments: Any,
         seconds: float,
     ) -> None:
         """Record one agent's iteration; end it if it has failed or is done."""
         agent = self.agents[index]
-        rows = rollout.transitions
-        returns = np.asarray(rows.episode_return)[index]
-        fault = agent.find_fault(np.asarray(rows.fault)[index], metrics, returns)
+        returns = rows.episode_return[index]
+        fault = agent.find_fault(rows.fault[index], metrics, returns)
         if fault:
             self._fail(index, fault, moments, seconds)
             return
-        # Whole arrays are viewed, not copied; slicing on the device would launch a program each.
-        valid = np.asarray(rows.valid)[index]
-        ended = valid & (np.asarray(rows.terminated)[index] | np.asarray(rows.truncated)[index])
+        valid = rows.valid[index]
+        ended = valid & (rows.terminated[index] | rows.truncated[index])
         agent.log.add(
             int(valid.sum()),
             returns[ended].tolist(),
-            np.asarray(rows.episode_length)[index][ended].tolist(),
+            rows.episode_length[index][ended].tolist(),
             metrics,
         )
         if text := agent.alarm(metrics["entropy"]):
             self._emit(agent.event("note", text=text))
-        if isinstance(self.environment, Replayed):
-            given = rows.action if rows.executed is None else rows.executed
+        if rows.executed is not None:
             reset = ended if self._collector.same_step else ~valid
-            agent.replay.add(np.asarray(given)[index], reset)
+            agent.replay.add(rows.executed[index], reset)
         so_far = agent.seconds_before + seconds
         row = agent.log.take_row(so_far, final=agent.done)
         if row and agent.record:
@@ -274,7 +283,8 @@ class Trainer:
     def _policy(self, index: int, moments: Any = None) -> Policy:
         params = self.population.learners.params
         moments = moments or self.population.collector.obs_moments
-        params, moments = jax.tree.map(lambda x: np.asarray(x[index]), (params, moments))
+        # Whole arrays are viewed, not copied; slicing on the device would launch a program each.
+        params, moments = take_agent((params, moments), index)
         origin = self._collector.origins[index]
         return make_policy(self.agents[index].config, self.spec, params, moments, origin)
 
