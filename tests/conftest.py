@@ -22,10 +22,18 @@ from robustpo.environments.offscreen import choose_renderer  # noqa: E402
 choose_renderer()
 
 TESTS = Path(__file__).parent
-TASK = "dm_control/cartpole-balance-v0"
+# Written in JAX, so that its compiled program is cached: that of a simulator of EnvPool holds the
+# address of its pool and is compiled by every process.
+TASK = "isaac/Cartpole-v0"
 # Eight iterations of one rollout; 64 minibatch steps in all.
-TINY = {"steps": 4096, "num_steps": 512, "num_minibatches": 4, "update_epochs": 2}
-TINY_SLUG = "num-steps-512_num-minibatches-4_update-epochs-2_steps-4.096k"
+TINY = {
+    "preset": "paper",
+    "steps": 4096,
+    "num_steps": 512,
+    "num_minibatches": 4,
+    "update_epochs": 2,
+}
+TINY_SLUG = "paper_num-steps-512_num-minibatches-4_update-epochs-2_steps-4.096k"
 
 
 def run_robustpo(*arguments, cwd, timeout=150, **environment):

@@ -123,7 +123,10 @@ def test_envs_are_searched(robustpo_command, tmp_path):
 def test_compare_ends_with_a_table_and_pictures(comparison):
     words = " ".join(comparison.stdout.split())
     assert "final return" in words and "95% interval" in words
-    assert all(re.search(rf"{name}[^,]*, single seeds: \d+, \d+", words) for name in ("ppo", "rpo"))
+    assert all(
+        re.search(rf"{name}[^,]*, single seeds: -?[\d.]+, -?[\d.]+", words)
+        for name in ("ppo", "rpo")
+    )
     written = [
         comparison.home / line.strip()
         for line in comparison.stdout.split("written:")[1].splitlines()
@@ -158,9 +161,12 @@ def test_a_report_that_cannot_be_written_is_a_failure_and_not_a_refusal(
     assert "could not be written (Not a directory)" in done.stderr.splitlines()[-1]
 
 
-def test_training_is_announced_and_followed_in_plain_lines(comparison):
+def test_training_is_announced_and_followed_in_plain_lines(
+    comparison, robustpo_command, tiny, tmp_path
+):
+    done = robustpo_command("train", PENDULUM, *tiny.flags, cwd=tmp_path)
+    assert any("estimate: about" in line for line in done.stderr.splitlines())
     lines = comparison.stderr.splitlines()
-    assert any("estimate: about" in line for line in lines)
     assert any(line.startswith("100% |") for line in lines)
     assert "\x1b" not in comparison.stderr
     assert all(re.search(rf"{name}.*\(2/2 done\)", lines[-1]) for name in ("ppo", "rpo"))
@@ -172,10 +178,10 @@ def test_evaluate_in_json(robustpo_command, comparison):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["episodes"] == 3
-    assert result["length_mean"] == 1000
+    assert 1 <= result["length_mean"] <= 499
     assert result["min"] <= result["mean"] <= result["max"]
-    # Rewards of dm_control lie in [0, 1].
-    assert result["min"] >= 0 and result["max"] <= 1000
+    # A step is worth 1 at most, and an episode has 499; a fall costs 2.
+    assert result["min"] > -3 and result["max"] <= 499
     # Three episodes: t has two degrees of freedom, and t(0.975; 2) = 4.3027 in any table.
     half = 4.30265 * result["std"] / math.sqrt(3)
     assert result["interval_low"] == pytest.approx(result["mean"] - half, rel=1e-4)
@@ -189,7 +195,7 @@ def test_evaluate_in_words(robustpo_command, comparison):
     assert done.returncode == 0, done.stderr
     numbers = r"return -?[\d.]+ ± [\d.]+ \(mean ± standard deviation over 2 sampled episodes\)"
     assert re.search(numbers, done.stdout)
-    assert "mean length 1000" in done.stdout
+    assert re.search(r"mean length \d+", done.stdout)
 
 
 def test_one_episode_in_json_has_no_deviation(robustpo_command, comparison):
@@ -387,7 +393,7 @@ def test_a_directory_that_is_no_run_is_not_written_to(command_here, tmp_path):
         (["--episodes", "0"], "episodes=0"),
         (["--seed", "-1"], "seed=-1"),
         (["--best"], "policy_best.safetensors"),
-        (["--task", PENDULUM], "takes 5 observations"),
+        (["--task", PENDULUM], "takes 4 observations"),
     ],
 )
 def test_evaluation_that_cannot_be_is_refused(command_here, comparison, flags, expected):
@@ -398,8 +404,8 @@ def test_evaluation_that_cannot_be_is_refused(command_here, comparison, flags, e
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        # Cartpole has five observations, pendulum three.
-        ([], "takes 5 observations"),
+        # Cartpole has four observations, pendulum three.
+        ([], "takes 4 observations"),
         (["--task", "same", "--hidden-sizes", "32", "32"], "(64, 64)"),
         (["--task", "same", "--hidden-sizes", "64"], "hidden"),
         (["--task", "same", "--activation", "relu"], "tanh"),

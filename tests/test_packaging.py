@@ -189,7 +189,7 @@ def test_what_is_imported_is_declared_and_what_an_extra_brings_only_when_it_is_n
 
 def test_a_policy_acts_where_there_is_no_jax(acting_environment, comparison, tmp_path):
     run = comparison.run("rpo", 0)
-    batch = np.random.default_rng(0).normal(size=(4, 5)).round(3).tolist()
+    batch = np.random.default_rng(0).normal(size=(4, 4)).round(3).tolist()
     done = run_python(acting_environment, "-c", ACT, run, json.dumps(batch), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     file, version, imported, late, action = json.loads(done.stdout)

@@ -59,7 +59,10 @@ class Value(DeterministicMixin, Model):
 class Training:
     """One training, iteration by iteration."""
 
-    differences = "advantages normalised once a rollout; PyTorch's initialisation"
+    differences = (
+        "advantages normalised once a rollout; time limits bootstrap from the last observation "
+        "but one; Adam's eps 1e-8; PyTorch's initialisation"
+    )
 
     def __init__(self, alpha: float | None, seed: int) -> None:
         torch.set_num_threads(1)
@@ -86,7 +89,13 @@ class Training:
         self._env, self._step = env, 0
         self._agent = kind(
             models={"policy": Policy(*spaces), "value": Value(*spaces)},
-            memory=RandomMemory(memory_size=task.ROLLOUT, num_envs=task.ENVS, device=env.device),
+            # By default it draws rows with replacement.
+            memory=RandomMemory(
+                memory_size=task.ROLLOUT,
+                num_envs=task.ENVS,
+                device=env.device,
+                replacement=False,
+            ),
             cfg=cfg,
             observation_space=env.observation_space,
             state_space=env.state_space,

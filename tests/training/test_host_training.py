@@ -97,7 +97,6 @@ def reached(tmp_path_factory, tiny):
         out=tmp_path_factory.mktemp("reach"),
         learning_rate=3e-3,
         num_envs=2,
-        preset="paper",
         callback=events.append,
         progress=False,
         **tiny.options | {"steps": 20_480, "update_epochs": 10},
@@ -172,7 +171,6 @@ def test_a_warm_start_acts_as_the_policy_it_starts_from(tmp_path, tiny):
         Reach,
         out=tmp_path / "o",
         init_policy=str(tmp_path / "start.safetensors"),
-        preset="paper",
         progress=False,
         **tiny.options | {"steps": 512},
     )

@@ -130,7 +130,7 @@ def test_ctrl_c_keeps_what_was_recorded(tmp_path, tiny):
     assert [run.name for run in runs] == ["seed-0", "seed-1", "seed-2"]
     for run in runs:
         assert not (run / "result.json").exists()
-        assert np.isfinite(robustpo.load_policy(run)(np.zeros(5))).all()
+        assert np.isfinite(robustpo.load_policy(run)(np.zeros(4))).all()
         assert len(metrics_of(run)) >= 1
     summary = robustpo.load_summary(tmp_path / "o")
     assert summary["status"].to_list() == ["incomplete"] * 3
