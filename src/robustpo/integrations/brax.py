@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from brax.training.agents.ppo import losses
 from brax.training.agents.ppo import train as ppo
 
+from robustpo.algorithm.random import THREEFRY
 from robustpo.errors import ConfigError
 from robustpo.integrations.alpha import require_alpha
 
@@ -93,7 +94,9 @@ def _exchanged(alpha: Alpha, steps: float) -> Iterator[None]:
             count = normalizer_params.count
             made = count.hi * 2.0**32 + count.lo
             now = alpha(jnp.clip(1.0 - made / steps, 0.0, 1.0))
-        key = jax.random.fold_in(rng, STREAM)
+        # Unrolled: JAX's own cipher is a loop on the CPU, which an update would notice.
+        words = jax.random.key_data(rng)[:2]
+        key = jax.random.fold_in(jax.random.wrap_key_data(words, impl=THREEFRY), STREAM)
         family = _Perturbed(ppo_network.parametric_action_distribution, now, key)
         network = ppo_network.replace(parametric_action_distribution=family)
         return plain(params, normalizer_params, data, rng, ppo_network=network, **rest)

@@ -81,6 +81,7 @@ class _Shift:
         self.kls: list[float] = []
         self._algorithm, self._policy, self._alpha = algorithm, algorithm.policy, alpha
         self._target, self._batches = algorithm.target_kl, algorithm.rollout_buffer.get
+        self._epochs = 0
         self._evaluate = algorithm.policy.evaluate_actions
         seed = algorithm.seed if algorithm.seed is not None else secrets.randbits(63)
         self._generator = torch.Generator(algorithm.device)
@@ -118,11 +119,13 @@ class _Shift:
         return found
 
     def _get(self, batch_size: int | None = None) -> Iterator[Any]:
-        self.kls = []
+        self.kls, self._epochs = [], self._epochs + 1
+        # Where nothing goes by it, only what is reported is computed.
+        reported = self._epochs == self._algorithm.n_epochs or self._target is not None
         for count, batch in enumerate(self._batches(batch_size), 1):
             self._batch = batch
             yield batch
-            if len(self.kls) < count:
+            if reported and len(self.kls) < count:
                 self._plain_kl()
 
     def __rmul__(self, factor: float) -> _Shift:
