@@ -1,5 +1,8 @@
 """RLlib's PPO and its RPO, looked at from outside, for the conformance suite."""
 
+import os
+import sys
+
 import numpy as np
 import ray
 import torch
@@ -123,6 +126,10 @@ def config(action_size, seed, *, alpha=None, target_kl=None, learners=1):
     )
 
 
+# Learners import this module from where it lies.
+IMPORTING = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
 class Rllib:
     """The subject."""
 
@@ -131,7 +138,7 @@ class Rllib:
     def train(self, alpha, seed, action_size, iterations, *, target_kl=None, learners=1):
         if not ray.is_initialized():
             # More than a machine of two has: learners ask for one each, and wait for it.
-            ray.init(num_cpus=4, include_dashboard=False)
+            ray.init(num_cpus=4, include_dashboard=False, runtime_env={"env_vars": IMPORTING})
         options = {"alpha": alpha, "target_kl": target_kl, "learners": learners}
         algorithm = config(action_size, seed, **options).build_algo()
         for _ in range(iterations):

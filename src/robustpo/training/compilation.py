@@ -54,16 +54,12 @@ def forget_extensions(shape: Shape) -> None:
 
 
 @contextlib.contextmanager
-def own_settings(precision: str = "float32") -> Iterator[None]:
+def own_settings() -> Iterator[None]:
     """Train inside under JAX's own defaults and with the cache, whatever this process has set.
 
     A notebook, a profile or an environment may have switched on 64-bit numbers, strict promotion or
     other things that change bits or that a program of 32-bit numbers does not survive. All is as it
     was afterwards; what is tied to a thread is set for this one alone.
-
-    Args:
-        precision: of the factors of matrix products on an accelerator, as JAX names it: left to
-            itself, it would take TensorFloat-32. A CPU always takes float32.
 
     Raises:
         ConfigError: if JAX is to use a device that is not there.
@@ -72,8 +68,9 @@ def own_settings(precision: str = "float32") -> Iterator[None]:
         for setting, value in _settings():
             stack.enter_context(setting(value))
         _require_device()
-        wanted = precision if on_accelerator() else None
-        stack.enter_context(jax.default_matmul_precision(wanted))
+        # An accelerator left to itself would round the factors of products to TensorFloat-32.
+        precision = "float32" if on_accelerator() else None
+        stack.enter_context(jax.default_matmul_precision(precision))
         stack.enter_context(_cache())
         yield
 
