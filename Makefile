@@ -23,6 +23,9 @@ EDITABLE := --no-deps --no-build-isolation --editable .
 TEST_EXTRAS := dev,envpool,frames,tensorboard,mujoco,box2d,dm-control,mjx,pybullet,ray,video
 comma := ,
 
+# File by file, in the order that tests/conftest.py gives.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-all test-integrations test-stacks soak lint format bench bench-stacks build lock clean clean-all
 
@@ -55,13 +58,13 @@ demo: $(STAMP)  ## compare PPO and RPO on Pendulum-v1, a task of large published
 	    --out runs/demo
 
 test: $(STAMP)  ## run the quick tests, a process per core (PYTEST_ARGS="-x" is passed on)
-	$(BIN)/pytest -m "not slow and not soak and not stacks" -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not slow and not soak and not stacks" $(PARALLEL) $(PYTEST_ARGS)
 
 test-slow: $(STAMP)  ## run the tests that take minutes
-	$(BIN)/pytest -m "slow and not soak and not stacks" -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -m "slow and not soak and not stacks" $(PARALLEL) $(PYTEST_ARGS)
 
 test-all: $(STAMP)  ## run the quick and the slow tests in one go, which trains some things once less
-	$(BIN)/pytest -m "not soak and not stacks" -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not soak and not stacks" $(PARALLEL) $(PYTEST_ARGS)
 
 soak: $(STAMP)  ## kill, corrupt and fuzz for long, train 50M steps and every cell (two hours)
 	ROBUSTPO_KILLS=50 ROBUSTPO_FUZZ_EXAMPLES=250000 $(BIN)/pytest -s tests/faults $(PYTEST_ARGS)
@@ -88,11 +91,11 @@ bench: $(STAMP) $(BENCH_STAMP)  ## measure speed against peers (BENCH_ARGS is pa
 # RLlib and mjlab another, because they pin what others need newer; Brax is in ours.
 test-integrations: $(STAMP) $(STACKS_STAMP)  ## check types and run the tests of RPO in other stacks
 	$(BIN)/pyright --pythonpath $(STACKS_VENV)/bin/python -p tests/pyright-stacks.json
-	$(STACKS_VENV)/bin/python -m pytest tests/integrations -n auto --dist loadfile $(PYTEST_ARGS)
+	$(STACKS_VENV)/bin/python -m pytest tests/integrations $(PARALLEL) $(PYTEST_ARGS)
 
 # RLlib and mjlab import what warns of its own end.
 test-stacks: test-integrations $(PINNED_STAMP)  ## the same, and Brax, RLlib, mjlab, Distrax (10 minutes)
-	$(BIN)/pytest -m stacks -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -m stacks $(PARALLEL) $(PYTEST_ARGS)
 	$(BIN)/pyright --pythonpath $(PINNED_VENV)/bin/python -p tests/pyright-pinned.json
 	$(PINNED_VENV)/bin/python -m pytest tests/rllib_ppo tests/mjlab_ppo tests/distrax_log_prob \
 	    -W ignore::DeprecationWarning $(PYTEST_ARGS)
