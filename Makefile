@@ -93,11 +93,14 @@ test-integrations: $(STAMP) $(STACKS_STAMP)  ## check types and run the tests of
 	$(BIN)/pyright --pythonpath $(STACKS_VENV)/bin/python -p tests/pyright-stacks.json
 	$(STACKS_VENV)/bin/python -m pytest tests/integrations $(PARALLEL) $(PYTEST_ARGS)
 
-# RLlib and mjlab import what warns of its own end.
+# RLlib, mjlab and TensorFlow Probability import what warns of its own end. Ray forks, which JAX of
+# Distrax in the same process warns of.
 test-stacks: test-integrations $(PINNED_STAMP)  ## the same, and Brax, RLlib, mjlab, Distrax (10 minutes)
 	$(BIN)/pytest -m stacks $(PARALLEL) $(PYTEST_ARGS)
 	$(BIN)/pyright --pythonpath $(PINNED_VENV)/bin/python -p tests/pyright-pinned.json
-	$(PINNED_VENV)/bin/python -m pytest tests/rllib_ppo tests/mjlab_ppo tests/distrax_log_prob \
+	$(PINNED_VENV)/bin/python -m pytest tests/rllib_ppo tests/mjlab_ppo \
+	    -W ignore::DeprecationWarning $(PYTEST_ARGS)
+	$(PINNED_VENV)/bin/python -m pytest tests/distrax_log_prob \
 	    -W ignore::DeprecationWarning $(PYTEST_ARGS)
 
 $(BENCH_STAMP) $(STACKS_STAMP) $(PINNED_STAMP): .venv-%/.installed: pyproject.toml locks/%-py311.txt
