@@ -23,8 +23,8 @@ KEPT = ROOT / "results/published-length"
 COMMITS = KEPT / "commits.json"
 RUNS = ROOT / "runs/evidence"
 STEPS = 8_000_000
-# What a report and an evaluation need of a run.
-FILES = ("config.json", "result.json", "metrics.safetensors", "policy.safetensors")
+# What a report and an evaluation need of a run; the last says that it is done.
+FILES = ("config.json", "metrics.safetensors", "policy.safetensors", "result.json")
 CONTROL = [
     f"dm_control/{name}-v0"
     for name in (
@@ -73,7 +73,7 @@ def source_of(commit: str) -> Path:
     """Return the checked-out sources of a commit."""
     place = RUNS / f"source-{commit[:12]}"
     if not place.exists():
-        command = ["git", "worktree", "add", "--detach", "--quiet", str(place), commit]
+        command = ["git", "worktree", "add", "--force", "--detach", "--quiet", str(place), commit]
         subprocess.run(command, cwd=ROOT, check=True)
     return place / "src"
 

@@ -89,13 +89,7 @@ class Training:
         self._env, self._step = env, 0
         self._agent = kind(
             models={"policy": Policy(*spaces), "value": Value(*spaces)},
-            # By default it draws rows with replacement.
-            memory=RandomMemory(
-                memory_size=task.ROLLOUT,
-                num_envs=task.ENVS,
-                device=env.device,
-                replacement=False,
-            ),
+            memory=RandomMemory(memory_size=task.ROLLOUT, num_envs=task.ENVS, device=env.device),
             cfg=cfg,
             observation_space=env.observation_space,
             state_space=env.state_space,
