@@ -67,7 +67,6 @@ def perturbed_log_prob(
     if not isinstance(alpha, jax.Array):
         alpha = plain(alpha)
         require_number("alpha", alpha, 0.0)
-    none = not isinstance(alpha, jax.Array) and alpha == 0
     if not hasattr(distribution, "log_prob"):
         return _of_function(distribution, action, alpha, key)
     family, inner = _untransformed(distribution, action)
@@ -77,9 +76,7 @@ def perturbed_log_prob(
             f"action has shape {jnp.shape(action)}, and the policy acts in {shape}; give one "
             "action for each row of the minibatch"
         )
-    if none:
-        return distribution.log_prob(action)
-    if inner is action:
+    if inner is action or _is_zero(alpha):
         return _shifted(distribution.log_prob, action, alpha, key)
     difference = _shifted(family.log_prob, inner, alpha, key) - family.log_prob(inner)
     density = distribution.log_prob(action)
@@ -94,9 +91,8 @@ def _of_function(log_prob: Any, action: Array, alpha: float | Array, key: Array)
             f"distribution={log_prob!r} is not valid; give one of Distrax or TensorFlow "
             "Probability, or a function from actions to their log-densities"
         )
-    none = not isinstance(alpha, jax.Array) and alpha == 0
     density: Any = log_prob
-    found: Array = density(action) if none else _shifted(density, action, alpha, key)
+    found = _shifted(density, action, alpha, key)
     if jnp.shape(found) != jnp.shape(action)[: jnp.ndim(found)]:
         raise ConfigError(
             f"actions of shape {jnp.shape(action)} have log-densities of shape "
@@ -123,6 +119,10 @@ def _untransformed(distribution: Any, action: Array) -> tuple[Any, Array]:
                 "normal, Laplace and other location families, also transformed ones"
             )
     return found, inner
+
+
+def _is_zero(alpha: float | Array) -> bool:
+    return not isinstance(alpha, jax.Array) and alpha == 0
 
 
 def _name(thing: Any) -> str:
@@ -161,6 +161,8 @@ def _shifted(
     log_prob: Callable[[Array], Array], action: Array, alpha: float | Array, key: Array
 ) -> Array:
     """Return log p(a − z; μ) = log p(a; μ + z)."""
+    if _is_zero(alpha):
+        return log_prob(action)
     action = jnp.asarray(action)
     # In float32 and then rounded: bfloat16 itself has few values.
     precise = jnp.promote_types(action.dtype, jnp.float32)
