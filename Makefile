@@ -23,8 +23,9 @@ EDITABLE := --no-deps --no-build-isolation --editable .
 TEST_EXTRAS := dev,envpool,frames,tensorboard,mujoco,box2d,dm-control,mjx,pybullet,ray,video
 comma := ,
 
-# File by file, in the order that tests/conftest.py gives.
-PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+# File by file, in the order that tests/conftest.py gives. The first process that crashes ends the run:
+# pytest-xdist 3.8 may wait for ever for the tests of one that it has replaced.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-all test-integrations test-stacks soak lint format bench bench-stacks build lock clean clean-all

@@ -1,6 +1,8 @@
 """Shared by tests that really train: one cache of compiled programs, and few, short runs."""
 
 import fcntl
+import gc
+import itertools
 import json
 import os
 import subprocess
@@ -65,6 +67,22 @@ def compilation_cache(request):
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
         yield
+
+
+_tests = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def few_mappings():
+    """Forget compiled programs before the kernel runs out of mappings for them.
+
+    Each takes several, a process may have 65,530 by default, and XLA does not survive the next one.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if next(_tests) % 20 == 0 and maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
+        gc.collect()
 
 
 def pytest_collection_modifyitems(items):
