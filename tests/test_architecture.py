@@ -23,6 +23,7 @@ ORDER = (
     "execution",
     "studies",
     "statistics",
+    "stress",
     "reports",
     "theory",
     "torch",

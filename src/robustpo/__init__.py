@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from robustpo.algorithm.estimators import Estimator
     from robustpo.algorithm.losses import LossTerm
     from robustpo.algorithm.perturbation import NoiseFamily
-    from robustpo.api import compare, evaluate, record, train
+    from robustpo.api.policies import evaluate, record
+    from robustpo.api.robustness import robustness
+    from robustpo.api.training import compare, train
     from robustpo.base.registry import allow
     from robustpo.config.methods import METHODS, Method
     from robustpo.config.run import make_config
@@ -49,15 +51,16 @@ _HOMES = {
     "UnfinishedError": "errors",
     "allow": "base.registry",
     "check_environment": "environments.check",
-    "compare": "api",
-    "evaluate": "api",
+    "compare": "api.training",
+    "evaluate": "api.policies",
     "list_tasks": "environments.make",
     "load_policy": "policy.policy",
     "load_results": "runs.frames",
     "load_summary": "runs.frames",
     "make_config": "config.run",
-    "record": "api",
-    "train": "api",
+    "record": "api.policies",
+    "robustness": "api.robustness",
+    "train": "api.training",
 }
 
 __all__ = [
@@ -87,6 +90,7 @@ __all__ = [
     "load_summary",
     "make_config",
     "record",
+    "robustness",
     "train",
 ]
 

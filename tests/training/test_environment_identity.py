@@ -14,7 +14,7 @@ import pytest
 from gymnasium import spaces
 
 import robustpo
-from robustpo.api import Task
+from robustpo.environments.make import Task
 from robustpo.errors import EnvironmentMismatch
 from robustpo.execution.recorded_environments import RecordedEnvironments
 from robustpo.runs.surroundings import Surroundings, recorded, require_one

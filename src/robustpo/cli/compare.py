@@ -10,9 +10,17 @@ import tyro
 from tyro.conf import OmitArgPrefixes, arg
 
 import robustpo
-from robustpo.cli.options import METHOD_HELP, AgentOptions, RunOptions, ShapeOptions, keywords
+from robustpo.cli.options import (
+    METHOD_HELP,
+    AgentOptions,
+    EnvKwargs,
+    RunOptions,
+    ShapeOptions,
+    keywords,
+)
 from robustpo.cli.streams import prints_on_stderr
 from robustpo.config.methods import METHODS
+from robustpo.environments.task_arguments import parse_arguments
 from robustpo.errors import UnfinishedError
 
 
@@ -22,6 +30,7 @@ class Compare:
 
     task: Annotated[str, tyro.conf.Positional, arg(metavar="TASK")]
     """Id of the task (`robustpo envs`), or module:callable."""
+    env_kwargs: EnvKwargs = ()
     methods: Annotated[tuple[str, ...], arg(help=f"{METHOD_HELP} Any of {', '.join(METHODS)}.")] = (
         "ppo",
         "rpo",
@@ -48,6 +57,7 @@ class Compare:
             with prints_on_stderr():
                 report = robustpo.compare(
                     self.task,
+                    env_kwargs=parse_arguments(self.env_kwargs),
                     methods=self.methods,
                     seeds=self.seeds,
                     alphas=self.alphas,

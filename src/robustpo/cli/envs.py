@@ -12,11 +12,13 @@ import tyro
 from tyro.conf import Positional
 
 from robustpo.base.json_text import to_json
+from robustpo.cli.options import EnvKwargs
 from robustpo.cli.streams import prints_on_stderr
 from robustpo.config.published import published_preset, published_tables
 from robustpo.environments.availability import missing_extra
 from robustpo.environments.catalog import CATALOG
 from robustpo.environments.entry import Entry
+from robustpo.environments.task_arguments import parse_arguments, with_arguments
 from robustpo.errors import ConfigError
 
 MORE = (
@@ -33,6 +35,7 @@ class Envs:
 
     search: Annotated[str, Positional] = ""
     """Show only ids and suites that contain this; with --check also module:callable."""
+    env_kwargs: EnvKwargs = ()
     check: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Make and step every task shown whose extra is installed; the exit code is 1 if one fails."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -40,13 +43,14 @@ class Envs:
 
     def __call__(self) -> int:
         """Print the catalog or what the check found."""
+        task = with_arguments(self.search, parse_arguments(self.env_kwargs))
         found = [
             entry
             for entry in CATALOG.values()
-            if self.search.lower() in f"{entry.id} {entry.suite}".lower()
+            if task.lower() in f"{entry.id} {entry.suite}".lower()
         ]
         if self.check and not found:
-            return _check_own(self.search, as_json=self.json)
+            return _check_own(task, as_json=self.json)
         if not found and not self.json:
             raise ConfigError(f"no task matches {self.search!r}; `robustpo envs` lists all")
         if self.check:

@@ -11,7 +11,9 @@ from tyro.conf import Positional, arg
 
 import robustpo
 from robustpo.base.json_text import to_json
+from robustpo.cli.options import EnvKwargs
 from robustpo.cli.streams import CUT_HINT, cut_line, prints_on_stderr
+from robustpo.environments.task_arguments import parse_arguments
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Evaluate:
     """Seed of simulators and samples; never a training run's."""
     task: str | None = None
     """Another task than the one it was trained on; module:callable has to be given again."""
+    env_kwargs: EnvKwargs = ()
     allow: tuple[str, ...] = ()
     """The policy's action distribution, module:name, if it is an extension."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -51,6 +54,7 @@ class Evaluate:
                 best=self.best,
                 seed=self.seed,
                 task=self.task,
+                env_kwargs=parse_arguments(self.env_kwargs),
                 allow=self.allow,
             ).as_dict()
         if self.json:

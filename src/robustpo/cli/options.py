@@ -15,6 +15,16 @@ from robustpo.config.settings import SETTING_FIELDS, SETTING_TYPES
 from robustpo.config.shape import Shape
 
 Switch = Literal["on", "off"]
+EnvKwargs = Annotated[
+    tuple[str, ...],
+    arg(
+        name="env-kwargs",
+        metavar="KEY=VALUE [KEY=VALUE ...]",
+        help="Arguments of what makes the environment: numbers, true, false or words; they become "
+        "part of the task's name, TASK:key=value.",
+        help_behavior_hint="(default: none)",
+    ),
+]
 _DEFAULTS = "the defaults are those of rpo under the preset paper."
 
 METHOD_HELP = (

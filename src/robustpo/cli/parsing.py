@@ -26,6 +26,10 @@ COMMANDS = {
         "evaluate:Evaluate",
         "Evaluate a trained policy: frozen statistics, fresh seeds.",
     ),
+    "robustness": (
+        "robustness:Robustness",
+        "Measure policies where something differs from training, and say which method keeps more.",
+    ),
     "record": ("record:Record", "Film a trained policy, without a screen."),
     "study": (
         "study:StudyGroup",

@@ -9,7 +9,9 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
+from robustpo.cli.options import EnvKwargs
 from robustpo.cli.streams import CUT_HINT, cut_line, prints_on_stderr
+from robustpo.environments.task_arguments import parse_arguments
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Record:
     """Seed of the simulator and of the samples."""
     task: str | None = None
     """Another task than the one it was trained on; module:callable has to be given again."""
+    env_kwargs: EnvKwargs = ()
     allow: tuple[str, ...] = ()
     """The policy's action distribution, module:name, if it is an extension."""
 
@@ -51,6 +54,7 @@ class Record:
                 best=self.best,
                 seed=self.seed,
                 task=self.task,
+                env_kwargs=parse_arguments(self.env_kwargs),
                 allow=self.allow,
             )
         returns = ", ".join(f"{value:.1f}" for value in video.returns)

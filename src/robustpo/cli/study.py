@@ -15,8 +15,9 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from robustpo.base.amounts import format_count, format_duration
 from robustpo.base.json_text import to_json
 from robustpo.base.registry import allow as allow_names
-from robustpo.cli.options import ExecutionOptions
+from robustpo.cli.options import EnvKwargs, ExecutionOptions
 from robustpo.cli.streams import prints_on_stderr
+from robustpo.environments.task_arguments import parse_arguments
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.execution.limits import default_workers
 from robustpo.runs.run_state import STATES
@@ -39,6 +40,7 @@ class Selection:
 
     tasks: tuple[str, ...] = ()
     """Only these of its tasks; a part of a name will do."""
+    env_kwargs: EnvKwargs = ()
     methods: tuple[str, ...] = ()
     """These methods instead of its own."""
     seeds: str | None = None
@@ -50,6 +52,7 @@ class Selection:
         """Return what is selected of a study."""
         return study.select(
             tasks=self.tasks,
+            env_kwargs=parse_arguments(self.env_kwargs),
             methods=self.methods,
             seeds=parse_seeds(self.seeds) if self.seeds is not None else (),
             steps=self.steps,

@@ -8,7 +8,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from robustpo.cli.options import EnvKwargs
 from robustpo.cli.streams import prints_on_stderr
+from robustpo.environments.task_arguments import parse_arguments, with_arguments
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Theory:
 
     task: Annotated[str, Positional, arg(metavar="TASK")] = "dm_control/pendulum-swingup-v0"
     """Id of the task (`robustpo envs`), or module:callable."""
+    env_kwargs: EnvKwargs = ()
     seeds: str = "0:5"
     """A seed (3), several (0,4,7) or a half-open range (0:5); a verdict on flatness takes 5."""
     steps: int = 500_000
@@ -37,7 +40,7 @@ class Theory:
 
         with prints_on_stderr():
             report = check_theory(
-                self.task,
+                with_arguments(self.task, parse_arguments(self.env_kwargs)),
                 seeds=self.seeds,
                 steps=self.steps,
                 alpha=self.alpha,

@@ -9,9 +9,17 @@ import tyro
 from tyro.conf import OmitArgPrefixes, arg
 
 import robustpo
-from robustpo.cli.options import METHOD_HELP, AgentOptions, RunOptions, ShapeOptions, keywords
+from robustpo.cli.options import (
+    METHOD_HELP,
+    AgentOptions,
+    EnvKwargs,
+    RunOptions,
+    ShapeOptions,
+    keywords,
+)
 from robustpo.cli.streams import prints_on_stderr
 from robustpo.config.methods import METHODS
+from robustpo.environments.task_arguments import parse_arguments
 from robustpo.errors import UnfinishedError
 
 
@@ -21,6 +29,7 @@ class Train:
 
     task: Annotated[str, tyro.conf.Positional, arg(metavar="TASK")]
     """Id of the task (`robustpo envs`), or module:callable."""
+    env_kwargs: EnvKwargs = ()
     method: Annotated[str, arg(help=f"{METHOD_HELP} One of {', '.join(METHODS)}.")] = "rpo"
     seeds: str = "0"
     """A seed (3), several (0,4,7) or a half-open range (0:10)."""
@@ -35,7 +44,11 @@ class Train:
         try:
             with prints_on_stderr():
                 directories = robustpo.train(
-                    self.task, method=self.method, seeds=self.seeds, **keywords(self)
+                    self.task,
+                    env_kwargs=parse_arguments(self.env_kwargs),
+                    method=self.method,
+                    seeds=self.seeds,
+                    **keywords(self),
                 )
         except UnfinishedError as error:
             unfinished, directories = error, error.directories

@@ -17,6 +17,7 @@ from robustpo.config.published import default_preset, published_preset, task_opt
 from robustpo.config.schedules import SCHEDULES
 from robustpo.config.settings import SCHEDULE_OF, SETTING_NAMES, Settings
 from robustpo.config.shape import NO_NOISE, SHAPE_NAMES, Shape, require_abilities
+from robustpo.environments.task_arguments import canonical
 from robustpo.errors import ConfigError
 from robustpo.policy.families import FAMILIES
 
@@ -59,6 +60,7 @@ class RunConfig:
         make_plain(self)
         is_text = isinstance(self.task, str) and self.task != ""
         require(is_text, "task", self.task, "the name of a task")
+        object.__setattr__(self, "task", canonical(self.task))
         METHODS.require("method", self.method)
         require_choice("preset", self.preset, tuple(PRESETS))
         is_path = self.init_policy is None or isinstance(self.init_policy, str)

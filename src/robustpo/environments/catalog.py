@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.entry import Entry
 from robustpo.environments.suites import entries
+from robustpo.environments.task_arguments import split_arguments
 from robustpo.errors import ConfigError
 
 # Before the id of a task: the benchmark's own implementation of it.
@@ -27,8 +28,8 @@ def find(task_id: str) -> Entry | None:
 
 
 def published(task: str) -> Entry | None:
-    """Return the entry of a task, in whichever of its simulators it is stepped, or None."""
-    return find(task.removeprefix(GYMNASIUM_PREFIX))
+    """Return the entry of a task, in whichever simulator and however it is made, or None."""
+    return find(split_arguments(task)[0].removeprefix(GYMNASIUM_PREFIX))
 
 
 def spec(entry: Entry) -> TaskSpec:

@@ -19,6 +19,7 @@ from robustpo.environments.callables import callable_name
 from robustpo.environments.entry import Entry
 from robustpo.environments.fence import Fence, describe, importing, is_stop
 from robustpo.environments.requirements import require_wrapped
+from robustpo.environments.task_arguments import split_arguments
 from robustpo.environments.wrappers import require_new
 from robustpo.errors import ConfigError
 
@@ -42,6 +43,12 @@ def find_constructor(task: str | Callable[..., Any]) -> Callable[[], Any]:
             f"task={task!r} is a {type(task).__name__}; expected an id, `module:callable` or a "
             "callable that returns a gymnasium.Env"
         )
+    name, arguments = split_arguments(task)
+    found = _find(name)
+    return functools.partial(found, **arguments) if arguments else found
+
+
+def _find(task: str) -> Callable[..., Any]:
     module_name, colon, rest = task.partition(":")
     if not colon:
         return _by_name(task.removeprefix(GYMNASIUM_PREFIX), task)
@@ -91,7 +98,8 @@ def task_name(task: str | Callable[..., Any]) -> str:
 
 def is_registered(task: str) -> bool:
     """Whether a task names an id of Gymnasium's registry, with or without a package before it."""
-    return task.removeprefix(GYMNASIUM_PREFIX).rpartition(":")[2] in gymnasium.registry
+    name = split_arguments(task)[0].removeprefix(GYMNASIUM_PREFIX)
+    return name.rpartition(":")[2] in gymnasium.registry
 
 
 def _by_name(task_id: str, task: str) -> Callable[[], Any]:

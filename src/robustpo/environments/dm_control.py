@@ -75,8 +75,13 @@ class DmControlEnv(gymnasium.Env):
         return np.concatenate([np.ravel(observation[key]) for key in self._keys])
 
 
-def make_dm_control(task_id: str, render_mode: str | None = None) -> DmControlEnv:
+def make_dm_control(task_id: str, render_mode: str | None = None, **options: Any) -> DmControlEnv:
     """Build dm_control's own implementation of a catalogued task such as `dm_control/dog-run-v0`.
+
+    Args:
+        task_id: its id.
+        render_mode: `rgb_array` or None.
+        **options: what dm_control's task takes, such as `time_limit` in seconds.
 
     Raises:
         ConfigError: if the catalog has no such task.
@@ -88,4 +93,4 @@ def make_dm_control(task_id: str, render_mode: str | None = None) -> DmControlEn
     from dm_control import suite
 
     domain, _, task = task_id.removeprefix("dm_control/").removesuffix("-v0").partition("-")
-    return DmControlEnv(suite.load(domain, task), entry, render_mode)
+    return DmControlEnv(suite.load(domain, task, options or None), entry, render_mode)

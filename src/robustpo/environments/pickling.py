@@ -13,6 +13,7 @@ import gymnasium
 
 from robustpo.environments import catalog
 from robustpo.environments.callables import global_values
+from robustpo.environments.task_arguments import split_arguments
 from robustpo.errors import ConfigError
 
 # How deep what cannot be pickled is looked for.
@@ -44,7 +45,8 @@ def registration(task: str) -> str | None:
     Raises:
         ConfigError: if its registration cannot be pickled.
     """
-    spec = None if catalog.find(task) else gymnasium.registry.get(task.removeprefix("gymnasium/"))
+    name = split_arguments(task)[0].removeprefix("gymnasium/")
+    spec = None if catalog.find(task) else gymnasium.registry.get(name)
     if spec is None or str(spec.entry_point).startswith(GYMNASIUM):
         return None
     return base64.b64encode(pickled(spec, task)).decode()

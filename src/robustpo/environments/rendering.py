@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from robustpo.environments.entry import Entry
 from robustpo.environments.gymnasium import GymnasiumEnvironment
 from robustpo.environments.inspection import Task
 from robustpo.environments.offscreen import choose_renderer, load_egl, require_renderer
+from robustpo.environments.task_arguments import split_arguments, with_arguments
 from robustpo.errors import ConfigError
 
 DEFAULT_FPS = 30.0
@@ -54,7 +55,7 @@ def make_rendering(task: Task, seed: int) -> Rendering:
         ConfigError: if the task is unknown, cannot be drawn, or something it needs is missing.
     """
     choose_renderer()
-    entry = catalog.find(task.removeprefix("gymnasium/")) if isinstance(task, str) else None
+    entry = catalog.published(task) if isinstance(task, str) else None
     if entry is not None and entry.simulator == "mujoco":
         from robustpo.environments.isaac.ball_balance_model import CONTROL_STEP
 
@@ -63,7 +64,7 @@ def make_rendering(task: Task, seed: int) -> Rendering:
         return Rendering(environment, environment.render, 1 / CONTROL_STEP)
     if entry is not None and entry.id in ENVPOOL_FPS:
         return _envpool_rendering(entry, seed)
-    constructor = _drawing(task, entry)
+    constructor = _drawing(task, entry, split_arguments(task)[1] if isinstance(task, str) else {})
     environment = GymnasiumEnvironment(constructor, [seed], name=task_name(task))
     return Rendering(environment, environment.render, environment.fps or DEFAULT_FPS)
 
@@ -83,7 +84,7 @@ def _envpool_rendering(entry: Entry, seed: int) -> Rendering:
     return Rendering(pool, pool.render, ENVPOOL_FPS[entry.id])
 
 
-def _drawing(task: Task, entry: Entry | None) -> Callable[[], Any]:
+def _drawing(task: Task, entry: Entry | None, arguments: Mapping[str, Any]) -> Callable[[], Any]:
     """Return a constructor of the task with pictures on."""
     name = task_name(task)
     if entry is not None and entry.simulator == "jax":
@@ -91,15 +92,15 @@ def _drawing(task: Task, entry: Entry | None) -> Callable[[], Any]:
             f"task {name!r} is simulated inside the compiled program and has no picture; record "
             "its policy on a task with the same observations, if there is one, with --task"
         )
+    original = with_arguments(f"gymnasium/{entry.id}", arguments) if entry is not None else task
     if entry is not None and entry.suite == "DeepMind Control":
         require_renderer(f"task {name!r}")
-        return _with_pictures(find_constructor(f"gymnasium/{entry.id}"))
+        return _with_pictures(find_constructor(original))
     if entry is not None and entry.suite.startswith("MuJoCo"):
         require_extra("mujoco", f"a picture of {name!r}")
         require_renderer(f"task {name!r}")
-        constructor = find_constructor(f"gymnasium/{entry.id}")
+        constructor = find_constructor(original)
         return functools.partial(_follow, _with_pictures(constructor))
-    original = f"gymnasium/{entry.id}" if entry is not None else task
     constructor = find_constructor(original)
     return _with_pictures(constructor) if _takes_render_mode(constructor) else constructor
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from robustpo.base.files import one_line
 from robustpo.environments.base import ExactEnvironment, HostEnvironment, TaskSpec
 from robustpo.environments.make import make_host_environment
+from robustpo.environments.task_arguments import split_arguments
 from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError, SimulatorError
 from robustpo.policy.policy import Policy
@@ -84,7 +85,7 @@ def recorded_task(policy: Policy) -> str:
     task = policy.metadata.get("task")
     if not task:
         raise ConfigError("the policy does not say which task it was trained on; give it as --task")
-    if ":" in task:
+    if ":" in split_arguments(task)[0]:
         raise ConfigError(
             f"the policy was trained on {task!r}, and a file does not decide which module is "
             f"imported; if you know that task, give it again as --task {one_line(task, 80)}"
@@ -123,6 +124,15 @@ def make_evaluation(
     Raises:
         ConfigError: if the task or a number is not valid.
     """
+    return make_host_environment(task, simulator_seeds(episodes, seed, envs))
+
+
+def simulator_seeds(episodes: int, seed: int, envs: int | None = None) -> list[int]:
+    """Return the seeds of the environments of an evaluation, never those of a training run.
+
+    Raises:
+        ConfigError: if a number is not valid.
+    """
     for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0), ("envs", envs, 1)):
         if value is not None and value < least:
             raise ConfigError(
@@ -130,7 +140,7 @@ def make_evaluation(
             )
     count = min(episodes, envs or MAX_ENVS)
     words = np.random.SeedSequence([EVALUATION_STREAM, seed]).generate_state(count)
-    return make_host_environment(task, [int(word) & 0x7FFFFFFF for word in words])
+    return [int(word) & 0x7FFFFFFF for word in words]
 
 
 def evaluate_policy(
@@ -168,17 +178,70 @@ def evaluate_policy(
     """
     environment = make_evaluation(task, episodes, seed, envs)
     try:
-        spec, count = environment.spec, environment.num_envs
-        _require_fit(policy, spec)
-        limit = step_limit(spec, max_steps)
-        quota = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
         policy = use_origin(policy, environment)
-        with watching():
-            return _Episodes(environment, quota, limit).run(
-                policy, deterministic, seed, should_stop
-            )
+        (found,) = play_episodes(
+            [policy],
+            environment,
+            episodes=episodes,
+            deterministic=deterministic,
+            seed=seed,
+            max_steps=max_steps,
+            should_stop=should_stop,
+        )
+        return found
     finally:
         environment.close()
+
+
+def play_episodes(
+    policies: Sequence[Policy],
+    environment: HostEnvironment,
+    *,
+    episodes: int,
+    deterministic: bool = True,
+    seed: int = 0,
+    max_steps: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[Evaluation]:
+    """Run whole episodes with policies that are stepped side by side.
+
+    Args:
+        policies: `P` of them; each acts in its own part of the environments, the first policy in
+            the first `N / P`, and draws its samples as if it were alone.
+        environment: `N` environments, the same seeds for every policy.
+        episodes: number of episodes of each.
+        deterministic: as in `evaluate_policy`, like all that follow.
+        seed: of the samples.
+        max_steps: steps after which an episode is cut.
+        should_stop: asked before every step.
+
+    Returns:
+        The evaluation of each policy.
+
+    Raises:
+        ConfigError: if a policy does not fit the task.
+        SimulatorError: if an environment raises, or what it returns is not finite.
+        Stopped: if `should_stop` said so.
+    """
+    for policy in policies:
+        _require_fit(policy, environment.spec)
+    limit, count = step_limit(environment.spec, max_steps), environment.num_envs // len(policies)
+    quota = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
+    rngs = [np.random.default_rng([EVALUATION_STREAM, seed]) for _ in policies]
+
+    def act(obs: np.ndarray) -> np.ndarray:
+        parts = np.split(obs, len(policies))
+        return np.concatenate(
+            [
+                policy(part, deterministic=deterministic, rng=rng)
+                for policy, part, rng in zip(policies, parts, rngs, strict=True)
+            ]
+        )
+
+    with watching():
+        played = _Episodes(environment, np.tile(quota, len(policies)), limit)
+        played.run(act, should_stop)
+    return [played.found(slice(i * count, (i + 1) * count)) for i in range(len(policies))]
 
 
 def _require_fit(policy: Policy, spec: TaskSpec) -> None:
@@ -230,8 +293,8 @@ class _Episodes:
 
     def __init__(self, environment: HostEnvironment, quota: np.ndarray, limit: int) -> None:
         self._environment, self._quota, self._limit = environment, quota, limit
-        self._done: list[list[tuple[float, int]]] = [[] for _ in quota]
-        self._cut = 0
+        # Return, length and whether it was cut of each episode, by environment.
+        self._done: list[list[tuple[float, int, bool]]] = [[] for _ in quota]
         self._begin()
 
     def _begin(self) -> None:
@@ -243,10 +306,7 @@ class _Episodes:
     def _played(self, index: int) -> bool:
         return len(self._done[index]) >= self._quota[index]
 
-    def run(
-        self, policy: Policy, deterministic: bool, seed: int, should_stop: Callable[[], bool]
-    ) -> Evaluation:
-        rng = np.random.default_rng([EVALUATION_STREAM, seed])
+    def run(self, act: Callable[[np.ndarray], np.ndarray], should_stop: Callable[[], bool]) -> None:
         while True:
             if self._waits.all():
                 if all(self._played(i) for i in range(len(self._quota))):
@@ -254,11 +314,15 @@ class _Episodes:
                 self._begin()
             if should_stop():
                 raise Stopped
-            action = policy(self._obs, deterministic=deterministic, rng=rng)
+            action = act(self._obs)
             require_action(action[~self._waits])
             self._step(action)
-        flat = [episode for done in self._done for episode in done]
-        return Evaluation(tuple(r for r, _ in flat), tuple(n for _, n in flat), self._cut)
+
+    def found(self, which: slice) -> Evaluation:
+        """Return what some of the environments have played."""
+        flat = [episode for done in self._done[which] for episode in done]
+        returns, lengths, cut = zip(*flat, strict=True)
+        return Evaluation(returns, lengths, sum(cut))
 
     def _step(self, action: np.ndarray) -> None:
         step = self._environment.step(action)
@@ -270,8 +334,7 @@ class _Episodes:
         cut = ~ended & (self._steps >= self._limit) & ~self._waits
         for i in np.flatnonzero(ended | cut).tolist():
             if not self._waits[i]:
-                self._done[i].append((float(self._totals[i]), int(self._steps[i])))
-                self._cut += int(cut[i])
+                self._done[i].append((float(self._totals[i]), int(self._steps[i]), bool(cut[i])))
                 self._waits[i] = cut[i] or self._played(i)
             self._totals[i], self._steps[i] = 0.0, 0
         self._obs = step.obs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -18,22 +19,23 @@ from robustpo.reports.style import method_looks
 _SCRIPTS = ("model.js", "charts.js", "tables.js", "details.js", "page.js")
 
 
-def write_page(data: PageData, path: Path) -> Path:
+def write_page(data: PageData, path: Path, robustness: str = "") -> Path:
     """Write a study's page, replacing an older one in one step, and return its path.
 
     Args:
         data: all that the page shows; paths of runs in it are relative to the page's directory.
         path: the HTML file; its directory exists.
+        robustness: its section, as HTML; empty if it has not been measured.
 
     Raises:
         ValueError: if a number is not finite; a missing one is None.
         StorageError: if the file could not be written.
     """
-    write_atomically(path, render_page(data).encode("utf-8", "xmlcharrefreplace"))
+    write_atomically(path, render_page(data, robustness).encode("utf-8", "xmlcharrefreplace"))
     return path
 
 
-def render_page(data: PageData) -> str:
+def render_page(data: PageData, robustness: str = "") -> str:
     """Return the page's HTML.
 
     Every text of `data` is either escaped here or set as text by the script, and the page's
@@ -47,10 +49,29 @@ def render_page(data: PageData) -> str:
     template = Template(_asset("page.html"))
     return template.substitute(
         static_parts(data),
-        policy=_policy(style, script),
+        robustness=robustness,
+        policy=_policy(style, script, pictures=bool(robustness)),
         style=style,
         script=script,
         data=embedded_json(data),
+    )
+
+
+def plain_page(title: str, body: str) -> str:
+    """Return a page in the house's style that needs no script.
+
+    Args:
+        title: what it is called.
+        body: HTML, in which all text is escaped.
+    """
+    style = _asset("page.css")
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, pictures=True)}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><title>{escape(title)}</title>'
+        f"<style>{style}</style></head><body><header><h1>{escape(title)}</h1></header>"
+        f"<main>{body}</main></body></html>\n"
     )
 
 
@@ -63,11 +84,13 @@ def colour_rules(ids: Sequence[str]) -> str:
     return f":root {{ {' '.join(rules)} }}\n"
 
 
-def _policy(style: str, script: str) -> str:
-    """Return the Content-Security-Policy that allows exactly this style and this script."""
+def _policy(style: str, script: str | None = None, *, pictures: bool) -> str:
+    """Return the policy that allows exactly this style and script, and pictures in the page."""
+    images = "img-src data:; " if pictures else ""
+    scripts = "'none'" if script is None else f"'{_source_hash(script)}'"
     return (
-        f"default-src 'none'; style-src '{_source_hash(style)}'; "
-        f"script-src '{_source_hash(script)}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src '{_source_hash(style)}'; script-src {scripts}; "
+        f"{images}base-uri 'none'; form-action 'none'"
     )
 
 

@@ -14,6 +14,7 @@ from robustpo.base.writing import make_directory, write_atomically
 from robustpo.reports.figures import comparison_figure, study_figure
 from robustpo.reports.page import write_page
 from robustpo.reports.page_data import page_of
+from robustpo.reports.robustness import section
 from robustpo.reports.style import save_figure
 from robustpo.reports.summary import Summary, read_summary
 from robustpo.reports.tables import (
@@ -26,6 +27,8 @@ from robustpo.reports.tables import (
 )
 from robustpo.reports.words import sentence
 from robustpo.runs.record import task_directory
+from robustpo.stress.results import DIRECTORY as ROBUSTNESS
+from robustpo.stress.results import load_results
 from robustpo.studies.commands import compare_command, study_command
 from robustpo.studies.manifest import study_directory
 from robustpo.studies.study import Study
@@ -114,9 +117,11 @@ def _write(
     tables: Mapping[str, Callable[[Summary], str]],
 ) -> tuple[Path, ...]:
     """Write page, figures (PNG, SVG and PDF) and tables, and return their paths."""
+    found = load_results(directory / ROBUSTNESS)
     page = page_of(summary, directory / "index.html", command)
     make_directory(directory, summary.out)
-    files = [write_page(page, directory / "index.html")]
+    robustness = "" if found is None else section(found)
+    files = [write_page(page, directory / "index.html", robustness)]
     for name, (quantity, draw) in figures.items():
         files += save_figure(draw(summary, quantity), directory / name)
     for name, text_of in tables.items():

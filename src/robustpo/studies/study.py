@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from robustpo.config.definitions import require_allowed
 from robustpo.config.methods import METHODS
 from robustpo.config.run import RunConfig
 from robustpo.environments import catalog
+from robustpo.environments.task_arguments import canonical, with_arguments
 from robustpo.errors import ConfigError
 from robustpo.studies.grid import expand_methods, grid_by_variant, make_grid, parse_method
 
@@ -36,6 +37,9 @@ class Part:
     seeds: tuple[int, ...] = tuple(range(10))
     steps: int = 8_000_000
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tasks", tuple(map(canonical, self.tasks)))
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ class Study:
         self,
         *,
         tasks: Sequence[str] = (),
+        env_kwargs: Mapping[str, Any] | None = None,
         methods: Sequence[str] = (),
         seeds: Sequence[int] = (),
         steps: int | None = None,
@@ -131,6 +136,7 @@ class Study:
 
         Args:
             tasks: ids, or parts of ids, of its tasks; none is all.
+            env_kwargs: arguments of what makes the environments of these tasks.
             methods: its methods as they are written, or any others; none is all.
             seeds: seeds instead of its own; none is its own.
             steps: simulator steps of each run instead of its own.
@@ -144,7 +150,9 @@ class Study:
             require_method(method)
         parts = []
         for part in self.parts:
-            own = tuple(task for task in part.tasks if task in chosen)
+            own = tuple(
+                with_arguments(task, env_kwargs or {}) for task in part.tasks if task in chosen
+            )
             used = tuple(methods) or part.methods
             if own and used:
                 parts.append(

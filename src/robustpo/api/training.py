@@ -1,4 +1,4 @@
-"""The Python interface: the same words as on the command line."""
+"""Training from Python: the same words as on the command line."""
 
 from __future__ import annotations
 
@@ -9,26 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
+from robustpo.api.values import NO_ARGUMENTS, Task, with_env_kwargs
 from robustpo.base.files import user_path
 from robustpo.base.naming import short_task
-from robustpo.base.registry import allow as allow_names
 from robustpo.base.validation import plain, require
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.execution.execution import execute
 from robustpo.execution.manner import Execution
-from robustpo.policy.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 from robustpo.studies.grid import parse_seeds, sweep_methods
 from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.request import left_by_sweeps, request_notes, require_request, with_left_alone
 from robustpo.studies.study import Part, Study, name_methods, named_study
 
 if TYPE_CHECKING:
-    from robustpo.evaluation.evaluate import Evaluation
-    from robustpo.evaluation.video import Video
     from robustpo.reports.report import ComparisonReport
 
-Task = str | Callable[[], Any]
 # Numbers may be NumPy's, of any width.
 Seeds = str | SupportsIndex | Iterable[SupportsIndex]
 Numbers = SupportsFloat | Iterable[SupportsFloat]
@@ -38,6 +34,7 @@ Callback = Callable[[dict[str, Any]], None]
 def train(
     task: Task,
     *,
+    env_kwargs: Mapping[str, Any] = NO_ARGUMENTS,
     method: str = "rpo",
     seeds: Seeds = 0,
     steps: SupportsIndex = 8_000_000,
@@ -61,6 +58,8 @@ def train(
     Args:
         task: id of the task, `module:callable`, or a function that returns a Gymnasium
             environment; a function is trained in this process.
+        env_kwargs: arguments of what makes the environment, part of the task's name:
+            `module:callable:length=2`.
         method: name of the method (`robustpo.METHODS`).
         seeds: a seed, several, or text such as `"0:10"`.
         steps: simulator steps of each run, floored to whole iterations.
@@ -103,6 +102,7 @@ def train(
         ... )
         >>> policy = robustpo.load_policy(runs[0])  # doctest: +SKIP
     """
+    task = with_env_kwargs(task, env_kwargs)
     part = Part((_name(task),), (method,), parse_seeds(seeds), plain(steps), _run_options(options))
     execution = _execution(task, locals())
     study = named_study(Study("training", method, (part,)))
@@ -113,6 +113,7 @@ def train(
 def compare(
     task: Task,
     *,
+    env_kwargs: Mapping[str, Any] = NO_ARGUMENTS,
     methods: str | Iterable[str] = ("ppo", "rpo"),
     seeds: Seeds = "0:10",
     steps: SupportsIndex = 8_000_000,
@@ -138,6 +139,7 @@ def compare(
 
     Args:
         task: as in `train`.
+        env_kwargs: as in `train`.
         methods: names of methods, none twice; the first, or `ppo` where it is among them, is the
             reference.
         seeds: as in `train`, for every variant; at least 5 for a verdict.
@@ -171,6 +173,7 @@ def compare(
     """
     from robustpo.reports.report import write_comparison_report
 
+    task = with_env_kwargs(task, env_kwargs)
     sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
     study = _comparison(task, methods, sweeps, seeds, steps, options)
     execution = _execution(task, locals())
@@ -206,109 +209,6 @@ def _comparison(
     title = f"{' and '.join(names)} on {short_task(part.tasks[0])}"
     study = Study("comparison", title, (part,), notes=tuple(left_by_sweeps(names, sweeps)))
     return with_left_alone(named_study(study))
-
-
-def evaluate(
-    run: str | os.PathLike[str],
-    *,
-    episodes: SupportsIndex = 100,
-    max_steps: SupportsIndex | None = None,
-    envs: SupportsIndex | None = None,
-    stochastic: bool = False,
-    best: bool = False,
-    seed: SupportsIndex = 0,
-    task: Task | None = None,
-    allow: Iterable[str] = (),
-) -> Evaluation:
-    """Evaluate a trained policy with frozen statistics in fresh environments.
-
-    Args:
-        run: directory of a run, or a policy file.
-        episodes: whole episodes to run.
-        max_steps: steps after which an episode is cut that goes on; by default 10,000, or the
-            task's own time limit if that is longer. The result says how many were (`cut`).
-        envs: environments side by side; by default one per episode, but no more than 20. A
-            simulator that exists once takes 1.
-        stochastic: samples instead of the deterministic mode.
-        best: the best policy of the evaluations made during training, instead of the last.
-        seed: seed of simulators and samples; never a training run's.
-        task: another task than the one it was trained on, or the constructor it was trained with.
-            What would import a module (`module:callable`, `package:Id`) is never taken from the
-            policy's file, whoever wrote that; give it here.
-        allow: the action distribution that the policy was trained with, `module:name`, if it is an
-            extension, for the same reason.
-
-    Raises:
-        ConfigError: if there is no such policy, it does not fit the task, or its task has to be
-            given.
-        SimulatorError: if an environment raises, or what it returns is not finite.
-    """
-    from robustpo.evaluation.evaluate import evaluate_policy, recorded_task
-
-    allow_names(allow)
-    policy = _load(run, best)
-    return evaluate_policy(
-        policy,
-        task or recorded_task(policy),
-        episodes=_count("episodes", episodes),
-        deterministic=not stochastic,
-        seed=_count("seed", seed),
-        max_steps=None if max_steps is None else _count("max_steps", max_steps),
-        envs=None if envs is None else _count("envs", envs),
-    )
-
-
-def record(
-    run: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    episodes: SupportsIndex = 1,
-    max_steps: SupportsIndex | None = None,
-    stochastic: bool = False,
-    best: bool = False,
-    seed: SupportsIndex = 0,
-    task: Task | None = None,
-    allow: Iterable[str] = (),
-) -> Video:
-    """Film a trained policy, without a screen (extra `video`).
-
-    Args:
-        run: directory of a run, or a policy file.
-        out: the film, `.mp4` or `.mkv`; it runs as fast as the simulated world.
-        episodes: whole episodes, one after the other.
-        max_steps: as in `evaluate`.
-        stochastic: samples instead of the deterministic mode.
-        best: as in `evaluate`.
-        seed: seed of the simulator and of the samples.
-        task: as in `evaluate`.
-        allow: as in `evaluate`.
-
-    Raises:
-        ConfigError: as `evaluate`, or if the task cannot be drawn here; the message says what to
-            install.
-        StorageError: if the film could not be written.
-    """
-    from robustpo.evaluation.evaluate import recorded_task
-    from robustpo.evaluation.video import record_video
-
-    allow_names(allow)
-    policy = _load(run, best)
-    return record_video(
-        policy,
-        task or recorded_task(policy),
-        user_path(out),
-        episodes=_count("episodes", episodes),
-        deterministic=not stochastic,
-        seed=_count("seed", seed),
-        max_steps=None if max_steps is None else _count("max_steps", max_steps),
-    )
-
-
-def _load(run: str | os.PathLike[str], best: bool) -> Policy:
-    path = user_path(run)
-    if path.is_dir():
-        path = path / (BEST_POLICY_FILE if best else POLICY_FILE)
-    return load_policy(path)
 
 
 def _train(
@@ -353,13 +253,5 @@ def _numbers(name: str, values: Numbers) -> tuple[float, ...]:
     return found
 
 
-def _count(name: str, value: Any) -> int:
-    found = plain(value)
-    require(type(found) is int, name, found, "a whole number")
-    return found
-
-
 def _name(task: Task) -> str:
-    if not isinstance(task, str) and not callable(task):
-        raise ConfigError(f"task={task!r} is not valid; give an id or a function that makes one")
     return task if isinstance(task, str) else resolve(task).id

@@ -1,0 +1,1 @@
+"""The Python interface: the same words as on the command line."""

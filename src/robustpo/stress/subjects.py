@@ -1,0 +1,99 @@
+"""Whose robustness is measured: the policies of runs, of a study or of a directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustpo.base.files import user_path
+from robustpo.config.run import RunConfig
+from robustpo.errors import ConfigError
+from robustpo.evaluation.evaluate import recorded_task
+from robustpo.policy.policy import POLICY_FILE, load_policy
+from robustpo.runs.record import run_directory
+from robustpo.runs.run_state import run_state
+from robustpo.runs.store import find_runs
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One trained policy.
+
+    Attributes:
+        task: the task that it was trained on, or is to be used in.
+        variant: of which method and settings it is.
+        seed: of its training.
+        policy: its file.
+    """
+
+    task: str
+    variant: str
+    seed: int
+    policy: Path
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What was found.
+
+    Attributes:
+        found: by task, variant and seed.
+        missing: what is there of runs without a usable policy, a sentence each.
+    """
+
+    found: tuple[Subject, ...]
+    missing: tuple[str, ...] = ()
+
+
+def subjects_of_study(configs: Sequence[RunConfig], out: Path) -> Subjects:
+    """Return the policies of those runs of a study that are done."""
+    return _of_runs({run_directory(out, config): config for config in configs})
+
+
+def subjects_in(place: str | os.PathLike[str], task: str | None = None) -> Subjects:
+    """Return the policies of the completed runs in a directory, or the one in a file.
+
+    Args:
+        place: a run, a directory of runs, or a policy's file.
+        task: where they are to be used; by default where each was trained.
+
+    Raises:
+        ConfigError: if there is none, or a task has to be given.
+    """
+    path = user_path(place)
+    if os.path.isfile(path):
+        policy = load_policy(path)
+        seed = policy.metadata.get("seed")
+        found = Subject(task or recorded_task(policy), path.stem, _number(seed), path)
+        return Subjects((found,))
+    found, missing = [], []
+    for run, state in find_runs(path):
+        file = run.path / POLICY_FILE
+        if state.state != "done" or not file.is_file():
+            missing.append(f"{run.path} ({state.state})")
+            continue
+        found.append(Subject(task or recorded_task(load_policy(file)), run.variant, run.seed, file))
+    if not found:
+        raise ConfigError(
+            f"{path} holds no completed run; give a run, a directory of runs, a policy's file or "
+            "the name of a study"
+        )
+    found.sort(key=lambda one: (one.task, one.variant, one.seed))
+    return Subjects(tuple(found), tuple(missing))
+
+
+def _of_runs(directories: Mapping[Path, RunConfig]) -> Subjects:
+    found, missing = [], []
+    for directory, config in directories.items():
+        state, file = run_state(directory), directory / POLICY_FILE
+        if state.state == "done" and file.is_file():
+            found.append(Subject(config.task, config.variant, config.settings.seed, file))
+        else:
+            missing.append(f"{directory} ({state.state})")
+    return Subjects(tuple(found), tuple(missing))
+
+
+def _number(value: object) -> int:
+    return value if type(value) is int else 0

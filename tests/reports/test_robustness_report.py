@@ -1,0 +1,110 @@
+"""What the report on robustness says, of findings that are made up."""
+
+import dataclasses
+import math
+
+import pytest
+
+from robustpo.environments.shifts import SHIFTS
+from robustpo.reports.page import plain_page
+from robustpo.reports.robustness import markdown, section, sentences, table, write_report
+from robustpo.statistics.means import holm
+from robustpo.stress.findings import find
+from robustpo.stress.measure import Score, Terms
+from robustpo.stress.results import results_of
+from robustpo.stress.study import Measured
+
+TASK = "dm_control/walker-walk-v0"
+LEVELS = (0.0, 1.0, 2.0)
+
+
+def rows(*per_seed):
+    return {
+        seed: tuple(Score(None if value is None else float(value)) for value in row)
+        for seed, row in enumerate(per_seed)
+    }
+
+
+def measured(name, task=TASK, **scores):
+    shift = dataclasses.replace(SHIFTS["action-noise"], name=name)
+    return Measured(task, shift, task, LEVELS, scores, 100.0)
+
+
+# RPO is better by 100 to 104 under the first, by noise alone under the second.
+PPO = rows(*[(500, 300, 100 + seed) for seed in range(5)])
+RPO = rows(*[(500, 400 + seed, 300) for seed in range(5)])
+SAME = rows(*[(500 + (-1) ** seed, 300, 100) for seed in range(5)])
+OTHER = rows(*[(500 - (-1) ** seed, 300, 100) for seed in range(5)])
+
+
+def results(task=TASK, command="robustpo robustness x"):
+    both = [
+        measured("first", task, **{"ppo_steps-1m": PPO, "rpo_steps-1m": RPO}),
+        measured("second", task, **{"ppo_steps-1m": SAME, "rpo_steps-1m": OTHER}),
+    ]
+    return results_of(both, "ppo_steps-1m", Terms(), ["A note."], command)
+
+
+def test_areas_halves_and_p_values_are_those_of_the_numbers():
+    found = {(one.shift, one.variant): one for one in results().findings}
+    ppo, rpo = found["first", "ppo_steps-1m"], found["first", "rpo_steps-1m"]
+    # (500 + 300) / 2 and (300 + 102) / 2, and the mean of both.
+    assert ppo.area.mean == pytest.approx((400 + 201) / 2)
+    assert rpo.area.mean == pytest.approx((451 + 351) / 2)
+    # Of 400 above random half is left at 300.
+    assert ppo.half_above == pytest.approx(1.0)
+    assert rpo.half_above == pytest.approx(2.0)
+    assert math.isnan(ppo.half_below)
+    assert ppo.kept == pytest.approx((300.5 - 100) / 400)
+    assert ppo.better is None
+    raw = [found[shift, "rpo_steps-1m"].better.p_value for shift in ("first", "second")]
+    adjusted = [found[shift, "rpo_steps-1m"].better.p_adjusted for shift in ("first", "second")]
+    assert adjusted == holm(raw)
+    assert adjusted[0] < 0.001 < 0.05 < adjusted[1]
+
+
+def test_a_broken_seed_counts_nowhere_but_as_broken():
+    broken = rows((500, None, 100), *[(500, 300, 100)] * 4)
+    (found,) = find([measured("first", ppo=broken)], "ppo")
+    assert found.broken == 1
+    assert found.area.count == 4
+    assert [point.count for point in found.curve] == [5, 4, 5]
+
+
+def test_the_sentence_counts_what_is_told():
+    (text,) = sentences(results())
+    assert text == (
+        "walker-walk: against ppo, rpo returns more under 1, less under 0, and loses less under 1, "
+        "more under 0 of its own return, of 2 shifts."
+    )
+
+
+def test_the_table_has_a_row_for_each_method_under_each_shift():
+    found = table(results(), TASK)
+    assert [row[:2] for row in found] == [
+        ("first", "ppo"),
+        ("first", "rpo"),
+        ("second", "ppo"),
+        ("second", "rpo"),
+    ]
+    assert found[0][4] == "50%"
+    assert found[1][6].startswith("+100.5")
+    text = markdown(results())
+    assert "A note." in text and "robustpo robustness x" in text
+
+
+def test_what_is_written_is_all_there(tmp_path):
+    files = write_report(results(), tmp_path, tmp_path)
+    assert {file.name for file in files} == {
+        "robustness.md",
+        *(f"{stem}.{kind}" for stem in ("kept", "curves") for kind in ("png", "svg", "pdf")),
+    }
+    assert all(file.stat().st_size > 500 for file in files)
+
+
+def test_no_text_on_the_page_is_taken_for_html():
+    hostile = "<script>alert(1)</script>"
+    page = plain_page(hostile, section(results(task=f"a:{hostile}", command=hostile)))
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "script-src 'none'" in page
