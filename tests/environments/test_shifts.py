@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robustpo.environments.base import HostEnvironment, Step, TaskSpec
+from robustpo.environments.base import Autoreset, HostEnvironment, Step, TaskSpec
 from robustpo.environments.shifts import SHIFTS, DisturbedEnvironment
 from robustpo.errors import ConfigError
 
@@ -13,7 +13,7 @@ LENGTH = 6
 class Integrators(HostEnvironment):
     """x ← x + a, observed as it is; an episode is of `LENGTH` steps and begins at 10."""
 
-    def __init__(self, count=2, autoreset="next_step", size=1):
+    def __init__(self, count=2, autoreset: Autoreset = "next_step", size=1):
         self.num_envs, self.autoreset = count, autoreset
         self.spec = TaskSpec("integrator", "Custom", size, (-2.0,), (2.0,), LENGTH, "gymnasium")
         self.size, self.executed = size, []
