@@ -20,7 +20,7 @@ lock_file := $(wildcard locks/py$(subst .,,$(version)).txt)
 # Twice quiet: a download of some hundred megabytes need not list its eighty packages.
 PIP_INSTALL := -m pip --disable-pip-version-check install -qq
 EDITABLE := --no-deps --no-build-isolation --editable .
-TEST_EXTRAS := dev,envpool,frames,tensorboard,mujoco,box2d,dm-control,mjx,pybullet,ray,video
+TEST_EXTRAS := dev,envpool,frames,tensorboard,mujoco,box2d,dm-control,mjx,pybullet,ray,tune,video
 comma := ,
 
 # File by file, in the order that tests/conftest.py gives. The first process that crashes ends the run:

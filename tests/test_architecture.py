@@ -25,6 +25,7 @@ ORDER = (
     "statistics",
     "stress",
     "reports",
+    "tuning",
     "theory",
     "torch",
     "jax",

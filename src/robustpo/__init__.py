@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from robustpo.api.policies import evaluate, record
     from robustpo.api.robustness import robustness
     from robustpo.api.training import compare, train
+    from robustpo.api.tuning import tune
     from robustpo.base.registry import allow
     from robustpo.config.methods import METHODS, Method
     from robustpo.config.run import make_config
@@ -61,6 +62,7 @@ _HOMES = {
     "record": "api.policies",
     "robustness": "api.robustness",
     "train": "api.training",
+    "tune": "api.tuning",
 }
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "record",
     "robustness",
     "train",
+    "tune",
 ]
 
 

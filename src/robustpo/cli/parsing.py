@@ -22,6 +22,10 @@ COMMANDS = {
         "compare:Compare",
         "Train several methods on a task and say which is better, with what certainty.",
     ),
+    "tune": (
+        "tune:Tune",
+        "Find alpha, and what goes with it, for a task; confirm it on fresh seeds.",
+    ),
     "evaluate": (
         "evaluate:Evaluate",
         "Evaluate a trained policy: frozen statistics, fresh seeds.",

@@ -74,6 +74,7 @@ def execute(
     callback: Callable[[Event], None] | None = None,
     accepted: Callable[[], object] = lambda: None,
     notes: Sequence[str] = (),
+    pause_at: Mapping[RunConfig, int] | None = None,
 ) -> list[Path]:
     """Train what is not yet recorded; runs that were stopped go on from their checkpoints.
 
@@ -85,9 +86,11 @@ def execute(
         callback: called with the event of every iteration of every agent.
         accepted: called once nothing of it is refused any more, before anything is trained.
         notes: what is to be said of the request before it starts.
+        pause_at: steps that each run is to come to here, in worker processes; the next call goes on
+            from there. None is to their ends.
 
     Returns:
-        The directory of each run; all of them are done.
+        The directory of each run; all of them are done, or have come to where they pause.
 
     Raises:
         ConfigError: before anything is compiled or written.
@@ -104,7 +107,7 @@ def execute(
         request = _lock(request, locks, execution)
         accepted()
         remove_outlived(request.directories, request.states)
-        shards = _pack(request, locks, 1 if constructor else workers)
+        shards = _pack(request, locks, 1 if constructor else workers, pause_at)
         watch = _watch(request, min(len(shards), workers), execution.progress, callback)
         with watch:
             for text in [*notes, *_opening(request, execution, workers, bounded)]:
@@ -114,7 +117,8 @@ def execute(
             interrupted = launch(shards, on_event, constructor, workers, execution)
     if interrupted:
         raise interrupted
-    require_done(request.directories, watch.lost)
+    if pause_at is None or watch.lost:
+        require_done(request.directories, watch.lost)
     return list(request.directories.values())
 
 
@@ -170,7 +174,12 @@ def _lock(request: _Request, locks: RunLocks, execution: Execution) -> _Request:
     return replace(request, states=examine(request.directories, fresh=execution.fresh))
 
 
-def _pack(request: _Request, locks: RunLocks, workers: int) -> list[Shard]:
+def _pack(
+    request: _Request,
+    locks: RunLocks,
+    workers: int,
+    pause_at: Mapping[RunConfig, int] | None,
+) -> list[Shard]:
     """Return what each worker is to train, and what it needs to know for that."""
     most = MAX_AGENTS_AT_ONCE if accelerator() else MAX_AGENTS
     return [
@@ -179,6 +188,7 @@ def _pack(request: _Request, locks: RunLocks, workers: int) -> list[Shard]:
             places,
             locks.descriptors(places),
             errand=request.environments.errand(group[0].task),
+            pause_at=[] if pause_at is None else [pause_at[config] for config in group],
         )
         for group in pack(request.pending, workers, most)
         for places in [[request.directories[config] for config in group]]

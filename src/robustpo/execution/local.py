@@ -107,7 +107,8 @@ def _handle(
         on_event(event, worker.shard.directory_of(event))
         return
     running.remove(worker)
-    if not (stopping and event["code"] in IN_ORDER):
+    asked = stopping or bool(worker.shard.pause_at)
+    if not (asked and event["code"] in IN_ORDER):
         report_lost(worker.shard, reason_of(event), on_event)
 
 

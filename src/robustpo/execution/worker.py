@@ -53,6 +53,7 @@ def train_shard(
     constructor: Callable[[], Any] | None = None,
     options: WorkerOptions = DEFAULTS,
     errand: Mapping[str, Any] = MappingProxyType({}),
+    pause_at: Sequence[int] = (),
 ) -> None:
     """Train one population in this process and record every agent.
 
@@ -64,6 +65,7 @@ def train_shard(
         constructor: makes the environment when the task is not a name.
         options: how.
         errand: what is known of the task's environment, as `RecordedEnvironments.errand` says.
+        pause_at: steps of each agent at which training stops, once all have come to theirs.
 
     Raises:
         EnvironmentMismatch: before anything is written, if the environment is not that of the runs
@@ -87,7 +89,7 @@ def train_shard(
             configs,
             records=records,
             emit=emit,
-            should_stop=should_stop,
+            should_stop=lambda: should_stop() or _paused(trainer, pause_at),
             constructor=constructor,
             checkpoint_every=options.checkpoint_every,
             environment=environment,
@@ -95,6 +97,14 @@ def train_shard(
         )
         with contextlib.closing(trainer):
             trainer.run()
+
+
+def _paused(trainer: Any, pause_at: Sequence[int]) -> bool:
+    """Whether all agents have come to where they are to wait."""
+    if not pause_at:
+        return False
+    pairs = zip(trainer.agents, pause_at, strict=True)
+    return all(agent.log.step >= step or not agent.running for agent, step in pairs)
 
 
 def _simulators(
@@ -199,6 +209,7 @@ def _train(
             should_stop=stop.is_set,
             options=options,
             errand=errand,
+            pause_at=shard["pause_at"],
         )
     except EnvironmentMismatch as error:
         return {"kind": "refused", "text": str(error)}

@@ -44,12 +44,15 @@ class Shard:
         directories: where, in the same order.
         locks: open files whose locks the worker inherits.
         errand: what the worker has to know of the task's environment.
+        pause_at: steps that each run is to come to, in the same order; then all stop, with what
+            they are kept. Empty for all of them.
     """
 
     configs: list[RunConfig]
     directories: list[Path]
     locks: list[int] = field(default_factory=list)
     errand: dict[str, Any] = field(default_factory=dict)
+    pause_at: list[int] = field(default_factory=list)
 
     def unended(self) -> list[tuple[RunConfig, Path]]:
         """Return the runs that their records do not say to have ended, and where they are."""
@@ -107,6 +110,7 @@ class WorkerProcess:
                     "directories": [str(directory) for directory in shard.directories],
                     "errand": shard.errand,
                     "locks": shard.locks,
+                    "pause_at": shard.pause_at,
                     "options": dataclasses.asdict(options),
                 }
             )

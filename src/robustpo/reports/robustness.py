@@ -124,7 +124,9 @@ def _compared(finding: Finding, digits: int) -> tuple[str, str, str]:
 
 
 def _p(difference: Difference) -> str:
-    return "" if math.isnan(difference.p_adjusted) else format_p(difference.p_adjusted)
+    if math.isnan(difference.p_adjusted):
+        return ""
+    return format_p(difference.p_adjusted).removeprefix("p = ").removeprefix("p ")
 
 
 def terminal_tables(results: Results) -> list[Table]:
@@ -139,8 +141,7 @@ def terminal_tables(results: Results) -> list[Table]:
         for shift, method, _, mean, kept, half, _, p, less in table(results, task):
             if shift != last:
                 drawn.add_row(shift, style="bold")
-            numbers = (text.removeprefix("p = ").removeprefix("p ") for text in (p, less))
-            drawn.add_row(f"  {method}", mean, kept, half, *numbers)
+            drawn.add_row(f"  {method}", mean, kept, half, p, less)
             last = shift
         tables.append(drawn)
     return tables

@@ -1,0 +1,1 @@
+"""Finding settings: which alpha, and what goes with it, for a task."""
