@@ -54,7 +54,10 @@ class Block(gymnasium.Env):
 
 
 def changed(name, factor):
-    return with_dynamics(Block, name, factor)()
+    """Return the block itself, in its changed world."""
+    block = with_dynamics(Block, name, factor)().unwrapped
+    assert isinstance(block, Block)
+    return block
 
 
 def test_a_block_slides_where_friction_no_longer_holds_it():
@@ -127,6 +130,20 @@ def test_time_passes_twice_as_fast_with_twice_the_timestep():
     assert elapsed(with_dynamics(constructor, "timestep", 2.0)) == pytest.approx(
         2 * elapsed(constructor)
     )
+
+
+def test_what_a_reset_assigns_anew_is_changed_again():
+    # dm_control's finger gives the hinge that is spun its damping in every episode.
+    constructor = find_constructor("gymnasium/dm_control/finger-spin-v0")
+
+    def damping(env):
+        return env.unwrapped.environment.physics.model.ptr.dof_damping.copy()
+
+    plain, three = constructor(), with_dynamics(constructor, "damping", 3.0)()
+    for seed in (0, None, None):
+        plain.reset(seed=seed)
+        three.reset(seed=seed)
+        assert damping(three) == pytest.approx(3 * damping(plain))
 
 
 def test_what_a_model_lacks_is_none_of_its_shifts():

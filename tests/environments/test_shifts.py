@@ -168,6 +168,7 @@ def test_policies_side_by_side_meet_the_same(name, level):
 def test_levels_that_are_none_are_refused():
     delay, lost, mass = SHIFTS["action-delay"], SHIFTS["action-dropout"], SHIFTS["mass"]
     assert mass.with_levels((2.0, 0.5)) == (0.5, 1.0, 2.0)
-    for shift, level in ((delay, 1.5), (delay, -1), (lost, 1.1), (mass, 0.0)):
+    noise = SHIFTS["action-noise"]
+    for shift, level in ((delay, 1.5), (delay, -1), (lost, 1.1), (mass, 0.0), (noise, np.inf)):
         with pytest.raises(ConfigError, match=f"shift {shift.name}="):
             shift.with_levels((level,))

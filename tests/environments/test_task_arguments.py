@@ -1,5 +1,7 @@
 """Arguments in a task's name: read, written in one way, and refused where they are none."""
 
+from pathlib import Path
+
 import pytest
 
 from robustpo.config.run import make_config
@@ -12,6 +14,7 @@ from robustpo.environments.task_arguments import (
     with_arguments,
 )
 from robustpo.errors import ConfigError
+from robustpo.runs.record import task_directory
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,13 @@ def test_an_unknown_argument_is_said_in_one_line():
     with pytest.raises(ConfigError, match="unexpected keyword argument 'lenght'") as caught:
         resolve("Pendulum-v1:lenght=2")
     assert "\n" not in str(caught.value)
+
+
+def test_tasks_of_other_arguments_lie_in_other_places():
+    tasks = ["a:b:x=1,y=2", "a:b:x=1_y_2", "a:b:x=1", "a:b:x=-1", "a:b:x=p/q", "a:b"]
+    places = [task_directory(Path("runs"), task) for task in tasks]
+    assert len(set(places)) == len(tasks)
+    assert {place.parent for place in places} == {Path("runs")}
 
 
 def test_a_task_of_dm_control_takes_its_own():

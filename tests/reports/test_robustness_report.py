@@ -71,6 +71,41 @@ def test_a_broken_seed_counts_nowhere_but_as_broken():
     assert [point.count for point in found.curve] == [5, 4, 5]
 
 
+def test_what_is_kept_is_of_those_policies_that_have_an_area():
+    # The one that broke earned much more, or nothing at all.
+    for broken in ((None, 0, 0), (5000, None, 0)):
+        (found,) = find([measured("first", ppo=rows((500, 500, 500), broken))], "ppo")
+        assert found.kept == pytest.approx(1.0)
+
+
+def test_the_median_level_is_that_of_the_distance_from_training():
+    shift = dataclasses.replace(SHIFTS["mass"], name="first")
+    scores = rows((90, 100, 100), (0, 60, 100), (0, 10, 100))
+    one = Measured(TASK, shift, TASK, (0.25, 0.5, 1.0), {"ppo": scores}, 0.0)
+    (found,) = find([one], "ppo")
+    # Never; at 50 between 0 and 60; at 50 between 10 and 100: the middle one is nearer to never.
+    assert found.half_below == pytest.approx(0.25 + 0.25 * 50 / 60)
+    assert math.isnan(found.half_above)
+
+
+@pytest.mark.parametrize(
+    ("ppo", "rpo", "pairs"),
+    [
+        (PPO, {seed + 5: row for seed, row in RPO.items()}, 0),
+        ({seed: PPO[seed] for seed in (0, 1)}, RPO, 2),
+        (PPO, RPO | rows(*[(500, None, 100)] * 3), 2),
+    ],
+)
+def test_fewer_than_five_pairs_give_no_verdict(ppo, rpo, pairs):
+    both = [measured("first", ppo=ppo, rpo=rpo)]
+    found = results_of(both, "ppo", Terms())
+    (text,) = sentences(found)
+    assert text.endswith(
+        f"no verdict on rpo, which takes 5 seeds that both have; there are {pairs}."
+    )
+    assert table(found, TASK)[1][7:] == ("", "")
+
+
 def test_the_sentence_counts_what_is_told():
     (text,) = sentences(results())
     assert text == (

@@ -5,15 +5,20 @@ import math
 import shutil
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 
 import robustpo
 from robustpo.errors import ConfigError
-from robustpo.policy.policy import Policy, save_policy
+from robustpo.policy.policy import Policy, load_policy, save_policy
 from robustpo.reports.robustness import markdown
+from robustpo.stress.measure import Terms
 from robustpo.stress.plan import plan
 from robustpo.stress.results import load_results
+from robustpo.stress.store import Store
+from robustpo.stress.study import measure_all
+from robustpo.stress.subjects import Subject
 
 TASK = "robust_envs:Track"
 HERE = Path(__file__).parent
@@ -95,13 +100,77 @@ def test_a_level_that_breaks_the_simulator_is_marked_and_the_rest_goes_on(tmp_pa
     assert means[:2] == pytest.approx([20.0, 40.0])
     assert all(math.isnan(mean) for mean in means[2:])
     assert found.broken == 2
-    lines = [
-        json.loads(line) for line in (tmp_path / "robustness/points.jsonl").read_text().splitlines()
-    ]
-    errors = {line["task"]: line["error"] for line in lines}
-    assert "unstable" in errors[f"{TASK}:length=5.0"]
-    assert "exit code 7" in errors[f"{TASK}:length=50.0"]
+    (note,) = report.results.notes
+    assert note.startswith(f"{TASK}, env.length: 2 measurements broke, such as at 5: ")
+    assert "unstable" in note
+    alone = robustpo.robustness(policy, task=TASK, shifts="env.length=1,50", episodes=2, workers=1)
+    assert "exit code 7" in alone.results.notes[0]
     assert "2 broke" in markdown(report.results)
+
+
+def test_what_did_not_come_to_an_end_is_tried_again(tmp_path):
+    policy = write_policy(tmp_path / "policy.safetensors", 1.0)
+
+    def measurements(**options):
+        said = []
+        robustpo.robustness(
+            policy,
+            task=TASK,
+            shifts="env.length=2,50",
+            episodes=1,
+            workers=1,
+            progress=lambda done, of: said.append(of),
+            **options,
+        )
+        return said[-1]
+
+    # Three levels, and what acts at random where nothing differs.
+    assert measurements() == 4
+    assert measurements() == 1
+    # A line that was torn, and lines that are none, cost themselves alone.
+    points = tmp_path / "robustness" / "points.jsonl"
+    lines = points.read_text().splitlines()
+    odd = [lines[0].replace('"level": 0.0', '"level": [0]'), lines[1].replace(TASK, "x")]
+    points.write_text("\n".join([*lines[:-1], *odd, lines[-1][:30]]))
+    assert measurements() == 2
+    assert measurements() == 1
+
+
+def test_noise_is_measured_anew_if_it_is_of_another_size(tmp_path):
+    for name, variance in (("a", 1.0), ("b", 9.0)):
+        (tmp_path / name).mkdir()
+        path = write_policy(tmp_path / name / "policy.safetensors", 1.0)
+        policy = load_policy(path)
+        moments = {
+            "observation.mean": np.zeros(2, np.float32),
+            "observation.variance": np.full(2, variance, np.float32),
+        }
+        save_policy(path, Policy(policy.tensors | moments, policy.metadata))
+    store = Store(tmp_path / "robustness", tmp_path)
+    subjects = [Subject(TASK, n, 0, tmp_path / n / "policy.safetensors") for n in ("a", "b")]
+
+    def curve(which):
+        both = measure_all(which, ["observation-noise=0.3"], Terms(2), store, workers=1)
+        return {name: scores[0][1].mean or 0.0 for name, scores in both[0].scores.items()}
+
+    alone, beside = curve(subjects[:1]), curve(subjects)
+    # A mean of 1 and 3 instead of 1: more noise.
+    assert min(*alone.values(), *beside.values()) > 0
+    assert beside["a"] < alone["a"]
+    assert curve(subjects) == beside
+
+
+def test_two_policies_that_would_stand_for_one_are_refused(comparison, tmp_path):
+    for place in ("one", "two"):
+        shutil.copytree(comparison.run("ppo", 0), tmp_path / place)
+    with pytest.raises(ConfigError, match="are both ppo"):
+        robustpo.robustness(tmp_path, shifts="action-noise=1")
+
+
+def test_a_policy_of_another_size_is_refused(tmp_path):
+    write_policy(tmp_path / "policy.safetensors", 1.0)
+    with pytest.raises(ConfigError, match="takes 2 observations"):
+        robustpo.robustness(tmp_path / "policy.safetensors", task="Pendulum-v1")
 
 
 def test_the_nominal_level_is_what_evaluate_says(comparison, tmp_path):
@@ -134,6 +203,10 @@ def test_a_shift_that_a_task_lacks_is_refused_with_those_it_has(tmp_path):
         robustpo.robustness(policy, task=TASK, shifts="gravity")
     with pytest.raises(ConfigError, match=r"env\.height: .*not trained with a number"):
         robustpo.robustness(policy, task=TASK, shifts="env.height=1,2")
+    with pytest.raises(ConfigError, match="asked for twice"):
+        robustpo.robustness(policy, task=TASK, shifts=["action-noise=1", "action-noise=2"])
+    with pytest.raises(ConfigError, match=r"env\.length=inf is not valid"):
+        robustpo.robustness(policy, task=TASK, shifts="env.length=inf")
     with pytest.raises(ConfigError, match="needs its levels"):
         robustpo.robustness(policy, task=TASK, shifts="env.length")
     with pytest.raises(ConfigError, match="is not valid; expected a whole number"):
@@ -159,6 +232,12 @@ def test_the_argument_that_training_had_is_nominal():
     (own,) = plan(f"{TASK}:length=3", ["env.length=2,4"])
     assert own.shift.nominal == 3.0
     assert [c.task for _, c in own.conditions] == [f"{TASK}:length={n}" for n in (2, 3, 4)]
+    gymnasium.register("Heavy-v0", "gymnasium.envs.classic_control:PendulumEnv", kwargs={"g": 5.0})
+    (heavy,) = plan("Heavy-v0", ["env.g=10"])
+    assert [(level, c.task) for level, c in heavy.conditions] == [
+        (5.0, "Heavy-v0"),
+        (10.0, "Heavy-v0:g=10.0"),
+    ]
     (gravity,) = plan("Pendulum-v1", ["env.g=5"])
     assert [(level, c.task) for level, c in gravity.conditions] == [
         (5.0, "Pendulum-v1:g=5.0"),
@@ -173,9 +252,12 @@ def test_what_is_written_is_read_back(tmp_path):
     )
     assert repr(load_results(tmp_path / "robustness")) == repr(report.results)
     file = tmp_path / "robustness" / "findings.json"
-    file.write_text(file.read_text()[:-40])
-    with pytest.raises(ConfigError, match="damaged"):
-        load_results(tmp_path / "robustness")
+    whole = file.read_text()
+    empty = json.dumps(json.loads(whole) | {"panels": [], "findings": []})
+    for damaged in (whole[:-40], whole.replace('"random": ', '"random": "x", "y": '), empty):
+        file.write_text(damaged)
+        with pytest.raises(ConfigError, match="damaged"):
+            load_results(tmp_path / "robustness")
 
 
 def test_the_command_prints_a_table_and_says_what_it_wrote(tmp_path, robustpo_command):

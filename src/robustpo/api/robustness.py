@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex
 
-from robustpo.api.values import count_of
+from robustpo.api.values import NO_ARGUMENTS, count_of, with_env_kwargs
 from robustpo.base.files import user_path
 from robustpo.base.registry import allow as allow_names
+from robustpo.environments.task_arguments import split_arguments, with_arguments
 from robustpo.errors import ConfigError
 from robustpo.execution.limits import default_workers
 from robustpo.reports.labels import reference_variant
@@ -63,6 +64,7 @@ def robustness(
     stochastic: bool = False,
     seed: SupportsIndex = 0,
     task: str | None = None,
+    env_kwargs: Mapping[str, Any] = NO_ARGUMENTS,
     step_timeout: SupportsFloat = 60.0,
     allow: Iterable[str] = (),
     progress: Callable[[int, int], None] = lambda done, of: None,
@@ -86,6 +88,7 @@ def robustness(
         stochastic: samples instead of the deterministic mode.
         seed: of simulators, samples and what is random in a shift; never a training run's.
         task: as in `evaluate`.
+        env_kwargs: as in `evaluate`.
         step_timeout: seconds that a step of a simulator may take; 0 for no limit.
         allow: as in `evaluate`.
         progress: called with how many measurements are done, and of how many.
@@ -95,8 +98,8 @@ def robustness(
             simulated.
         StorageError: if something could not be written.
     """
+    allow, asked = tuple(allow), (shifts,) if isinstance(shifts, str) else tuple(shifts)
     allow_names(allow)
-    asked = (shifts,) if isinstance(shifts, str) else tuple(shifts)
     terms = Terms(
         episodes=count_of("episodes", episodes),
         seed=count_of("seed", seed),
@@ -104,14 +107,8 @@ def robustness(
         max_steps=None if max_steps is None else count_of("max_steps", max_steps),
     )
     study = _study(target, user_path(out))
-    if study is None:
-        subjects, root = subjects_in(target, task), user_path(target)
-        root = root if root.is_dir() else root.parent
-    else:
-        subjects = subjects_of_study(study.configs(), user_path(out))
-        root = study_directory(user_path(out), study.name)
-    if not subjects.found:
-        raise ConfigError(f"no run of {os.fspath(target)!r} is done; train it first")
+    subjects, root = _subjects(target, task, study, user_path(out))
+    subjects = _made_with(subjects, env_kwargs)
     directory = root / DIRECTORY
     measured = measure_all(
         subjects.found,
@@ -122,14 +119,34 @@ def robustness(
         step_timeout=float(step_timeout),
         progress=progress,
     )
+    more = [*_words("--allow", allow), *_words("--env-kwargs", _pairs(env_kwargs))]
+    more += ["--task", task] if task else []
+    more += ["--out", str(user_path(out))] if study is not None else []
+    command = _command(target, asked, terms, more)
     variants = list(dict.fromkeys(one.variant for one in subjects.found))
-    command = _command(target, asked, terms, user_path(out), task, study is not None)
     results = results_of(measured, reference_variant(variants), terms, _notes(subjects), command)
-    save_results(results, directory, root)
-    files = [write_page(results, directory, root), *write_report(results, directory, root)]
+    files = _written(results, directory, root)
     if study is not None:
         files = [write_study_report(study, user_path(out)).files[0], *files]
     return RobustnessReport(results, tuple(files))
+
+
+def _written(results: Results, directory: Path, root: Path) -> list[Path]:
+    save_results(results, directory, root)
+    return [write_page(results, directory, root), *write_report(results, directory, root)]
+
+
+def _subjects(
+    target: str | os.PathLike[str], task: str | None, study: Study | None, out: Path
+) -> tuple[Subjects, Path]:
+    """Return the policies that are meant, and the directory that results belong to."""
+    if study is None:
+        path = user_path(target)
+        return subjects_in(target, task), path if path.is_dir() else path.parent
+    found = subjects_of_study(study.configs(), out)
+    if not found.found:
+        raise ConfigError(f"no run of {os.fspath(target)!r} is done; train it first")
+    return found, study_directory(out, study.name)
 
 
 def _study(target: str | os.PathLike[str], out: Path) -> Study | None:
@@ -137,11 +154,27 @@ def _study(target: str | os.PathLike[str], out: Path) -> Study | None:
     if user_path(target).exists() and not str(target).endswith(".toml"):
         return None
     text = os.fspath(target)
-    name = (read_study(user_path(text)) if text.endswith(".toml") else find_study(text)).name
-    study = load_manifest(out, name)
+    named = read_study(user_path(text)) if text.endswith(".toml") else find_study(text)
+    study = load_manifest(out, named.name)
     if study is None:
-        raise ConfigError(f"study {name!r} has not been run in {str(out)!r}")
+        raise ConfigError(f"study {named.name!r} has not been run in {str(out)!r}")
+    for task in study.tasks:
+        # What is recorded does not decide which module is imported.
+        if ":" in split_arguments(task)[0] and task not in named.tasks:
+            raise ConfigError(f"study {named.name!r} has no task {task!r}; add it to its file")
     return study
+
+
+def _made_with(subjects: Subjects, env_kwargs: Mapping[str, Any]) -> Subjects:
+    """Return the same policies in tasks that are made with other arguments."""
+    if not env_kwargs:
+        return subjects
+    tasks = {
+        one.task: str(with_env_kwargs(one.task, env_kwargs, replace=True)) for one in subjects.found
+    }
+    return replace(
+        subjects, found=tuple(replace(one, task=tasks[one.task]) for one in subjects.found)
+    )
 
 
 def _notes(subjects: Subjects) -> list[str]:
@@ -156,14 +189,21 @@ def _command(
     target: str | os.PathLike[str],
     shifts: tuple[str, ...],
     terms: Terms,
-    out: Path,
-    task: str | None,
-    of_study: bool,
+    more: Sequence[str],
 ) -> str:
     words = ["robustpo", "robustness", os.fspath(target)]
     words += ["--shifts", *shifts] if shifts else []
     words += ["--episodes", str(terms.episodes), "--seed", str(terms.seed)]
     words += [] if terms.deterministic else ["--stochastic"]
     words += [] if terms.max_steps is None else ["--max-steps", str(terms.max_steps)]
-    words += ["--task", task] if task else []
-    return shlex.join(words + (["--out", str(out)] if of_study else []))
+    return shlex.join([*words, *more])
+
+
+def _words(option: str, values: Iterable[str]) -> list[str]:
+    values = list(values)
+    return [option, *values] if values else []
+
+
+def _pairs(env_kwargs: Mapping[str, Any]) -> list[str]:
+    text = with_arguments("", env_kwargs).removeprefix(":")
+    return text.split(",") if text else []

@@ -229,6 +229,24 @@ def append_line(path: Path, line: str, root: Path | None = None) -> None:
         raise StorageError(path, error) from error
 
 
+def end_line(path: Path, root: Path | None = None) -> None:
+    """End the last line of a text file, if whoever wrote it was stopped in the middle.
+
+    Raises:
+        ConfigError: as `append_line`.
+        StorageError: as `append_line`.
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            torn = file.read(1) != b"\n"
+    except OSError:
+        # There is none, or it is empty.
+        return
+    if torn:
+        append_line(path, "", root)
+
+
 def open_own(path: Path, flags: int, root: Path | None = None) -> int:
     """Open a plain file of ours that is changed in place; make it if it is missing.
 

@@ -13,7 +13,9 @@ from tyro.conf import Positional, arg
 
 import robustpo
 from robustpo.base.amounts import format_duration
+from robustpo.cli.options import EnvKwargs
 from robustpo.cli.streams import CUT_HINT, prints_on_stderr
+from robustpo.environments.task_arguments import parse_arguments
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -47,6 +49,7 @@ class Robustness:
     """Seed of simulators and of what is random in a shift; never a training run's."""
     task: str | None = None
     """Another task than the policies' own; module:callable has to be given again."""
+    env_kwargs: EnvKwargs = ()
     step_timeout: float = 60.0
     """Seconds that a step of a simulator may take; 0 for no limit."""
     allow: tuple[str, ...] = ()
@@ -68,6 +71,7 @@ class Robustness:
                 stochastic=self.stochastic,
                 seed=self.seed,
                 task=self.task,
+                env_kwargs=parse_arguments(self.env_kwargs),
                 step_timeout=self.step_timeout,
                 allow=self.allow,
                 progress=_Progress(),

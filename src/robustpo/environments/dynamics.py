@@ -1,8 +1,8 @@
 """Physics that differ from those of training.
 
 That is mass, friction, damping, gravity, strength and timestep of a model in MuJoCo, and gravity
-and friction of a world in PyBullet. A factor multiplies what is there: once in MuJoCo, whose resets
-keep the model, and after every reset in PyBullet, whose resets may load it anew.
+and friction of a world in PyBullet. A factor multiplies what is there, when it is made and, where a
+reset assigns it anew or loads the world again, after that.
 """
 
 from __future__ import annotations
@@ -63,13 +63,7 @@ def _make(constructor: Callable[[], Any], name: str, factor: float) -> gymnasium
     model = _mujoco_model(env)
     if model is None:
         return _ChangedBullet(env, name, factor)
-    if name == "timestep":
-        model.opt.timestep *= factor
-        return env
-    for part in _MUJOCO[name]:
-        part(model)[:] *= factor
-    _settle(model)
-    return env
+    return _ChangedModel(env, model, name, factor)
 
 
 def _has(model: Any, name: str) -> bool:
@@ -110,6 +104,49 @@ def _pybullet_client(env: gymnasium.Env) -> Any:
         if hasattr(client, "getDynamicsInfo"):
             return client
     return None
+
+
+class _ChangedModel(gymnasium.Wrapper):
+    """A model of MuJoCo that is changed for good; what a reset assigns anew is changed again."""
+
+    def __init__(self, env: gymnasium.Env, model: Any, name: str, factor: float) -> None:
+        super().__init__(env)
+        self._model, self._name, self._factor = model, name, factor
+        # What we have made of each part.
+        self._ours: list[np.ndarray] = []
+        self._change()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Begin an episode with the changed model."""
+        answer = self.env.reset(seed=seed, options=options)
+        self._change()
+        return answer
+
+    def _change(self) -> None:
+        model = self._model
+        if self._name == "timestep":
+            now = [np.array(model.opt.timestep)]
+            changed = self._changed(now)
+            model.opt.timestep = float(changed[0])
+        else:
+            parts = [part(model) for part in _MUJOCO[self._name]]
+            changed = self._changed(parts)
+            for part, value in zip(parts, changed, strict=True):
+                part[:] = value
+        if not self._ours or any(
+            not np.array_equal(a, b) for a, b in zip(self._ours, changed, strict=True)
+        ):
+            _settle(model)
+        self._ours = changed
+
+    def _changed(self, now: list[np.ndarray]) -> list[np.ndarray]:
+        """Multiply all that is not as we have left it."""
+        if not self._ours:
+            return [part * self._factor for part in now]
+        return [
+            np.where(part == ours, part, part * self._factor)
+            for part, ours in zip(now, self._ours, strict=True)
+        ]
 
 
 class _ChangedBullet(gymnasium.Wrapper):

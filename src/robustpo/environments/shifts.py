@@ -7,6 +7,7 @@ and what an environment is made with by its arguments.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,12 +52,13 @@ class Shift:
             ConfigError: if one is none of this shift.
         """
         for level in levels:
-            if not self.low <= level <= self.high or (self.whole and level != int(level)):
+            inside = math.isfinite(level) and self.low <= level <= self.high
+            if not inside or (self.whole and level != int(level)):
                 kind = "a whole number" if self.whole else "a number"
                 most = "" if self.high == float("inf") else f" to {self.high:g}"
                 raise ConfigError(
                     f"shift {self.name}={level:g} is not valid; expected {kind} from "
-                    f"{self.low:g}{most or ' on'} ({self.unit})"
+                    f"{self.low:g}{most or ' on'} ({self.unit}), not infinite"
                 )
         return tuple(sorted({*levels, self.nominal}))
 

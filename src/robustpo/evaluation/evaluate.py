@@ -224,7 +224,7 @@ def play_episodes(
         Stopped: if `should_stop` said so.
     """
     for policy in policies:
-        _require_fit(policy, environment.spec)
+        require_fit(policy, environment.spec)
     limit, count = step_limit(environment.spec, max_steps), environment.num_envs // len(policies)
     quota = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
     rngs = [np.random.default_rng([EVALUATION_STREAM, seed]) for _ in policies]
@@ -244,7 +244,8 @@ def play_episodes(
     return [played.found(slice(i * count, (i + 1) * count)) for i in range(len(policies))]
 
 
-def _require_fit(policy: Policy, spec: TaskSpec) -> None:
+def require_fit(policy: Policy, spec: TaskSpec) -> None:
+    """Raise `ConfigError` if a policy is of another size than a task."""
     if (spec.observation_size, spec.action_size) != (policy.observation_size, policy.action_size):
         raise ConfigError(
             f"the policy takes {policy.observation_size} observations and gives "

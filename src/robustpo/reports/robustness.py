@@ -47,16 +47,20 @@ def sentences(results: Results) -> list[str]:
             compared = [f for f in own if f.better is not None]
             if not compared:
                 continue
-            pairs = min(len(f.seeds) for f in own)
+            judged = [f for f in compared if f.pairs >= MIN_SEEDS]
             who, other = labels[variant], labels[results.reference]
-            more = _counted([f.better for f in compared], "more", "less")
-            less = _counted([f.loses_less for f in compared], "less", "more")
+            more = _counted([f.better for f in judged], "more", "less")
+            less = _counted([f.loses_less for f in judged], "less", "more")
             text = (
                 f"against {other}, {who} returns {more}, and loses {less} of its own return, of "
-                f"{len(compared)} shifts"
+                f"{len(judged)} shifts"
             )
-            if pairs < MIN_SEEDS:
-                text = f"no verdict on {who}, which takes {MIN_SEEDS} seeds; there are {pairs}"
+            few = min(f.pairs for f in compared)
+            why = f"which takes {MIN_SEEDS} seeds that both have; there are {few}"
+            if not judged:
+                text = f"no verdict on {who}, {why}"
+            elif len(judged) < len(compared):
+                text += f" (no verdict under {len(compared) - len(judged)}, {why})"
             found.append(f"{short_task(task)}: {text}.")
     return found
 
@@ -109,7 +113,7 @@ def _half(panel: Panel, finding: Finding) -> str:
         if math.isinf(value):
             words.append(f"{sign} {end:g}")
         elif not math.isnan(value):
-            words.append(f"{value:.2g}")
+            words.append(f"{value:.3g}")
     return ", ".join(words)
 
 
@@ -134,7 +138,7 @@ def terminal_tables(results: Results) -> list[Table]:
     tables = []
     for task in results.tasks:
         drawn = Table(title=task, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-        drawn.add_column("shift", no_wrap=True)
+        drawn.add_column("shift", overflow="fold", min_width=12)
         for title in ("mean return", "kept", "half lost at", "p", "p (loss)"):
             drawn.add_column(title, no_wrap=True)
         last = None

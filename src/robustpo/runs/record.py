@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.base.json_text import finite
-from robustpo.base.naming import fit
+from robustpo.base.naming import fit, slug
 from robustpo.base.registry import source_digest
 from robustpo.base.writing import (
     append_line,
@@ -27,6 +27,7 @@ from robustpo.base.writing import (
     write_atomically,
 )
 from robustpo.config.run import RunConfig
+from robustpo.environments.task_arguments import split_arguments
 from robustpo.errors import ConfigError, StorageError
 from robustpo.policy.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
@@ -50,7 +51,11 @@ METRICS_LINES, EVALUATIONS_FILE = "metrics.jsonl", "evaluations.jsonl"
 
 def task_directory(out: Path, task: str) -> Path:
     """Return `<out>/<task>`; the name of a constructor may hold signs that paths should not."""
-    parts = re.sub(r"[^\w./+-]+", "_", task).split("/")
+    name, arguments = split_arguments(task)
+    parts = re.sub(r"[^\w./+-]+", "_", name).split("/")
+    if arguments:
+        # Other arguments are another place, whatever signs a path may have.
+        parts[-1] += f"_{slug(task.removeprefix(f'{name}:'))}"
     # Whoever wrote a study names its tasks, and all of them lie below `out`.
     return out.joinpath(*(fit(part) for part in parts if part not in ("", ".", "..")))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robustpo.statistics.means import Difference, MeanInterval, holm, mean_interval
+from robustpo.statistics.means import MIN_SEEDS, Difference, MeanInterval, holm, mean_interval
 from robustpo.statistics.robustness import area, half_lost, paired
 from robustpo.stress.study import Measured
 
@@ -30,6 +30,8 @@ class Finding:
         half_above: the same above it; infinite if it is not within the levels, nan if there are
             none on that side.
         broken: measurements in which the simulator broke, of all seeds and levels.
+        pairs: seeds of which both variants have an area, so that they are compared; 0 for the
+            reference. Fewer than five give no p-value.
         better: area less the reference's, paired by seed; None for the reference.
         loses_less: how much less of its own return where nothing differs is lost over the range
             than of the reference's; None for the reference.
@@ -46,6 +48,7 @@ class Finding:
     half_below: float
     half_above: float
     broken: int
+    pairs: int = 0
     better: Difference | None = None
     loses_less: Difference | None = None
 
@@ -70,15 +73,18 @@ def _finding(one: Measured, variant: str, reference: str) -> Finding:
     seeds = tuple(sorted(one.scores[variant]))
     returns = _returns(one, variant, seeds)
     areas, nominal = area(one.levels, returns), returns[:, one.nominal]
-    earned = float(np.nanmean(nominal)) - one.random if np.isfinite(nominal).any() else math.nan
-    over = mean_interval(areas[np.isfinite(areas)].tolist())
+    whole = np.isfinite(areas)
+    earned = float(nominal[whole].mean()) - one.random if whole.any() else math.nan
+    over = mean_interval(areas[whole].tolist())
     better = loses_less = None
+    pairs = 0
     if variant != reference and reference in one.scores:
         common = tuple(seed for seed in seeds if seed in one.scores[reference])
         ours, theirs = _returns(one, variant, common), _returns(one, reference, common)
         our_area, their_area = area(one.levels, ours), area(one.levels, theirs)
-        better = paired(our_area, their_area)
-        loses_less = paired(our_area - ours[:, one.nominal], their_area - theirs[:, one.nominal])
+        lost = our_area - ours[:, one.nominal], their_area - theirs[:, one.nominal]
+        pairs = int(np.isfinite(our_area - their_area).sum())
+        better, loses_less = _told(paired(our_area, their_area), pairs), _told(paired(*lost), pairs)
     return Finding(
         task=one.task,
         shift=one.shift.name,
@@ -91,6 +97,7 @@ def _finding(one: Measured, variant: str, reference: str) -> Finding:
         half_below=_median_half(one, returns, above=False),
         half_above=_median_half(one, returns, above=True),
         broken=int(np.isnan(returns).sum()),
+        pairs=pairs,
         better=better,
         loses_less=loses_less,
     )
@@ -108,8 +115,16 @@ def _median_half(one: Measured, returns: np.ndarray, *, above: bool) -> float:
         half_lost(one.levels, row, one.nominal, one.random, above=above) for row in returns.tolist()
     ]
     known = [value for value in halves if not math.isnan(value)]
-    # The lower of two middle ones: a mean with what is infinite would say nothing.
-    return sorted(known, key=abs)[(len(known) - 1) // 2] if known else math.nan
+    # Of two middle ones that where more is lost: a mean with what is infinite would say nothing.
+    known.sort(key=lambda level: abs(level - one.levels[one.nominal]))
+    return known[(len(known) - 1) // 2] if known else math.nan
+
+
+def _told(difference: Difference, pairs: int) -> Difference:
+    """Leave out the p-value of so few pairs that no verdict is given."""
+    if pairs >= MIN_SEEDS:
+        return difference
+    return replace(difference, p_value=math.nan, p_adjusted=math.nan)
 
 
 def _correct(found: list[Finding], where: Sequence[int], name: str) -> None:

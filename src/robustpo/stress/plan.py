@@ -68,6 +68,9 @@ def plan(task: str, wanted: Sequence[str] = ()) -> list[PlannedShift]:
     Raises:
         ConfigError: if the task has none of a name, or a level is not valid.
     """
+    names = [text.partition("=")[0] for text in wanted]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"shift {twice!r} is asked for twice; give all its levels at once")
     own = {**_around(), **_of_physics(task)}
     if not wanted:
         return [_planned(task, shift, shift.levels) for shift in own.values()]
@@ -139,8 +142,9 @@ def _of_argument(task: str, name: str, levels: tuple[float, ...] | None) -> Plan
             f"shift {name}: the task {task!r} was not trained with a number for {key!r} that is "
             f"known; give the argument a default, or train with --env-kwargs {key}=…"
         )
-    whole = isinstance(nominal, int) and all(level == int(level) for level in levels)
     shift = Shift(name, "argument", "the argument itself", float(nominal), (), low=float("-inf"))
+    levels = shift.with_levels(levels)
+    whole = isinstance(nominal, int) and all(level == int(level) for level in levels)
 
     def condition(level: float) -> Condition:
         if level == nominal:
@@ -148,14 +152,15 @@ def _of_argument(task: str, name: str, levels: tuple[float, ...] | None) -> Plan
         value = int(level) if whole else level
         return Condition(with_arguments(base, own | {key: value}))
 
-    return PlannedShift(
-        shift, tuple((level, condition(level)) for level in shift.with_levels(levels))
-    )
+    return PlannedShift(shift, tuple((level, condition(level)) for level in levels))
 
 
-def _default(constructor: Callable[..., Any], key: str) -> Any:
+def _default(constructor: Any, key: str) -> Any:
     """Return the default of an argument of a constructor; None if there is none to be found."""
-    for function in (constructor, _registered(constructor)):
+    registered = _registered(constructor)
+    if registered is not None and key in (given := gymnasium.spec(constructor.args[0]).kwargs):
+        return given[key]
+    for function in (constructor, registered):
         try:
             found = inspect.signature(function).parameters.get(key) if function else None
         except (TypeError, ValueError):

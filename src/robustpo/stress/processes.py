@@ -113,7 +113,8 @@ class _Place(threading.Thread):
             line = process.stdout.readline()
         except BrokenPipeError:
             line = ""
-        if line:
+        with contextlib.suppress(ValueError):
+            # Half an answer is none.
             return json.loads(line)
         with contextlib.suppress(subprocess.TimeoutExpired):
             # It has closed its pipe, and is about to end.

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from robustpo.base.files import parse_json, read_bytes
+from robustpo.base.files import one_line, parse_json, read_bytes
 from robustpo.base.json_text import to_json
 from robustpo.base.writing import make_directory, write_atomically
-from robustpo.environments.shifts import Shift
 from robustpo.errors import ConfigError
 from robustpo.statistics.means import Difference, MeanInterval
 from robustpo.stress.findings import Finding, find
@@ -92,7 +91,8 @@ def results_of(
     notes: Sequence[str] = (),
     command: str = "",
 ) -> Results:
-    """Say what measurements come to."""
+    """Say what measurements come to, and in which of them the simulator broke."""
+    notes = [*notes, *(text for one in measured if (text := _broken(one)))]
     return Results(
         reference,
         terms,
@@ -132,10 +132,14 @@ def load_results(directory: Path) -> Results | None:
         data = parse_json(read_bytes(file, MAX_BYTES))
         if data["format"] != FORMAT:
             raise ValueError("another format")
+        if not data["panels"] or not data["findings"]:
+            raise ValueError("nothing was found")
         return Results(
             str(data["reference"]),
             Terms(**data["terms"]),
-            tuple(_of(Panel, one, levels=tuple(one["levels"])) for one in data["panels"]),
+            tuple(
+                _of(Panel, one, levels=tuple(map(float, one["levels"]))) for one in data["panels"]
+            ),
             tuple(_loaded(one) for one in data["findings"]),
             tuple(map(str, data["notes"])),
             str(data["command"]),
@@ -147,11 +151,26 @@ def load_results(directory: Path) -> Results | None:
         ) from error
 
 
+def _broken(one: Measured) -> str:
+    """Say in how many measurements the simulator broke, and how in the first."""
+    found = [
+        (level, score.error)
+        for seeds in one.scores.values()
+        for scores in seeds.values()
+        for level, score in zip(one.levels, scores, strict=True)
+        if score.error is not None
+    ]
+    if not found:
+        return ""
+    level, error = found[0]
+    count = f"{len(found)} measurement{'s' if len(found) > 1 else ''}"
+    return f"{one.task}, {one.shift.name}: {count} broke, such as at {level:g}: {one_line(error)}."
+
+
 def _panel(one: Measured) -> Panel:
-    shift: Shift = one.shift
-    return Panel(
-        one.task, shift.name, shift.unit, shift.nominal, one.levels, one.random, one.simulated
-    )
+    shift, levels = one.shift, tuple(map(float, one.levels))
+    nominal = float(shift.nominal)
+    return Panel(one.task, shift.name, shift.unit, nominal, levels, one.random, one.simulated)
 
 
 def _loaded(one: dict[str, Any]) -> Finding:
@@ -175,6 +194,11 @@ def _of(kind: Any, data: dict[str, Any], **parts: Any) -> Any:
     found = {}
     for field in fields(kind):
         value = parts.get(field.name, data[field.name])
-        number = field.type in ("float", float)
-        found[field.name] = math.nan if number and value is None else value
+        if field.type in ("float", float):
+            value = math.nan if value is None else float(value)
+        elif field.type in ("str", str):
+            value = str(value)
+        elif field.type in ("int", int):
+            value = int(value)
+        found[field.name] = value
     return kind(**found)

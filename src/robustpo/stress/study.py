@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robustpo.base.json_text import to_json
+from robustpo.base.naming import short_hash
 from robustpo.base.registry import allowed
-from robustpo.environments.make import resolve
+from robustpo.environments import catalog
+from robustpo.environments.make import look, resolve
 from robustpo.environments.shifts import Shift
 from robustpo.errors import ConfigError
-from robustpo.evaluation.evaluate import MAX_ENVS
+from robustpo.evaluation.evaluate import MAX_ENVS, require_fit
 from robustpo.policy.policy import load_policy
 from robustpo.stress.measure import Score, Terms
 from robustpo.stress.plan import Condition, PlannedShift, plan
@@ -54,8 +58,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Work:
-    """Policies that are to be measured under one condition."""
+    """Policies of a task that are to be measured under one condition."""
 
+    task: str
     condition: Condition
     subjects: tuple[Subject | None, ...]
     together: bool
@@ -91,19 +96,17 @@ def measure_all(
     for one in subjects:
         by_task.setdefault(one.task, []).append(one)
     plans = {task: plan(task, wanted) for task in by_task}
-    keys = _Keys(terms)
+    scales = {task: _scale(task, own) for task, own in by_task.items()}
+    keys = _Keys(terms, scales)
     work: list[_Work] = []
-    scales: dict[str, list[float] | None] = {}
     for task, own in by_task.items():
-        scales[task] = _scale(own)
-        conditions = dict.fromkeys(c for shift in plans[task] for _, c in shift.conditions)
-        work += _missing(task, list(conditions), own, store, keys)
+        work += _missing(task, plans[task], own, store, keys)
     requests = [
         {
             "condition": asdict(one.condition),
             "policies": [None if s is None else str(s.policy) for s in one.subjects],
             "terms": asdict(terms),
-            "scale": scales[next(s.task for s in (*one.subjects, *subjects) if s is not None)],
+            "scale": scales[one.task],
             "together": one.together,
             "allow": allowed(),
             "step_timeout": step_timeout,
@@ -115,7 +118,8 @@ def measure_all(
     progress(done, total)
     for number, answer in answered(requests, workers):
         one = work[number]
-        store.add(_kept(one, answer, keys))
+        # A process may also be ended from outside, or for want of time.
+        (store.remember if "died" in answer else store.add)(_scores(one, answer, keys))
         done += len(one.subjects)
         progress(done, total)
     return [
@@ -126,40 +130,51 @@ def measure_all(
 
 
 class _Keys:
-    """Keys of measurements, which know each policy's content once."""
+    """Keys of measurements, which look at each file and each task once.
 
-    def __init__(self, terms: Terms) -> None:
-        self._terms, self._digests = terms, {}
-        self._versions = versions_digest()
+    Args:
+        terms: how it is measured.
+        scales: of each task's observations.
+    """
 
-    def of(self, condition: Condition, subject: Subject | None) -> Key:
-        if subject is None:
-            return Key(condition, RANDOM, self._terms, self._versions)
-        if subject.policy not in self._digests:
-            self._digests[subject.policy] = policy_digest(subject.policy)
-        return Key(condition, self._digests[subject.policy], self._terms, self._versions)
+    def __init__(self, terms: Terms, scales: Mapping[str, list[float] | None]) -> None:
+        self._terms, self._scales = terms, scales
+        self._policies: dict[Path, str] = {}
+        self._versions: dict[str, str] = {}
+
+    def of(self, task: str, condition: Condition, subject: Subject | None) -> Key:
+        if task not in self._versions:
+            code = "" if catalog.find(task) else to_json(look(task)[1])
+            self._versions[task] = versions_digest(code)
+        if subject is not None and subject.policy not in self._policies:
+            self._policies[subject.policy] = policy_digest(subject.policy)
+        policy = RANDOM if subject is None else self._policies[subject.policy]
+        noisy = condition.shift == "observation-noise"
+        scale = short_hash(to_json(self._scales[task])) if noisy else ""
+        return Key(condition, policy, self._terms, self._versions[task], scale)
 
 
 def _missing(
     task: str,
-    conditions: Sequence[Condition],
+    planned: Sequence[PlannedShift],
     subjects: Sequence[Subject],
     store: Store,
     keys: _Keys,
 ) -> list[_Work]:
     """Return what of a task is not known yet, in pieces of a size for one process."""
     work = []
-    for condition in conditions:
-        who: list[Subject | None] = [*subjects]
-        if not condition.shift:
-            who.append(None)
-        left = [one for one in who if store.get(keys.of(condition, one)) is None]
+    nominal = {_nominal(shift) for shift in planned}
+    for condition in dict.fromkeys(c for shift in planned for _, c in shift.conditions):
+        # What is earned at random is compared with what is earned where nothing differs.
+        who = [*subjects, None] if condition in nominal else subjects
+        left = [one for one in who if store.get(keys.of(task, condition, one)) is None]
         if not left:
             continue
         together = _compiled(task, condition)
         each = max(1, MAX_TOGETHER // MAX_ENVS) if together else 1
         work += [
-            _Work(condition, tuple(left[i : i + each]), together) for i in range(0, len(left), each)
+            _Work(task, condition, tuple(left[i : i + each]), together)
+            for i in range(0, len(left), each)
         ]
     return work
 
@@ -169,13 +184,17 @@ def _compiled(task: str, condition: Condition) -> bool:
     return condition.task == task and resolve(task).simulator != "gymnasium"
 
 
-def _kept(work: _Work, answer: dict[str, Any], keys: _Keys) -> list[tuple[Key, Score]]:
+def _nominal(planned: PlannedShift) -> Condition:
+    return next(c for level, c in planned.conditions if level == planned.shift.nominal)
+
+
+def _scores(work: _Work, answer: dict[str, Any], keys: _Keys) -> list[tuple[Key, Score]]:
     scores = [Score(**one) for one in answer.get("scores", ())]
     if not scores:
         scores = [Score(None, f"the simulator's process ended ({answer['died']})")]
         scores *= len(work.subjects)
     return [
-        (keys.of(work.condition, one), score)
+        (keys.of(work.task, work.condition, one), score)
         for one, score in zip(work.subjects, scores, strict=True)
     ]
 
@@ -184,12 +203,12 @@ def _measured(
     task: str, planned: PlannedShift, subjects: Sequence[Subject], store: Store, keys: _Keys
 ) -> Measured:
     def score(condition: Condition, subject: Subject | None) -> Score:
-        found = store.get(keys.of(condition, subject))
+        found = store.get(keys.of(task, condition, subject))
         assert found is not None
         return found
 
     shift = planned.shift
-    nominal = next(c for level, c in planned.conditions if level == shift.nominal)
+    nominal = _nominal(planned)
     random = score(nominal, None)
     if random.mean is None:
         raise ConfigError(
@@ -204,14 +223,21 @@ def _measured(
     return Measured(task, shift, nominal.task, levels, scores, random.mean)
 
 
-def _scale(subjects: Sequence[Subject]) -> list[float] | None:
+def _scale(task: str, subjects: Sequence[Subject]) -> list[float] | None:
     """Return the standard deviation of each observation, a mean over what policies saw.
 
     None if no policy has normalised its observations; their noise is then in raw units.
+
+    Raises:
+        ConfigError: if a policy does not fit the task.
     """
+    spec = resolve(task)
+    policies = [load_policy(one.policy) for one in subjects]
+    for policy in policies:
+        require_fit(policy, spec)
     found = [
         np.sqrt(policy.tensors["observation.variance"])
-        for policy in (load_policy(one.policy) for one in subjects)
+        for policy in policies
         if "observation.variance" in policy.tensors
     ]
     return np.mean(found, axis=0).tolist() if found else None

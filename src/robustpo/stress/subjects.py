@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robustpo.base.files import user_path
@@ -57,10 +57,12 @@ def subjects_in(place: str | os.PathLike[str], task: str | None = None) -> Subje
 
     Args:
         place: a run, a directory of runs, or a policy's file.
-        task: where they are to be used; by default where each was trained.
+        task: where they are to be used; by default where each was trained. Those of several tasks
+            are then told apart by these.
 
     Raises:
-        ConfigError: if there is none, or a task has to be given.
+        ConfigError: if there is none, a task has to be given, or two are of the same variant and
+            seed.
     """
     path = user_path(place)
     if os.path.isfile(path):
@@ -74,14 +76,32 @@ def subjects_in(place: str | os.PathLike[str], task: str | None = None) -> Subje
         if state.state != "done" or not file.is_file():
             missing.append(f"{run.path} ({state.state})")
             continue
-        found.append(Subject(task or recorded_task(load_policy(file)), run.variant, run.seed, file))
+        used = task or recorded_task(load_policy(file))
+        found.append((run.task, Subject(used, run.variant, run.seed, file)))
     if not found:
         raise ConfigError(
             f"{path} holds no completed run; give a run, a directory of runs, a policy's file or "
             "the name of a study"
         )
-    found.sort(key=lambda one: (one.task, one.variant, one.seed))
-    return Subjects(tuple(found), tuple(missing))
+    if task is not None and len({trained for trained, _ in found}) > 1:
+        found = [
+            (trained, replace(one, variant=f"{one.variant} ({trained})")) for trained, one in found
+        ]
+    subjects = sorted((one for _, one in found), key=lambda one: (one.task, one.variant, one.seed))
+    _require_distinct(subjects)
+    return Subjects(tuple(subjects), tuple(missing))
+
+
+def _require_distinct(subjects: Sequence[Subject]) -> None:
+    """Raise `ConfigError` if two would stand for one."""
+    known: dict[tuple[str, str, int], Path] = {}
+    for one in subjects:
+        other = known.setdefault((one.task, one.variant, one.seed), one.policy)
+        if other != one.policy:
+            raise ConfigError(
+                f"{other} and {one.policy} are both {one.variant} with seed {one.seed} on "
+                f"{one.task}; give a directory that holds one of them"
+            )
 
 
 def _of_runs(directories: Mapping[Path, RunConfig]) -> Subjects:

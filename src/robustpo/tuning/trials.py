@@ -11,7 +11,7 @@ from typing import Any
 
 from robustpo.base.files import open_regular, parse_json
 from robustpo.base.json_text import to_json
-from robustpo.base.writing import append_line
+from robustpo.base.writing import append_line, end_line
 
 JOURNAL = "trials.jsonl"
 MAX_BYTES = 64 * 2**20
@@ -76,6 +76,7 @@ class Journal:
         self.trials: list[Trial] = []
         self.returns: dict[tuple[str, int, int], float | None] = {}
         self.seconds = 0.0
+        end_line(self._path, root)
         for line in _lines(self._path):
             self._take(line)
 
