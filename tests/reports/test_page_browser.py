@@ -22,8 +22,10 @@ from reports.page_browser import (
     wait_for,
 )
 from reports.page_examples import example_study
+from reports.robustness_examples import results
 from robustpo.reports.page import write_page
 from robustpo.reports.page_data import pack_line
+from robustpo.reports.robustness import section
 
 # Selenium's names of keys, which are plain characters; it may not be installed here.
 ENTER, ESCAPE, HOME, ARROW_RIGHT = "\ue007", "\ue00c", "\ue011", "\ue014"
@@ -390,6 +392,23 @@ def test_both_tests_are_shown(browser, folder):
     difference.update(pText="p < 0.001", permutationText="p = 0.008", verdict="win")
     page = open_study(browser, folder, data)
     assert "p < 0.001 and 0.008" in texts(page, '#results tr[data-method="rpo"]')[0]
+
+
+def test_pictures_of_robustness_are_shown_and_fit_the_page(browser, folder):
+    data = example_study(TASKS, METHODS, seeds=5, points=20)
+    page = write_page(data, folder / "robust.html", section(results(command="robustpo a")))
+    resize(browser, 900)
+    browser.get("about:blank")
+    browser.get_log("browser")
+    browser.get(page.as_uri())
+    sizes = browser.execute_script(
+        "return [...document.querySelectorAll('.robustness img')]"
+        ".map(one => [one.naturalWidth, one.getBoundingClientRect().right])"
+    )
+    # A heat map, and the curves of one task.
+    assert len(sizes) == 2
+    assert all(width > 100 and right <= 900 for width, right in sizes)
+    assert browser.get_log("browser") == []
 
 
 def test_few_seeds_are_marked_everywhere(browser, folder):

@@ -260,6 +260,25 @@ def test_what_is_written_is_read_back(tmp_path):
             load_results(tmp_path / "robustness")
 
 
+def test_the_page_of_a_study_keeps_the_section(tmp_path, tiny, robustpo_command):
+    options = "".join(f"{n} = {v!r}\n" for n, v in tiny.options.items() if n != "steps")
+    (tmp_path / "mine.toml").write_text(
+        f'title = "Mine"\ntasks = ["{tiny.task}"]\nmethods = ["ppo", "rpo"]\nseeds = [0]\n'
+        f"steps = {tiny.options['steps']}\n{options}"
+    )
+    page = tmp_path / "runs" / "studies" / "mine" / "index.html"
+    for words, there in (
+        (("study", "run", "mine.toml", "--workers", 1), False),
+        (("robustness", "mine.toml", "--shifts", "action-noise=1", "--episodes", 1), True),
+        (("study", "report", "mine.toml"), True),
+    ):
+        done = robustpo_command(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        html = page.read_text()
+        assert ('<section class="robustness">' in html) is there
+        assert ("img-src data:" in html) is there
+
+
 def test_the_command_prints_a_table_and_says_what_it_wrote(tmp_path, robustpo_command):
     policy = write_policy(tmp_path / "policy.safetensors", 1.0)
     words = ["robustness", policy, "--task", TASK, "--shifts", "env.length=1,2", "action-delay=1"]
