@@ -1,12 +1,15 @@
 """The search: who goes on, what is trained, and that nothing is lost when it is stopped."""
 
 import dataclasses
+import math
 
+import numpy as np
 import pytest
 
 import robustpo.tuning.search
 from robustpo.errors import ConfigError
 from robustpo.execution.manner import Execution
+from robustpo.runs.record import run_directory
 from robustpo.tuning.samplers import GridSampler, OptunaSampler, RandomSampler
 from robustpo.tuning.search import Search, best_of, places, run_search
 from robustpo.tuning.space import Dimension
@@ -152,8 +155,11 @@ def test_a_search_that_was_stopped_ends_like_one_that_was_not(tmp_path, monkeypa
 
 
 def test_a_setting_that_diverges_is_out_of_it_and_the_rest_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(robustpo.tuning.search, "_failed", lambda execution, config: True)
-    trainings = Trainings(breaks=lambda config: config.settings.alpha > 0.5)
+    def breaks(config):
+        return config.settings.alpha > 0.5
+
+    monkeypatch.setattr(robustpo.tuning.search, "_failed", lambda execution, c: breaks(c))
+    trainings = Trainings(breaks=breaks)
     trials = search(tmp_path, monkeypatch, GridSampler([ALPHA], 5), trainings)
     assert [trial.state for trial in trials] == ["done"] * 4 + ["failed"]
 
@@ -168,6 +174,62 @@ def test_the_budget_ends_it_and_says_who_was_stopped(tmp_path, monkeypatch):
     assert best_of(trials).share == 2 / PARTS
     with pytest.raises(ConfigError, match="larger --budget"):
         best_of([dataclasses.replace(trial, values=[]) for trial in trials])
+
+
+def test_the_same_budget_again_trains_nothing_and_a_larger_one_takes_up_what_was_stopped(
+    tmp_path, monkeypatch
+):
+    clock = iter(range(0, 10**6, 10))
+    monkeypatch.setattr(robustpo.tuning.search.time, "monotonic", lambda: next(clock))
+    trainings = Trainings()
+
+    def go_on(budget):
+        return search(tmp_path, monkeypatch, GridSampler([ALPHA], 5), trainings, budget=budget)
+
+    first = go_on(33)
+    steps = trainings.steps
+    assert go_on(33) == first
+    assert trainings.steps == steps
+    trials = go_on(1000)
+    assert [trial.state for trial in trials] == ["done"] * 5
+    assert trainings.steps == 5 * 2 * 8 * 512
+
+
+def test_what_was_not_heard_is_taken_from_the_record(tmp_path, monkeypatch):
+    # All were trained to the end of their part, and nobody was there to hear it.
+    def rows(directory):
+        config = by_place[directory]
+        steps = np.arange(512, 2 * 512 + 1, 512)
+        returns = [value_of(config, step) for step in steps]
+        return {"step": steps.astype(float), "return_mean": np.array(returns)}
+
+    trials = [GridSampler([ALPHA], 5).ask(number) for number in range(5)]
+    configs = [config for setting in trials for config in SEARCH.configs(setting or {})]
+    by_place = {run_directory(tmp_path / "selection", config): config for config in configs}
+    trainings = Trainings()
+    trainings.at = {(c.variant, c.settings.seed): 2 * 512 for c in configs}
+    monkeypatch.setattr(robustpo.tuning.search, "read_metrics", rows)
+    found = search(tmp_path, monkeypatch, GridSampler([ALPHA], 5), trainings)
+    other = tmp_path / "other"
+    other.mkdir()
+    empty = {"step": np.array([]), "return_mean": np.array([])}
+    monkeypatch.setattr(robustpo.tuning.search, "read_metrics", lambda directory: empty)
+    assert found == search(other, monkeypatch, GridSampler([ALPHA], 5), Trainings())
+
+
+def test_parts_without_an_episode_decide_nothing(tmp_path, monkeypatch):
+    known = value_of
+
+    def unknown(config, step):
+        return known(config, step) if step == config.total_steps else math.nan
+
+    monkeypatch.setitem(globals(), "value_of", unknown)
+    sampler = Few(RandomSampler([ALPHA], 3, prunes=True), 6)
+    trials = search(tmp_path, monkeypatch, sampler, Trainings())
+    assert [trial.state for trial in trials] == ["done"] * 6
+    assert all(trial.values[:2] == [None, None] for trial in trials)
+    nearest = min(trials, key=lambda trial: abs(trial.setting["alpha"] - BEST))
+    assert best_of(trials) == nearest
 
 
 def test_a_setting_that_was_tried_is_not_tried_again(tmp_path, monkeypatch):

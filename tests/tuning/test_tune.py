@@ -30,7 +30,22 @@ def test_what_cannot_be_searched_is_refused(tmp_path):
     refused("budget='soon'", budget="soon")
     refused("choose how long", steps=None)
     refused("alpha", method="ppo")
+    refused("given as an option too", alpha=0.3)
+    refused("named twice", over=["alpha", "alpha=0.1:1"])
+    refused(r"gamma=1\.2", over="gamma=0.5:1.2")
+    refused("of one rollout of", steps=300)
     assert not any(tmp_path.rglob("selection"))
+
+
+def test_the_default_may_be_the_best(tmp_path, tiny, robustpo_command):
+    words = ["tune", tiny.task, *FLAGS, "--sampler", "grid", "--points", "1", *tiny.flags]
+    # The middle of the range, which is all of this grid, is the method's own 0.5.
+    done = robustpo_command(*words, "--over", "alpha=0.4:0.6", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rpo as it comes is the recommended setting" in done.stdout
+    assert "--method rpo:alpha=0.5 --seeds 2:12" in done.stdout
+    again = robustpo_command(*words, "--over", "alpha=0.4:0.6", cwd=tmp_path)
+    assert again.stdout == done.stdout
 
 
 @pytest.mark.slow

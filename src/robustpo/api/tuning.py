@@ -17,13 +17,13 @@ from robustpo.base.validation import plain, require, require_choice
 from robustpo.config.published import default_preset
 from robustpo.execution.limits import default_workers
 from robustpo.execution.manner import Execution
-from robustpo.studies.grid import parse_seeds
+from robustpo.studies.grid import make_grid, parse_seeds
 from robustpo.studies.study import name_methods
 from robustpo.tuning.plan import parse_budget
 from robustpo.tuning.report import Found, rows, write
 from robustpo.tuning.request import Request
 from robustpo.tuning.samplers import SAMPLERS, make_sampler
-from robustpo.tuning.search import best_of, run_search
+from robustpo.tuning.search import Search, best_of, run_search
 from robustpo.tuning.space import parse_dimension
 from robustpo.tuning.trials import Journal
 
@@ -137,6 +137,15 @@ def tune(
     return _carry_out(request, budget, execution, say)
 
 
+def _confirmed(search: Search, setting: dict[str, float]) -> list[str]:
+    """Return PPO, the method as it comes and at its best setting, each once."""
+    found: dict[str, str] = {}
+    for method in ("ppo", search.method, search.method_of(setting)):
+        (config,) = make_grid(search.task, [method], (0,), steps=search.steps, **search.options)
+        found.setdefault(config.variant, method)
+    return list(found.values())
+
+
 def _carry_out(
     request: Request, budget: str, execution: Execution, say: Callable[[str], None]
 ) -> TuningReport:
@@ -162,10 +171,9 @@ def _carry_out(
         say=say,
     )
     best = best_of(trials)
-    methods = dict.fromkeys(["ppo", search.method, search.method_of(best.setting)])
     confirmation = compare(
         search.task,
-        methods=list(methods),
+        methods=_confirmed(search, best.setting),
         seeds=request.confirmation_seeds,
         steps=search.steps,
         out=directory / "confirmation",

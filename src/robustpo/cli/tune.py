@@ -101,8 +101,11 @@ class Tune:
         console = make_console()
         console.print(drawn)
         if report.found.confirmation is not None:
+            seeds = ", ".join(map(str, report.found.confirmed))
+            print(f"Confirmed on fresh seeds ({seeds}):\n")
             console.print(report.found.confirmation.terminal)
-        for text in report.sentences:
+        # The verdict stands under the table of the comparison.
+        for text in dict.fromkeys([report.sentences[0], report.sentences[-1]]):
             print(text)
         print(f"\n{report.found.command}\n\nwritten:")
         for file in report.files:

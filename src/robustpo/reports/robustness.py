@@ -137,7 +137,13 @@ def terminal_tables(results: Results) -> list[Table]:
     """Return a table for the terminal for each task, which fits 80 columns."""
     tables = []
     for task in results.tasks:
-        drawn = Table(title=task, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+        drawn = Table(
+            title=task,
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            pad_edge=False,
+            collapse_padding=True,
+        )
         drawn.add_column("shift", overflow="fold", min_width=12)
         for title in ("mean return", "kept", "half lost at", "p", "p (loss)"):
             drawn.add_column(title, no_wrap=True)

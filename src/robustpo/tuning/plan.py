@@ -70,6 +70,11 @@ def make_plan(
         ConfigError: if the budget is too small for one round, or the length has to be chosen.
     """
     batch = config.shape.batch_size
+    if steps is not None and steps < PARTS * batch:
+        raise ConfigError(
+            f"steps={steps} is not valid; a run is compared after each of {PARTS} parts, of one "
+            f"rollout of {batch} steps at least: {PARTS * batch}"
+        )
     if per_step is None:
         if steps is None:
             raise ConfigError(
@@ -89,7 +94,7 @@ def make_plan(
     if first + confirm > budget:
         fits = int((budget - 2 * OVERHEAD) / (first + confirm - 2 * OVERHEAD) * chosen)
         fits -= fits % batch
-        shorter = f"--steps {fits:,} would fit, or " if fits >= batch * PARTS else ""
+        shorter = f"--steps {fits} would fit, or " if fits >= batch * PARTS else ""
         raise ConfigError(
             f"budget={format_duration(budget)} is too small: one comparison after a quarter of "
             f"{chosen:,} steps and the confirmation take about {format_duration(first + confirm)}; "

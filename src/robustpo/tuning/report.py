@@ -5,22 +5,24 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from robustpo.base.amounts import format_count
 from robustpo.base.naming import short_task
 from robustpo.base.writing import write_atomically
-from robustpo.reports.formats import format_value
+from robustpo.reports.formats import format_p, format_value
 from robustpo.reports.page import plain_page
 from robustpo.reports.report import ComparisonReport
 from robustpo.reports.style import RPO_COLOUR, house_style, save_figure
+from robustpo.statistics.means import MIN_SEEDS, SIGNIFICANCE, permutation_p, welch
+from robustpo.studies.grid import make_grid
 from robustpo.tuning.search import Search
 from robustpo.tuning.space import Dimension
 from robustpo.tuning.trials import PARTS, RUNGS, Trial
@@ -69,14 +71,45 @@ class Found:
                 f"On fresh seeds ({seeds}), of which the selection knows nothing: "
                 f"{self.confirmation.sentence}"
             )
+            found.append(self._against_default(self.confirmation))
         return found
+
+    def _against_default(self, confirmation: ComparisonReport) -> str:
+        """Say whether anything was gained over the method as it comes."""
+        by_variant = {row.variant: row.returns for row in confirmation.summary.rows}
+        chosen, default = self.variants
+        if chosen == default:
+            return f"{self.search.method} as it comes is the recommended setting."
+        ours, theirs = (list(by_variant.get(name, ())) for name in (chosen, default))
+        difference, permuted = welch(ours, theirs), permutation_p(ours, theirs)
+        if min(len(ours), len(theirs)) < MIN_SEEDS or math.isnan(difference.p_value):
+            return f"No verdict against {self.search.method} as it comes: that takes 5 seeds."
+        both = max(difference.p_value, permuted) < SIGNIFICANCE
+        told = ("higher" if difference.mean > 0 else "lower") if both else "not told apart"
+        low, high = (format_value(end, 1) for end in (difference.low, difference.high))
+        return (
+            f"Against {self.search.method} as it comes: {told}; the mean differs by "
+            f"{format_value(difference.mean, 1)} ({low} to {high}), Welch's test "
+            f"{format_p(difference.p_value)}, permutation test {format_p(permuted)}."
+        )
+
+    @property
+    def variants(self) -> tuple[str, str]:
+        """Names of the recommended setting and of the method as it comes."""
+        search = self.search
+
+        def name(method: str) -> str:
+            found = make_grid(search.task, [method], (0,), steps=search.steps, **search.options)
+            return found[0].variant
+
+        return name(search.method_of(self.best.setting)), name(search.method)
 
 
 def rows(found: Found) -> list[tuple[str, ...]]:
     """Return the table of trials as texts, the best first; headings come first of all."""
     over = found.search.over
     head = ("setting", *over, *(f"return at {rung / PARTS:.0%}" for rung in RUNGS), "state")
-    ordered = sorted(found.trials, key=lambda t: (-t.rung, -(t.value or -np.inf), t.number))
+    ordered = sorted(found.trials, key=_order)
     return [
         head,
         *(
@@ -92,6 +125,11 @@ def rows(found: Found) -> list[tuple[str, ...]]:
             for trial in ordered
         ),
     ]
+
+
+def _order(trial: Trial) -> tuple[int, float, int]:
+    worth = math.inf if trial.value is None else -trial.value
+    return -trial.rung, worth, trial.number
 
 
 def figure(found: Found) -> Figure:
@@ -214,10 +252,12 @@ def _title(found: Found) -> str:
 def _how(found: Found) -> str:
     ends = ", ".join(f"{d.name} from {d.low:g} to {d.high:g}" for d in found.dimensions)
     shares = " and ".join(f"{rung / PARTS:.0%}" for rung in RUNGS[:-1])
+    stopped = sum(trial.state == "stopped" for trial in found.trials)
+    ended = f", but for {stopped} that the budget ended" if stopped else ""
     early = (
         f"At {shares} of the steps, the worse half of all that had come so far was ended."
         if found.sampler in ("halving", "optuna")
-        else "All were trained to the end."
+        else f"All were trained to the end{ended}."
     )
     return (
         f"Searched: {ends}, by {found.sampler}. Every run is of {format_count(found.search.steps)} "

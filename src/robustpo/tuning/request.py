@@ -40,7 +40,7 @@ class Request:
         options: as in `Search`.
 
     Raises:
-        ConfigError: if a seed selects and confirms.
+        ConfigError: if a seed selects and confirms, or a setting is named twice.
     """
 
     task: str
@@ -60,6 +60,10 @@ class Request:
                 f"seed {min(both)} is among the selection seeds and those that confirm; choose "
                 "others, or the confirmation is none"
             )
+        for name in self.over:
+            if self.over.count(name) > 1 or name in self.options:
+                why = "named twice" if self.over.count(name) > 1 else "given as an option too"
+                raise ConfigError(f"over={name!r} is {why}; search it, or choose its value")
 
     @property
     def over(self) -> tuple[str, ...]:
@@ -77,7 +81,8 @@ class Request:
             ConfigError: if the method has no such setting, or a value is not valid.
         """
         found = Search(self.task, self.method, self.over, self.seeds, steps, self.options)
-        found.configs({one.name: one.at(0.5) for one in self.dimensions})
+        for share in (0.0, 0.5, 1.0):
+            found.configs({one.name: one.at(share) for one in self.dimensions})
         return found
 
     def planned(self, out: Path, budget: float, workers: int) -> tuple[int, float]:
@@ -140,7 +145,7 @@ class Request:
     def command(self, budget: str, out: Path) -> str:
         """Return the command that searches again, or goes on."""
         words = ["robustpo", "tune", self.task, "--budget", budget, "--over"]
-        words += [f"{one.name}={one.low:g}:{one.high:g}" for one in self.dimensions]
+        words += [f"{one.name}={one.low!r}:{one.high!r}" for one in self.dimensions]
         words += ["--method", self.method, "--sampler", self.sampler]
         words += ["--seeds", ",".join(map(str, self.seeds))]
         words += ["--confirmation-seeds", ",".join(map(str, self.confirmation_seeds))]
@@ -152,7 +157,9 @@ class Request:
     def training_command(self, search: Search, setting: dict[str, float], out: Path) -> str:
         """Return the command that trains a setting, with seeds that people use."""
         words = ["robustpo", "train", self.task, "--method", search.method_of(setting)]
-        words += ["--seeds", "0:10", "--steps", str(search.steps)]
+        # Not those that it was chosen by.
+        first = max(self.seeds) + 1
+        words += ["--seeds", f"{first}:{first + 10}", "--steps", str(search.steps)]
         return shlex.join([*words, *self._options(), "--out", str(out)])
 
     def _options(self) -> list[str]:

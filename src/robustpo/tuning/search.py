@@ -8,10 +8,13 @@ steps, so that trials that stand at different ones share a population.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError, UnfinishedError
@@ -19,6 +22,7 @@ from robustpo.execution.execution import execute
 from robustpo.execution.manner import Execution
 from robustpo.execution.packing import MAX_AGENTS
 from robustpo.runs.record import run_directory
+from robustpo.runs.run_files import read_metrics
 from robustpo.runs.run_state import run_state
 from robustpo.studies.grid import make_grid, sweep_methods
 from robustpo.tuning.samplers import Sampler
@@ -101,12 +105,16 @@ def run_search(
         KeyboardInterrupt: after an orderly stop; what is recorded is kept, and gone on from.
         UnfinishedError: if a worker has died.
     """
-    longest = 0.0
+    longest = journal.longest
+    for trial in journal.trials:
+        # A larger budget takes up what a smaller one has stopped.
+        if trial.state == "stopped" and budget - journal.seconds > longest:
+            journal.add(kind="judged", parts={}, values={}, ended={trial.number: "running"})
     while True:
         _tell_ended(sampler, journal)
         # Whoever has come far is not ended for want of a place.
         if budget - journal.seconds > longest:
-            _fill(search, sampler, journal, places(len(search.seeds), workers))
+            _fill(sampler, journal, places(len(search.seeds), workers))
         running = [trial for trial in journal.trials if trial.state == "running"]
         if not running or budget - journal.seconds < longest * 0.5:
             break
@@ -117,7 +125,7 @@ def run_search(
             spent = time.monotonic() - start
             journal.add(kind="spent", seconds=spent)
         longest = max(longest, spent)
-        _judge(search, running, sampler, journal)
+        _judge(search, running, sampler, journal, execution)
         say(_summary(search, journal, budget))
     for trial in journal.trials:
         if trial.state == "running":
@@ -126,20 +134,29 @@ def run_search(
     return journal.trials
 
 
-def _fill(search: Search, sampler: Sampler, journal: Journal, count: int) -> None:
+def _fill(sampler: Sampler, journal: Journal, count: int) -> None:
     """Ask for new trials until all places are taken."""
     repeated = 0
+    _end_repeated(journal)
     while sum(trial.state == "running" for trial in journal.trials) < count:
         number = len(journal.trials)
         setting = sampler.ask(number)
         if setting is None or repeated == MOST_REPEATED:
             return
         journal.add(kind="asked", number=number, setting=setting)
-        known = [t for t in journal.trials[:-1] if t.setting == setting]
-        if known:
-            # It would be the same runs.
-            journal.add(kind="judged", parts={}, values={}, ended={number: "repeated"})
-            repeated += 1
+        repeated += _end_repeated(journal)
+
+
+def _end_repeated(journal: Journal) -> int:
+    """End running trials of a setting that an earlier one has: they would be the same runs."""
+    known, ended = [], {}
+    for trial in journal.trials:
+        if trial.state == "running" and trial.setting in known:
+            ended[trial.number] = "repeated"
+        known.append(trial.setting)
+    if ended:
+        journal.add(kind="judged", parts={}, values={}, ended=ended)
+    return len(ended)
 
 
 def _train_round(
@@ -155,14 +172,16 @@ def _train_round(
     def hear(event: dict[str, Any]) -> None:
         # One that was ahead when the command was stopped is trained beyond its part with others.
         if event["step"] in ends:
-            found = {name: event[name] for name in ("variant", "seed", "step")}
-            journal.add(kind="return", **found, value=event["return_mean"])
+            place = event["variant"], event["seed"], event["step"]
+            _keep_return(journal, *place, event["return_mean"])
 
+    _find_returns(search, targets, journal, execution)
     left = {c: step for c, step in targets.items() if _left(c, step, journal)}
     # One that diverged is a finding; that others died is not.
     with contextlib.suppress(UnfinishedError):
         if left:
             execute(list(left), execution, callback=hear, pause_at=left)
+    _find_returns(search, targets, journal, execution)
     lost = [c for c, step in left.items() if _left(c, step, journal) and not _failed(execution, c)]
     if lost:
         raise UnfinishedError(
@@ -170,6 +189,26 @@ def _train_round(
             f"{run_directory(execution.out, lost[0])}; the same command goes on from there",
             [],
         )
+
+
+def _find_returns(
+    search: Search, targets: dict[RunConfig, int], journal: Journal, execution: Execution
+) -> None:
+    """Take from records what was not heard: whoever was to hear it may have been killed."""
+    for config, step in targets.items():
+        if not _left(config, step, journal):
+            continue
+        metrics = read_metrics(run_directory(execution.out, config))
+        steps = metrics["step"]
+        if steps.size and steps[-1] >= step:
+            value = float(metrics["return_mean"][np.searchsorted(steps, step, side="right") - 1])
+            _keep_return(journal, config.variant, config.settings.seed, step, value)
+
+
+def _keep_return(journal: Journal, variant: str, seed: int, step: int, value: float) -> None:
+    """Write down a return; None if no episode has ended yet."""
+    known = value if math.isfinite(value) else None
+    journal.add(kind="return", variant=variant, seed=seed, step=step, value=known)
 
 
 def _left(config: RunConfig, step: int, journal: Journal) -> bool:
@@ -180,30 +219,44 @@ def _failed(execution: Execution, config: RunConfig) -> bool:
     return run_state(run_directory(execution.out, config)).state == "failed"
 
 
-def _judge(search: Search, running: Sequence[Trial], sampler: Sampler, journal: Journal) -> None:
+def _judge(
+    search: Search,
+    running: Sequence[Trial],
+    sampler: Sampler,
+    journal: Journal,
+    execution: Execution,
+) -> None:
     """Give every trial its value at the rung that it has come to, and end those that do badly.
 
     It is one line of the journal: of a round that was not written down, nothing has happened.
     """
     parts = {trial.number: trial.parts + 1 for trial in running}
     values: dict[int, float | None] = {}
+    failed = set()
     for trial in running:
+        if any(_failed(execution, config) for config in search.configs(trial.setting)):
+            failed.add(trial.number)
         returns = [
             journal.returns.get((c.variant, c.settings.seed, search.target(c, parts[trial.number])))
             for c in search.configs(trial.setting)
         ]
         known = [value for value in returns if value is not None]
         whole = len(known) == len(returns)
-        if parts[trial.number] in RUNGS or not whole:
+        if parts[trial.number] in RUNGS or trial.number in failed:
             values[trial.number] = sum(known) / len(known) if whole else None
     after = [replace(t, values=[*t.values, *_one(values, t)]) for t in journal.trials]
     ended: dict[int, str] = {}
     for trial in (after[number] for number in values):
-        if trial.value is None:
+        if trial.number in failed:
             ended[trial.number] = "failed"
         elif parts[trial.number] == PARTS:
             ended[trial.number] = "done"
-        elif sampler.prunes and trial.number not in keep(after, trial.rung):
+        elif (
+            sampler.prunes
+            # Of which no episode has ended, nothing can be said yet.
+            and trial.value is not None
+            and trial.number not in keep(after, trial.rung)
+        ):
             ended[trial.number] = "pruned"
     journal.add(kind="judged", parts=parts, values=values, ended=ended)
 
@@ -224,9 +277,12 @@ def best_of(trials: Sequence[Trial]) -> Trial:
     Raises:
         ConfigError: if none has come to a rung.
     """
-    known = [trial for trial in trials if trial.value is not None]
+    known = [trial for trial in trials if trial.value is not None and trial.state != "failed"]
     if not known:
-        raise ConfigError("no trial has come to a comparison; give a larger --budget")
+        raise ConfigError(
+            "no setting has a return to be compared by; give a larger --budget, or --steps of "
+            "which a quarter is longer than an episode"
+        )
     return max(known, key=lambda trial: (trial.rung, trial.value, -trial.number))
 
 

@@ -50,6 +50,9 @@ class Dimension:
 
     def at(self, share: float) -> float:
         """Return the value at a share from 0 to 1 of the way, in three significant digits."""
+        return min(max(self._at(share), self.low), self.high)
+
+    def _at(self, share: float) -> float:
         if self.name in _NEAR_ONE and self.high < 1:
             ends = math.log(1 - self.low), math.log(1 - self.high)
             return 1 - _rounded(math.exp(ends[0] + share * (ends[1] - ends[0])))

@@ -32,8 +32,8 @@ class Trial:
         parts: how many parts of the whole length it has been trained.
         values: mean return over the selection seeds at each of `RUNGS` that it has come to; None at
             one where an agent had failed.
-        state: `running`, `done` (it came to the end), `pruned`, `failed` or `stopped` (the budget
-            ended).
+        state: `running`, `done` (it came to the end), `pruned`, `failed`, `repeated` (an earlier
+            one has the same setting) or `stopped` (the budget ended).
     """
 
     number: int
@@ -68,14 +68,15 @@ class Journal:
     Attributes:
         trials: as they stand.
         returns: return of each run after each part, by variant, seed and step.
-        seconds: time that has been spent.
+        seconds: time that has been spent, but for a round that was killed.
+        longest: that of the longest round.
     """
 
     def __init__(self, directory: Path, root: Path) -> None:
         self._path, self._root = directory / JOURNAL, root
         self.trials: list[Trial] = []
         self.returns: dict[tuple[str, int, int], float | None] = {}
-        self.seconds = 0.0
+        self.seconds = self.longest = 0.0
         end_line(self._path, root)
         for line in _lines(self._path):
             self._take(line)
@@ -105,6 +106,7 @@ class Journal:
                 self.trials[int(number)].state = state
         elif kind == "spent":
             self.seconds += line["seconds"]
+            self.longest = max(self.longest, line["seconds"])
 
 
 def keep(trials: Sequence[Trial], rung: int) -> set[int]:
