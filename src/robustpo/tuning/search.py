@@ -201,7 +201,9 @@ def _find_returns(
         metrics = read_metrics(run_directory(execution.out, config))
         steps = metrics["step"]
         if steps.size and steps[-1] >= step:
-            value = float(metrics["return_mean"][np.searchsorted(steps, step, side="right") - 1])
+            # Rows are averages over iterations; that before it, or the first.
+            row = max(0, int(np.searchsorted(steps, step, side="right")) - 1)
+            value = float(metrics["return_mean"][row])
             _keep_return(journal, config.variant, config.settings.seed, step, value)
 
 
