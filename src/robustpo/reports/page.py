@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
 
+from matplotlib.figure import Figure
+
 from robustpo.base.writing import write_atomically
 from robustpo.reports.page_data import PageData, embedded_json
 from robustpo.reports.page_static import static_parts
-from robustpo.reports.style import method_looks
+from robustpo.reports.style import house_style, method_looks
 
 # Joined into one script, in this order.
 _SCRIPTS = ("model.js", "charts.js", "tables.js", "details.js", "page.js")
@@ -73,6 +76,32 @@ def plain_page(title: str, body: str) -> str:
         f"<style>{style}</style></head><body><header><h1>{escape(title)}</h1></header>"
         f"<main>{body}</main></body></html>\n"
     )
+
+
+def embedded_figure(figure: Figure, text: str) -> str:
+    """Return a figure as a picture that is part of the page; `text` says what it shows."""
+    content = io.BytesIO()
+    with house_style():
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    address = base64.b64encode(content.getvalue()).decode()
+    return f'<p><img alt="{escape(text)}" src="data:image/svg+xml;base64,{address}"></p>'
+
+
+def simple_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return texts as a table of HTML."""
+    titles = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in body
+    )
+    return (
+        f'<div class="scroll"><table class="simple"><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def command_line(text: str) -> str:
+    """Return a command as HTML."""
+    return f'<div class="command"><pre><code>{escape(text)}</code></pre></div>'
 
 
 def colour_rules(ids: Sequence[str]) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
@@ -17,9 +14,9 @@ from robustpo.base.naming import short_task, slug
 from robustpo.base.writing import write_atomically
 from robustpo.reports.formats import format_p, format_value
 from robustpo.reports.labels import variant_labels
-from robustpo.reports.page import plain_page
+from robustpo.reports.page import command_line, embedded_figure, plain_page, simple_table
 from robustpo.reports.robustness_figures import curves_figure, kept_figure
-from robustpo.reports.style import house_style, save_figure
+from robustpo.reports.style import save_figure
 from robustpo.statistics.means import MIN_SEEDS, SIGNIFICANCE, Difference
 from robustpo.stress.findings import Finding
 from robustpo.stress.results import Panel, Results
@@ -201,36 +198,18 @@ def section(results: Results) -> str:
     reference = variant_labels(results.variants)[0][results.reference]
     parts = ['<section class="robustness"><h2>Robustness</h2>']
     parts += [f"<p>{escape(text)}</p>" for text in (*sentences(results), *results.notes)]
-    parts.append(_picture(kept_figure(results), "Share of the return that is kept"))
+    parts.append(embedded_figure(kept_figure(results), "Share of the return that is kept"))
     for task in results.tasks:
         parts.append(f"<h3><bdi>{escape(task)}</bdi></h3>")
-        parts.append(_picture(curves_figure(results, task), f"Return against level on {task}"))
-        head = "".join(
-            f'<th scope="col">{escape(title.format(reference=reference))}</th>'
-            for title in HEADINGS
-        )
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>"
-            for row in table(results, task)
-        )
         parts.append(
-            f'<div class="scroll"><table class="simple"><thead><tr>{head}</tr></thead>'
-            f"<tbody>{rows}</tbody></table></div>"
+            embedded_figure(curves_figure(results, task), f"Return against level on {task}")
         )
+        head = [title.format(reference=reference) for title in HEADINGS]
+        parts.append(simple_table(head, table(results, task)))
     parts.append(f"<ul>{''.join(f'<li>{escape(rule)}</li>' for rule in rules(results))}</ul>")
     if results.command:
-        parts.append(
-            f'<div class="command"><pre><code>{escape(results.command)}</code></pre></div>'
-        )
+        parts.append(command_line(results.command))
     return "".join([*parts, "</section>"])
-
-
-def _picture(figure: Figure, text: str) -> str:
-    content = io.BytesIO()
-    with house_style():
-        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
-    address = base64.b64encode(content.getvalue()).decode()
-    return f'<p><img alt="{escape(text)}" src="data:image/svg+xml;base64,{address}"></p>'
 
 
 def write_page(results: Results, directory: Path, root: Path) -> Path:

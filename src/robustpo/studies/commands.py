@@ -23,13 +23,19 @@ def train_command(study: Study, config: RunConfig, seeds: Sequence[int], out: Pa
     words = ["robustpo", "train", config.task, "--method", method]
     words += ["--seeds", _seeds(seeds or [config.settings.seed]), "--steps", str(part.steps)]
     taken = {name: value for name, value in part.options.items() if takes(method, name, value)}
-    return shlex.join([*words, *_options(taken), "--out", str(out)])
+    return shlex.join([*words, *option_words(taken), "--out", str(out)])
 
 
 def compare_command(part: Part, out: Path) -> str:
     """Return the command of a comparison on one task."""
     words = ["robustpo", "compare", *part.tasks, "--methods", *part.methods]
-    words += ["--seeds", _seeds(part.seeds), "--steps", str(part.steps), *_options(part.options)]
+    words += [
+        "--seeds",
+        _seeds(part.seeds),
+        "--steps",
+        str(part.steps),
+        *option_words(part.options),
+    ]
     return shlex.join([*words, "--out", str(out)])
 
 
@@ -82,7 +88,8 @@ def _seeds(seeds: Sequence[int]) -> str:
     return ",".join(map(str, seeds))
 
 
-def _options(options: Mapping[str, Any]) -> list[str]:
+def option_words(options: Mapping[str, Any]) -> list[str]:
+    """Return options as they are typed; what a command passes on anyway is left out."""
     words = []
     for name, value in options.items():
         if (name, value) in _DEFAULTS:

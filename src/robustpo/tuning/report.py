@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -18,7 +16,7 @@ from robustpo.base.amounts import format_count
 from robustpo.base.naming import short_task
 from robustpo.base.writing import write_atomically
 from robustpo.reports.formats import format_p, format_value
-from robustpo.reports.page import plain_page
+from robustpo.reports.page import command_line, embedded_figure, plain_page, simple_table
 from robustpo.reports.report import ComparisonReport
 from robustpo.reports.style import RPO_COLOUR, house_style, save_figure
 from robustpo.statistics.means import MIN_SEEDS, SIGNIFICANCE, permutation_p, welch
@@ -214,34 +212,17 @@ def _markdown(found: Found) -> str:
 def _page(found: Found) -> str:
     head, *body = rows(found)
     parts = [f"<p>{escape(text)}</p>" for text in found.sentences]
-    parts.append(f'<div class="command"><pre><code>{escape(found.command)}</code></pre></div>')
-    content = io.BytesIO()
-    with house_style():
-        figure(found).savefig(content, format="svg", metadata={"Date": None, "Creator": None})
-    address = base64.b64encode(content.getvalue()).decode()
-    parts.append(
-        f'<p><img alt="Return against setting" src="data:image/svg+xml;base64,{address}"></p>'
-    )
+    parts.append(command_line(found.command))
+    parts.append(embedded_figure(figure(found), "Return against setting"))
     if found.confirmation is not None:
         page = found.confirmation.files[0].parent.relative_to(found.confirmation.summary.out)
         link = escape(f"./confirmation/{page.as_posix()}/index.html")
         parts.append(f'<p><a href="{link}">Curves and table of the confirmation</a></p>')
     parts.append(
-        f"<h2>Settings that were tried</h2>{_table(head, body)}<p>{escape(_how(found))}</p>"
+        f"<h2>Settings that were tried</h2>{simple_table(head, body)}<p>{escape(_how(found))}</p>"
     )
-    parts.append(f'<div class="command"><pre><code>{escape(found.again)}</code></pre></div>')
+    parts.append(command_line(found.again))
     return plain_page(_title(found), f"<section>{''.join(parts)}</section>")
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    titles = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
-    lines = "".join(
-        f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in line)}</tr>" for line in body
-    )
-    return (
-        f'<div class="scroll"><table class="simple"><thead><tr>{titles}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div>"
-    )
 
 
 def _title(found: Found) -> str:

@@ -16,6 +16,7 @@ from robustpo.errors import ConfigError
 from robustpo.execution.estimate import seconds_per_step
 from robustpo.execution.packing import MAX_AGENTS
 from robustpo.runs.record import task_directory
+from robustpo.studies.commands import option_words
 from robustpo.tuning.plan import make_plan
 from robustpo.tuning.search import Search
 from robustpo.tuning.space import Dimension
@@ -163,14 +164,7 @@ class Request:
         return shlex.join([*words, *self._options(), "--out", str(out)])
 
     def _options(self) -> list[str]:
-        words = []
-        for name, value in self.options.items():
-            if name != "preset" or value != default_preset(self.task):
-                words += [f"--{name.replace('_', '-')}", *_words(value)]
-        return words
-
-
-def _words(value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return ["on" if value else "off"]
-    return [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
+        implied = {"preset": default_preset(self.task)}
+        return option_words(
+            {name: value for name, value in self.options.items() if implied.get(name) != value}
+        )
