@@ -14,13 +14,8 @@ from environments import hostile
 from environments.test_jax_task import Walk
 from robustpo.environments.jax_environment import HostJaxEnvironment, JaxEnvironment
 from robustpo.errors import ConfigError, SimulatorError
-from robustpo.evaluation.evaluate import (
-    MAX_ENVS,
-    MAX_STEPS,
-    Stopped,
-    evaluate_policy,
-    step_limit,
-)
+from robustpo.evaluation.episodes import MAX_STEPS, Stopped, step_limit
+from robustpo.evaluation.evaluate import MAX_ENVS, evaluate_policy
 from robustpo.policy.policy import Policy
 
 

@@ -216,7 +216,7 @@ def test_what_is_no_picture_is_said_in_one_line(tmp_path, kind, words):
 
 
 def test_a_film_of_an_episode_that_goes_on_is_cut(tmp_path, monkeypatch):
-    monkeypatch.setattr("robustpo.evaluation.evaluate.MAX_STEPS", 30)
+    monkeypatch.setattr("robustpo.evaluation.episodes.MAX_STEPS", 30)
     film = record_video(hostile.save_idle_policy(None), hostile.Endless, tmp_path / "film.mp4")
     assert (film.frames, film.returns, film.cut) == (31, (30.0,), 1)
 

@@ -12,7 +12,7 @@ from robustpo.base.registry import allow as allow_names
 from robustpo.policy.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 
 if TYPE_CHECKING:
-    from robustpo.evaluation.evaluate import Evaluation
+    from robustpo.evaluation.episodes import Evaluation
     from robustpo.evaluation.video import Video
 
 

@@ -18,12 +18,7 @@ from robustpo.environments.frames import require_one_size
 from robustpo.environments.inspection import Task
 from robustpo.environments.rendering import Rendering, make_rendering
 from robustpo.errors import ConfigError, StorageError
-from robustpo.evaluation.evaluate import (
-    require_action,
-    require_finite,
-    step_limit,
-    use_origin,
-)
+from robustpo.evaluation.episodes import require_action, require_finite, step_limit, use_origin
 from robustpo.policy.policy import Policy
 
 MAX_FPS = 60.0

@@ -8,7 +8,8 @@ from typing import Any
 from robustpo.config.run import RunConfig
 from robustpo.environments.base import Environment
 from robustpo.errors import ConfigError, EnvironmentMismatch
-from robustpo.evaluation.evaluate import Stopped, evaluate_policy, make_evaluation
+from robustpo.evaluation.episodes import Stopped
+from robustpo.evaluation.evaluate import evaluate_policy, make_evaluation
 from robustpo.policy.policy import Policy
 from robustpo.training.trainer import Evaluate
 

@@ -15,12 +15,8 @@ from robustpo.environments.gymnasium import GymnasiumEnvironment
 from robustpo.environments.make import make_host_environment
 from robustpo.environments.shifts import SHIFTS, DisturbedEnvironment
 from robustpo.errors import ConfigError, SimulatorError
-from robustpo.evaluation.evaluate import (
-    Evaluation,
-    play_episodes,
-    simulator_seeds,
-    use_origin,
-)
+from robustpo.evaluation.episodes import Evaluation, play_episodes, use_origin
+from robustpo.evaluation.evaluate import simulator_seeds
 from robustpo.policy.policy import Policy
 from robustpo.stress.plan import Condition
 

@@ -16,7 +16,8 @@ from robustpo.environments import catalog
 from robustpo.environments.make import look, resolve
 from robustpo.environments.shifts import Shift
 from robustpo.errors import ConfigError
-from robustpo.evaluation.evaluate import MAX_ENVS, require_fit
+from robustpo.evaluation.episodes import require_fit
+from robustpo.evaluation.evaluate import MAX_ENVS
 from robustpo.policy.policy import load_policy
 from robustpo.stress.measure import Score, Terms
 from robustpo.stress.plan import Condition, PlannedShift, plan
