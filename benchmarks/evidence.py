@@ -57,13 +57,18 @@ def shards() -> list[tuple[str, str, str, range]]:
     ]
 
 
+def head() -> str:
+    """Return the present commit."""
+    command = ["git", "rev-parse", "HEAD"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 def commit_of(task: str) -> str:
     """Return the commit that a task is trained from: the present one, once it has begun."""
     commits = json.loads(COMMITS.read_text()) if COMMITS.exists() else {}
     if task not in commits:
-        command = ["git", "rev-parse", "HEAD"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        commits[task] = done.stdout.strip()
+        commits[task] = head()
         KEPT.mkdir(parents=True, exist_ok=True)
         COMMITS.write_text(json.dumps(commits, indent=1) + "\n")
     return commits[task]
@@ -92,26 +97,35 @@ def keep(task: str, variant: str, seeds: range) -> bool:
     return all(done)
 
 
-def train(task: str, method: str, seeds: range, seconds: float, core: int) -> None:
-    """Train a shard, or a part of it if time ends; the next call goes on from there."""
-    command = [sys.executable, "-m", "robustpo", "train", task, "--method", method]
-    command += ["--seeds", f"{seeds.start}:{seeds.stop}", "--steps", str(STEPS)]
-    command += ["--workers", "1", "--out", str(RUNS)]
-    environment = os.environ | {"PYTHONPATH": str(source_of(commit_of(task)))}
-    with (RUNS / "log").open("a") as log:
+def run_for(arguments: list[str], source: Path, seconds: float, core: int, log: Path) -> int:
+    """Give a command of the program as it stands in `source`; return its status.
+
+    When the time ends it is told to stop; the next call goes on from there.
+    """
+    with log.open("a") as file:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "robustpo", *arguments],
             cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
+            env=os.environ | {"PYTHONPATH": str(source)},
+            stdout=file,
+            stderr=file,
             preexec_fn=lambda: os.sched_setaffinity(0, {core}),
         )
         try:
-            process.wait(seconds)
+            return process.wait(seconds)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
+            return 1
+        finally:
+            # SIGINT is ignored by what a shell started in the background.
+            process.terminate()
             process.wait()
+
+
+def train(task: str, method: str, seeds: range, seconds: float, core: int) -> None:
+    """Train a shard, or a part of it if time ends."""
+    command = ["train", task, "--method", method, "--seeds", f"{seeds.start}:{seeds.stop}"]
+    command += ["--steps", str(STEPS), "--workers", "1", "--out", str(RUNS)]
+    run_for(command, source_of(commit_of(task)), seconds, core, RUNS / "log")
 
 
 def main() -> None:
@@ -122,6 +136,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="say what is done and what is not")
     asked = parser.parse_args()
     end = time.monotonic() + 60 * asked.minutes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     RUNS.mkdir(parents=True, exist_ok=True)
     for task, method, variant, seeds in shards():
         name = f"{task} {method} seeds {seeds.start} to {seeds.stop - 1}"
