@@ -71,9 +71,7 @@ def test_list_and_show(robustpo_command, tmp_path):
     listed = robustpo_command("study", "list", "--json", cwd=tmp_path)
     names = [study["name"] for study in json.loads(listed.stdout)]
     assert {"figure-1", "table-3", "published-61"} <= set(names)
-    shown = robustpo_command(
-        "study", "show", "table-3", "--seeds", "0:5", "--no-measure", cwd=tmp_path
-    )
+    shown = robustpo_command("study", "show", "table-3", "--seeds", "0:5", cwd=tmp_path)
     assert "220 runs" in shown.stdout and "drac-ppo" in shown.stdout
     absent = robustpo_command("study", "report", "table-3", "--out", "r", cwd=tmp_path)
     assert absent.returncode == 2 and "has not been run" in absent.stderr

@@ -127,14 +127,35 @@ def test_failed_seeds_are_counted_and_left_out_of_the_mean():
         state.progress(step(seed=seed, at=10_000, returned=value, entropy=1.0))
     state.ended({"variant": "rpo", "seed": 2, "step": 10_000, "text": "nan"}, "failed")
     assert state.value("rpo", "return_mean") == pytest.approx((15.0, math.sqrt(50)))
-    assert state.seeds("rpo") == "2/3 running, 1 failed"
+    assert state.seeds("rpo") == "2 running, 1 failed of 3"
     # It makes no more steps, so 30,000 are made of 10,000 + 2 · 100,000.
     assert state.share() == pytest.approx(30_000 / 210_000)
     for seed in range(2):
         state.ended({"variant": "rpo", "seed": seed, "final_return": 7.0}, "finished")
-    assert state.seeds("rpo") == "2/3 done, 1 failed"
+    assert state.seeds("rpo") == "2 done, 1 failed of 3"
     assert state.value("rpo", "return_mean") == (7.0, 0.0)
     assert state.share() == 1.0
+
+
+def test_done_running_and_waiting_seeds_are_told_apart():
+    state = ProgressState({"rpo": 4}, TOTALS, Clock())
+    assert state.seeds("rpo") == "4 waiting"
+    state.progress(step(seed=0, at=10_000))
+    state.progress(step(seed=1, at=10_000))
+    assert state.seeds("rpo") == "2 running of 4"
+    state.ended({"variant": "rpo", "seed": 0, "final_return": 7.0}, "finished")
+    assert state.seeds("rpo") == "1 done, 1 running of 4"
+
+
+def test_it_says_that_it_compiles_and_for_how_long():
+    clock, console = Clock(), piped()
+    with Progress({"rpo": 1}, TOTALS, console=console, clock=clock) as progress:
+        progress.update({"kind": "compiling"})
+        clock.now += 224
+        assert progress.state.overall() == "0% | compiling | elapsed 3 min 44 s"
+        progress.update({"kind": "started", "agents": 1})
+        assert progress.state.overall() == "0% | measuring speed | elapsed 3 min 44 s"
+    assert said(console).startswith("0% | compiling | elapsed 0 s")
 
 
 def test_values_not_known_yet_or_not_finite_do_not_replace_known_ones():
@@ -191,7 +212,9 @@ def test_notes_and_failures_are_printed_as_they_are():
 
 
 def test_an_unknown_event_is_refused():
-    with pytest.raises(ValueError, match="kind='done' is unknown; send progress, note"):
+    with pytest.raises(
+        ValueError, match="kind='done' is unknown; send compiling, started, progress, note"
+    ):
         Progress(console=piped()).update({"kind": "done"})
 
 

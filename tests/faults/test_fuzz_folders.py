@@ -222,7 +222,7 @@ def test_no_text_of_a_stranger_steers_the_terminal(place, seed):
         save_policy(out / "policy", Policy({}, {"task": text(), "variant": text()}))
         command = rng.choice(
             [
-                ["study", "show", file, "--no-measure"],
+                ["study", "show", file],
                 ["study", "status", file, "--out", out],
                 ["study", "status", file, "--out", text()],
                 ["study", "run", text(), "--out", out],

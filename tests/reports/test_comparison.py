@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from reports.runs import write_run
+from robustpo.base.naming import reference_variant, variant_labels
 from robustpo.errors import ConfigError, StorageError
-from robustpo.reports.labels import reference_variant, variant_labels
 from robustpo.reports.report import write_comparison_report
 from robustpo.reports.words import left_out_lines, setup_text
 from robustpo.runs.record import run_directory

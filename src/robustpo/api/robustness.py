@@ -12,11 +12,11 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 from robustpo.api.values import NO_ARGUMENTS, count_of, with_env_kwargs
 from robustpo.base.files import user_path
+from robustpo.base.naming import reference_variant
 from robustpo.base.registry import allow as allow_names
 from robustpo.environments.task_arguments import split_arguments, with_arguments
 from robustpo.errors import ConfigError
 from robustpo.execution.limits import default_workers
-from robustpo.reports.labels import reference_variant
 from robustpo.reports.report import write_study_report
 from robustpo.reports.robustness import sentences, terminal_tables, write_page, write_report
 from robustpo.stress.measure import Terms

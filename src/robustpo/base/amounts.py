@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 
 def format_duration(seconds: float) -> str:
@@ -32,3 +33,23 @@ def format_count(count: float) -> str:
         if abs(rounded) < 1000 * unit or unit == 1e9:
             return f"{rounded / unit:g}{letter}"
     raise AssertionError("unreachable: the last unit takes every size")
+
+
+def parse_count(text: str) -> int:
+    """Read a count as people write it: `950`, `1_000_000`, `1e6`, `2.5k`, `1M`, `2B`.
+
+    Raises:
+        ValueError: if it is no whole number.
+    """
+    number, factor = text.strip().replace("_", ""), 1
+    for letter, unit in (("k", 10**3), ("m", 10**6), ("b", 10**9)):
+        if number[-1:].lower() == letter:
+            number, factor = number[:-1], unit
+    try:
+        # Decimal, because 1.1e3 is whole and 1.1 * 1000 is not.
+        count = Decimal(number) * factor
+    except ArithmeticError:
+        count = Decimal("nan")
+    if count.is_finite() and abs(count.adjusted()) <= 30 and count == int(count):
+        return int(count)
+    raise ValueError(f"{text!r} is no whole number; write one such as 950, 1e6 or 1M")

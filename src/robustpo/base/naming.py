@@ -9,8 +9,8 @@ from typing import Any
 
 # What file systems take at most, and what is kept of a longer name: enough to tell runs apart.
 MAX_NAME_BYTES, CUT_NAME_BYTES = 255, 150
-# Slugs of a variant's name that the subtitle states anyway when all variants share them.
-_STATED_SLUGS = ("steps-", "time-limit-", "own")
+# Slugs that are said in other words by whoever says what is shared.
+_STATED = ("steps-", "time-limit-")
 
 
 def slug(value: Any) -> str:
@@ -51,16 +51,28 @@ def short_count(count: int) -> str:
     return str(count)
 
 
-def short_labels(variants: Sequence[str]) -> dict[str, str]:
-    """Drop what the subtitle states if all variants share it, for titles and legends.
+def variant_labels(variants: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return short names of variants, and the slugs that are left out because all have them.
 
-    `ppo_steps-300k` and `rpo_steps-300k` become `ppo` and `rpo`.
+    `ppo_steps-300k_gamma-0.9` and `rpo_gamma-0.9_steps-300k` become `ppo` and `rpo`, and
+    `gamma-0.9` is what they share; steps and time limit are shared too but not among the slugs,
+    since they are always said.
     """
-    slugs = [set(name.split("_")[1:]) for name in variants]
-    shared = {s for s in set.intersection(*slugs) if s.startswith(_STATED_SLUGS)} if slugs else ()
-    return {
-        name: "_".join(part for part in name.split("_") if part not in shared) for name in variants
+    slugs = [name.split("_")[1:] for name in variants]
+    shared = [slug for slug in slugs[0] if all(slug in others for others in slugs)]
+    labels = {
+        name: "_".join([name.split("_")[0], *(slug for slug in own if slug not in shared)])
+        for name, own in zip(variants, slugs, strict=True)
     }
+    return labels, [slug for slug in shared if not slug.startswith(_STATED)]
+
+
+def reference_variant(variants: Sequence[str]) -> str:
+    """Return the variant others are compared with: the first PPO, else the first of all.
+
+    Variants are names of directories, so PPO may carry a slug: `ppo_steps-300k`.
+    """
+    return next((name for name in variants if name.split("_")[0] == "ppo"), variants[0])
 
 
 def short_task(task: str) -> str:

@@ -16,6 +16,20 @@ from robustpo.base.terminal import clean, clean_streams
 from robustpo.cli.streams import end_children_at_exit, end_soon, know_interrupts
 from robustpo.errors import ConfigError, RobustpoError
 
+FIRST_STEPS = """\
+Trains RPO and PPO on continuous control and says which is better on your task.
+
+  robustpo doctor                        what works on this machine
+  robustpo envs                          what can be trained here
+  robustpo envs my_module:make --check   is my own environment sound?
+  robustpo compare Pendulum-v1 --seeds 0:5 --steps 800k
+                                         PPO against RPO, with a page
+  robustpo train Pendulum-v1 --steps 1M  one policy, in runs/
+  robustpo evaluate runs/Pendulum-v1/rpo_steps-1m/seed-0
+                                         what it returns in fresh episodes
+
+All commands: robustpo --help; the options of one: robustpo train --help"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code, as the help of `robustpo` says.
@@ -40,6 +54,9 @@ def _run(arguments: list[str]) -> int:
             from robustpo import __version__
 
             print(f"robustpo {__version__}")
+            return 0
+        if not arguments:
+            print(FIRST_STEPS)
             return 0
         from robustpo.cli.parsing import parse
 

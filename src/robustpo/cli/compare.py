@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 from tyro.conf import OmitArgPrefixes, arg
@@ -12,13 +12,14 @@ from tyro.conf import OmitArgPrefixes, arg
 import robustpo
 from robustpo.cli.options import (
     METHOD_HELP,
+    OFTEN,
     AgentOptions,
     EnvKwargs,
     RunOptions,
     ShapeOptions,
     keywords,
 )
-from robustpo.cli.streams import prints_on_stderr
+from robustpo.cli.streams import name_page, prints_on_stderr
 from robustpo.config.methods import METHODS
 from robustpo.environments.task_arguments import parse_arguments
 from robustpo.errors import UnfinishedError
@@ -28,14 +29,19 @@ from robustpo.errors import UnfinishedError
 class Compare:
     """Train several methods on a task and say which is better, with what certainty."""
 
+    often: ClassVar = OFTEN
+
     task: Annotated[str, tyro.conf.Positional, arg(metavar="TASK")]
     """Id of the task (`robustpo envs`), or module:callable."""
     env_kwargs: EnvKwargs = ()
-    methods: Annotated[tuple[str, ...], arg(help=f"{METHOD_HELP} Any of {', '.join(METHODS)}.")] = (
+    methods: Annotated[
+        tuple[str, ...],
+        arg(metavar="METHOD [METHOD ...]", help=f"{METHOD_HELP} Any of {', '.join(METHODS)}."),
+    ] = (
         "ppo",
         "rpo",
     )
-    seeds: str = "0:10"
+    seeds: Annotated[str, arg(metavar="SEEDS")] = "0:10"
     """A seed (3), several (0,4,7) or a half-open range (0:10); a verdict takes 5."""
     alphas: tuple[float, ...] = ()
     """Values of alpha to sweep, for the methods that perturb."""
@@ -70,10 +76,7 @@ class Compare:
                 raise
             unfinished, report = error, error.report
         make_console().print(report.terminal)
-        print("\nwritten:")
-        for file in report.files:
-            print(f"  {file}")
-        print(f"policies: {report.files[0].parents[1]}/<variant>/seed-<k>/policy.safetensors")
+        name_page(report.files)
         if unfinished:
             sys.stdout.flush()
             raise unfinished

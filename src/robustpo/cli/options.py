@@ -14,6 +14,24 @@ from tyro.conf import arg
 from robustpo.config.settings import SETTING_FIELDS, SETTING_TYPES
 from robustpo.config.shape import Shape
 
+# What `--help` shows; the rest is under `--help-all`.
+OFTEN = (
+    "task",
+    "env_kwargs",
+    "method",
+    "methods",
+    "seeds",
+    "alphas",
+    "out",
+    "workers",
+    "steps",
+    "preset",
+    "eval_every",
+    "alpha",
+    "learning_rate",
+    "time_limit",
+    "num_envs",
+)
 Switch = Literal["on", "off"]
 EnvKwargs = Annotated[
     tuple[str, ...],

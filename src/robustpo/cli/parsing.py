@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import importlib
 import io
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import tyro
+from tyro.conf import OmitArgPrefixes, Suppress
 
+from robustpo.cli.slips import meant_command, meant_option, option_fields
+from robustpo.cli.values import registry
 from robustpo.errors import ConfigError
 
 # Where each command is, and what the list of them says of it.
@@ -54,6 +56,8 @@ COMMANDS = {
     ),
 }
 
+HELP_ALL = "--help-all"
+
 # What tyro says besides.
 _BESIDE = "|".join(
     (
@@ -77,21 +81,24 @@ def parse(arguments: list[str], description: str | None) -> Any:
         ConfigError: if the arguments are not valid.
     """
     complaint = io.StringIO()
+    everything = HELP_ALL in arguments
+    given = ["--help" if text == HELP_ALL else text for text in arguments]
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.extras.subcommand_cli_from_dict(
-                {name: _command(name, arguments) for name in COMMANDS},
+                {name: _command(name, given, everything) for name in COMMANDS},
                 prog="robustpo",
                 description=description,
-                args=arguments,
+                args=given,
+                registry=registry,
             )
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise ConfigError(_one_line(complaint.getvalue())) from None
+        raise ConfigError(_one_line(complaint.getvalue(), arguments)) from None
 
 
-def _one_line(framed: str) -> str:
+def _one_line(framed: str, arguments: Sequence[str]) -> str:
     """Take the words out of a framed, wrapped message and leave out what repeats the help."""
     # A terminal without Unicode gets its frame in ASCII.
     inside = [line.strip("│╭╰─╮╯|+ ") for line in framed.splitlines()]
@@ -100,32 +107,70 @@ def _one_line(framed: str) -> str:
     said, rest = re.split(rf" ?(?={_BESIDE}|$)", text, maxsplit=1)
     if unknown := re.search(r"Unrecognized (?:or misplaced )?options: (.*)", said):
         words = re.sub(r" \(applied to [^)]*\)", "", unknown[1])
-        near = re.search(r"Perhaps you meant: (--[\w-]+)", rest)
-        # Another command takes it.
-        taken = near is not None and near[1] in words
-        guess = f"; did you mean {near[1]}?" if near and not taken else ""
-        if "Available subcommands" in rest:
-            like = difflib.get_close_matches(words.partition(",")[0], COMMANDS, 1)
-            guess = f"; did you mean {like[0]}?" if like else f"; choose {' or '.join(COMMANDS)}"
-        return f"unknown option or command {words}{guess}"
+        return f"unknown option or command {words}{_meant(words, rest, arguments)}"
+    if wrong := re.search(r"Error parsing (\S+): .*?('[^']*') is (n.*?)(?= - <|$)", said):
+        return f"{wrong[1]} does not take {wrong[2]}, which is {wrong[3]}"
     if wrong := re.search(r"Error parsing (\S+): .*?(\[.*?\]|'[^']*')", said):
         return f"{wrong[1]} does not take {wrong[2]}; see robustpo <command> --help"
     if wrong := re.search(r"invalid choice ('.*?') for argument '(.*?)'\. .*?\((.*)\)", said):
         choices = sorted(set(re.findall(r"'([^']*)'", wrong[3])) - {"None"})
         return f"{wrong[2]} does not take {wrong[1]}; choose {' or '.join(choices)}"
     if missing := re.search(r"Missing value for argument '(\S+)'", said):
-        return f"{missing[1]} needs a value"
+        if missing[1].startswith("-"):
+            return f"{missing[1]} needs a value"
+        return f"{missing[1].upper()} is missing; it stands alone, after the command"
     return re.sub(r"^(Value error|Parsing error|Required options) ", "", said).strip()
 
 
-def _command(name: str, arguments: Sequence[str]) -> Any:
+def _meant(words: str, rest: str, arguments: Sequence[str]) -> str:
+    """Say what was meant by words that nothing takes."""
+    typed = words.partition(",")[0]
+    if "Available subcommands" in rest:
+        return meant_command(typed, COMMANDS)
+    if typed.startswith("--") and arguments[0] in COMMANDS:
+        names = [f.name for f in option_fields(_load(arguments[0]))]
+        if guess := meant_option(typed, names):
+            return guess
+    near = re.search(r"Perhaps you meant: (--[\w-]+)", rest)
+    # Another command takes it.
+    return f"; did you mean {near[1]}?" if near and near[1] not in words else ""
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    return getattr(importlib.import_module(f"robustpo.cli.{module}"), attribute)
+
+
+def _command(name: str, arguments: Sequence[str], everything: bool) -> Any:
     """Return a command's class; of one that is not asked for what the list of them takes."""
-    place, line = COMMANDS[name]
     # A shell's completion, which tyro writes, tells the options of all.
     completes = bool(arguments) and arguments[0].replace("_", "-").startswith("--tyro-")
     if name in arguments or completes:
-        module, _, attribute = place.partition(":")
-        return getattr(importlib.import_module(f"robustpo.cli.{module}"), attribute)
+        command = _load(name)
+        often = getattr(command, "often", ())
+        asks = not {"-h", "--help"}.isdisjoint(arguments)
+        if asks and often and not everything:
+            command = _shortened(command, often)
+            command.__doc__ += f"\n\nAll options: robustpo {name} {HELP_ALL}"
+        return command
     command = dataclasses.make_dataclass(name, [])
-    command.__doc__ = line
+    command.__doc__ = COMMANDS[name][1]
     return command
+
+
+def _shortened(command: Any, often: Sequence[str]) -> Any:
+    """Return a command without the options that people use less, for its help."""
+    hints = get_type_hints(command, include_extras=True)
+    fields = []
+    for declared in dataclasses.fields(command):
+        group, name = declared.default_factory, declared.name
+        if dataclasses.is_dataclass(group):
+            short: Any = _shortened(group, often)
+            fields.append((name, OmitArgPrefixes[short], dataclasses.field(default_factory=short)))
+        elif name not in often:
+            hint = Annotated[hints[name], Suppress]
+            fields.append((name, hint, dataclasses.field(default=declared.default)))
+    # What is left is inherited, and its text is found where it is declared.
+    made = dataclasses.make_dataclass(command.__name__, fields, bases=(command,), frozen=True)
+    made.__doc__ = command.__doc__
+    return made

@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 import robustpo
 from robustpo.base.amounts import format_duration
 from robustpo.cli.options import EnvKwargs
-from robustpo.cli.streams import CUT_HINT, prints_on_stderr
+from robustpo.cli.streams import CUT_HINT, name_page, prints_on_stderr
 from robustpo.environments.task_arguments import parse_arguments
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -81,9 +81,7 @@ class Robustness:
             console.print(table)
         for text in report.sentences:
             print(text)
-        print("\nwritten:")
-        for file in report.files:
-            print(f"  {file}")
+        name_page(report.files)
         return 0
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SECONDS_TO_END = 2.0
@@ -46,6 +46,12 @@ def prints_on_stderr() -> Iterator[None]:
         if kept is not None:
             os.dup2(kept, 1)
             os.close(kept)
+
+
+def name_page(files: Sequence[Path]) -> None:
+    """Say where to read what a command has found, in one line."""
+    page = next((file for file in files if file.suffix == ".html"), files[0])
+    print(f"\nwritten: {page}, figures and tables beside it")
 
 
 class Interrupted(KeyboardInterrupt):

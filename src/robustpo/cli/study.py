@@ -16,7 +16,7 @@ from robustpo.base.amounts import format_count, format_duration
 from robustpo.base.json_text import to_json
 from robustpo.base.registry import allow as allow_names
 from robustpo.cli.options import EnvKwargs, ExecutionOptions
-from robustpo.cli.streams import prints_on_stderr
+from robustpo.cli.streams import name_page, prints_on_stderr
 from robustpo.environments.task_arguments import parse_arguments
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.execution.limits import default_workers
@@ -80,14 +80,14 @@ class List:
 
 @dataclass(frozen=True)
 class Show:
-    """Show what a study trains, and how long that takes on this machine."""
+    """Show what a study trains and, with --measure, how long that takes on this machine."""
 
     name: Name
     select: OmitArgPrefixes[Selection] = field(default_factory=Selection)
     workers: int | None = None
     """Processes to expect; by default as many as would train."""
-    measure: bool = True
-    """Whether to measure every task for a moment."""
+    measure: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Step every task for a moment, and say how long training takes here."""
     allow: tuple[str, ...] = ()
     """Extensions that the study names, module:name; what a file names alone is not imported."""
 
@@ -114,6 +114,8 @@ class Show:
         print(f"\n{len(configs)} runs, {format_count(steps)} steps")
         if self.measure:
             print(_expectation(configs, self.workers or default_workers()[0]))
+        else:
+            print("how long that takes here: add --measure (a few seconds for each task)")
         return 0
 
 
@@ -207,9 +209,7 @@ class Report:
 
         report = write_study_report(_recorded(self.name, self.out), self.out)
         print(report.sentence)
-        print("\nwritten:")
-        for file in report.files:
-            print(f"  {file}")
+        name_page(report.files)
         return 0
 
 
@@ -226,7 +226,7 @@ StudyCommand = (
 class StudyGroup:
     """List, show, run and report studies: every experiment of the paper, or your own."""
 
-    command: tyro.conf.OmitSubcommandPrefixes[StudyCommand]
+    command: Annotated[tyro.conf.OmitSubcommandPrefixes[StudyCommand], arg(name="")]
 
     def __call__(self) -> int:
         """Carry out the subcommand."""

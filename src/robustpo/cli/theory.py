@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from robustpo.cli.options import EnvKwargs
-from robustpo.cli.streams import prints_on_stderr
+from robustpo.cli.streams import name_page, prints_on_stderr
 from robustpo.environments.task_arguments import parse_arguments, with_arguments
 
 
@@ -48,7 +48,5 @@ class Theory:
                 out=self.out,
             )
         make_console().print(report.terminal)
-        print("\nwritten:")
-        for file in report.files:
-            print(f"  {file}")
+        name_page(report.files)
         return 0

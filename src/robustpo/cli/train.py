@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 from tyro.conf import OmitArgPrefixes, arg
@@ -11,6 +11,7 @@ from tyro.conf import OmitArgPrefixes, arg
 import robustpo
 from robustpo.cli.options import (
     METHOD_HELP,
+    OFTEN,
     AgentOptions,
     EnvKwargs,
     RunOptions,
@@ -27,11 +28,15 @@ from robustpo.errors import UnfinishedError
 class Train:
     """Train one method on a task, all seeds at once."""
 
+    often: ClassVar = OFTEN
+
     task: Annotated[str, tyro.conf.Positional, arg(metavar="TASK")]
     """Id of the task (`robustpo envs`), or module:callable."""
     env_kwargs: EnvKwargs = ()
-    method: Annotated[str, arg(help=f"{METHOD_HELP} One of {', '.join(METHODS)}.")] = "rpo"
-    seeds: str = "0"
+    method: Annotated[
+        str, arg(metavar="METHOD", help=f"{METHOD_HELP} One of {', '.join(METHODS)}.")
+    ] = "rpo"
+    seeds: Annotated[str, arg(metavar="SEEDS")] = "0"
     """A seed (3), several (0,4,7) or a half-open range (0:10)."""
     run: OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
     """Length, place and processes."""

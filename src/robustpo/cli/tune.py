@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, arg
 
 import robustpo
 from robustpo.cli.options import METHOD_HELP, AgentOptions, EnvKwargs, ShapeOptions
-from robustpo.cli.streams import prints_on_stderr
+from robustpo.cli.streams import name_page, prints_on_stderr
 from robustpo.environments.task_arguments import parse_arguments
 
 
@@ -32,11 +32,11 @@ class Tune:
             "your own as in alpha=0.01:1.",
         ),
     ] = ("alpha",)
-    method: Annotated[str, arg(help=METHOD_HELP)] = "rpo"
+    method: Annotated[str, arg(metavar="METHOD", help=METHOD_HELP)] = "rpo"
     sampler: Literal["halving", "optuna", "random", "grid"] = "halving"
     """Random draws of which the worse half ends early, Optuna's model (extra `tune`), random draws
     trained to the end, or a grid."""
-    seeds: str = "0:2"
+    seeds: Annotated[str, arg(metavar="SEEDS")] = "0:2"
     """Selection seeds, of every setting."""
     confirmation_seeds: str = "1000:1005"
     """Fresh seeds that confirm the best; at least 5 for a verdict."""
@@ -48,9 +48,10 @@ class Tune:
     """Values of each setting on a grid."""
     seed: int = 0
     """Seed of the draws."""
-    preset: Annotated[Literal["paper", "own", "isaac"] | None, arg(metavar="{paper,own,isaac}")] = (
-        None
-    )
+    preset: Annotated[
+        Literal["paper", "own", "isaac"] | None,
+        arg(metavar="{paper,own,isaac}", help_behavior_hint="(default: as there)"),
+    ] = None
     """Defaults that the method is laid over, as in `train`."""
     out: Path = Path("runs")
     """Directory that holds it."""
@@ -107,7 +108,6 @@ class Tune:
         # The verdict stands under the table of the comparison.
         for text in dict.fromkeys([report.sentences[0], report.sentences[-1]]):
             print(text)
-        print(f"\n{report.found.command}\n\nwritten:")
-        for file in report.files:
-            print(f"  {file}")
+        print(f"\n{report.found.command}")
+        name_page(report.files)
         return 0

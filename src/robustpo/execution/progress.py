@@ -39,6 +39,7 @@ class Progress:
 
     Events are plain mappings, told apart by `kind`:
 
+    - `compiling` and `started`: a process compiles its program, or has done so
     - `progress`: `variant`, `seed`, `step`, `total_steps`, `return_mean` and `entropy` (or None)
     - `note`: `text`, printed above the table
     - `failed`: `variant`, `seed`, `step`, `text`
@@ -94,11 +95,14 @@ class Progress:
             elif kind == "failed":
                 self.state.ended(event, "failed")
                 note = event["text"]
+            elif kind in ("compiling", "started"):
+                self.state.compiling += 1 if kind == "compiling" else -1
             elif kind == "note":
                 note = str(event["text"])
             else:
                 raise ValueError(
-                    f"event kind={kind!r} is unknown; send progress, note, failed or finished"
+                    f"event kind={kind!r} is unknown; send compiling, started, progress, note, failed "
+                    "or finished"
                 )
         if note is not None:
             self._display.note(note)

@@ -45,6 +45,8 @@ class ProgressState:
     ) -> None:
         self.clock = clock
         self.started = clock()
+        # Processes that compile at the moment.
+        self.compiling = 0
         self._total_steps = dict(total_steps)
         self._expected = dict(seeds)
         self._agents: dict[str, dict[int, _Agent]] = {name: {} for name in seeds}
@@ -96,14 +98,18 @@ class ProgressState:
         return [agent for agents in self._agents.values() for agent in agents.values()]
 
     def seeds(self, variant: str) -> str:
-        """Say how many seeds of a variant are running (or all done), out of how many."""
+        """Say how many seeds of a variant are done, running and failed, out of how many."""
         states = [agent.state for agent in self._agents[variant].values()]
         total = max(self._expected.get(variant, 0), len(states))
-        failed, done = states.count("failed"), states.count("finished")
-        text = f"{states.count('running')}/{total} running"
-        if done and done + failed == total:
-            text = f"{done}/{total} done"
-        return text if not failed else f"{text}, {failed} failed"
+        counts = {
+            "done": states.count("finished"),
+            "running": states.count("running"),
+            "failed": states.count("failed"),
+        }
+        said = [f"{count} {word}" for word, count in counts.items() if count]
+        if len(said) == 1 and sum(counts.values()) == total:
+            return f"{total}/{total} {said[0].split()[1]}"
+        return f"{', '.join(said)} of {total}" if said else f"{total} waiting"
 
     def is_running(self, variant: str) -> bool:
         """Tell whether any seed of a variant is being trained."""
@@ -150,7 +156,8 @@ class ProgressState:
         """Return one line on all seeds together: share, speed, time passed and time left."""
         speed, left = self.steps_per_second(), self.remaining_steps()
         parts = [f"{self.share():.0%}"]
-        parts.append(f"{format_count(speed)} steps/s" if speed else "measuring speed")
+        waits = "compiling" if self.compiling else "measuring speed"
+        parts.append(f"{format_count(speed)} steps/s" if speed else waits)
         parts.append(f"elapsed {format_duration(self.clock() - self.started)}")
         if speed and left:
             parts.append(f"time left {format_duration(left / speed)}")

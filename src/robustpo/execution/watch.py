@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.base.amounts import format_duration
-from robustpo.base.naming import short_labels, short_task
+from robustpo.base.naming import short_task, variant_labels
 from robustpo.config.run import RunConfig
 from robustpo.execution.progress import Progress
 from robustpo.execution.worker_process import Event
@@ -94,6 +94,8 @@ class Watch:
             return
         if kind == "note":
             self.warn(event["text"])
+        elif self._progress and kind in ("compiling", "started"):
+            self._progress.update(event)
         elif self._progress and kind in ("iteration", "failed", "finished"):
             shown = {"kind": "progress"} if kind == "iteration" else {}
             if directory is not None:
@@ -112,7 +114,8 @@ def _labelled(
     pending: Mapping[RunConfig, Path],
 ) -> Iterator[tuple[tuple[RunConfig, Path], str]]:
     """Name what is trained as briefly as it stays clear: the task too if there are several."""
-    short = short_labels(list(dict.fromkeys(config.variant for config in pending)))
+    variants = list(dict.fromkeys(config.variant for config in pending))
+    short = variant_labels(variants)[0] if variants else {}
     several = len({config.task for config in pending}) > 1
     for config, place in pending.items():
         label = short[config.variant]

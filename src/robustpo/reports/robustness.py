@@ -10,10 +10,9 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from robustpo.base.naming import short_task, slug
+from robustpo.base.naming import short_task, slug, variant_labels
 from robustpo.base.writing import write_atomically
 from robustpo.reports.formats import format_p, format_value
-from robustpo.reports.labels import variant_labels
 from robustpo.reports.page import command_line, embedded_figure, plain_page, simple_table
 from robustpo.reports.robustness_figures import curves_figure, kept_figure
 from robustpo.reports.style import save_figure

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from robustpo.base.naming import short_task
-from robustpo.reports.labels import variant_labels
+from robustpo.base.naming import short_task, variant_labels
 from robustpo.reports.style import house_style, method_looks
 from robustpo.stress.results import Panel, Results
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from robustpo.base.naming import reference_variant, variant_labels
 from robustpo.config.run import RunConfig
 from robustpo.environments import catalog
 from robustpo.errors import ConfigError
 from robustpo.reports.decision import Decision, decide
 from robustpo.reports.formats import decimals
-from robustpo.reports.labels import reference_variant, variant_labels
 from robustpo.reports.left_out import LeftOut, is_usable, left_out_runs, list_runs
 from robustpo.reports.rows import Row, summarize_row
 from robustpo.reports.scores import StudyReturns

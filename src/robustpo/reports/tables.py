@@ -249,10 +249,12 @@ class TerminalTable:
         self.summary = summary
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the table, the verdict and what was left out, fitted to the width."""
+        """Yield the verdict, the table and what was left out, fitted to the width."""
         summary = self.summary
         (task,) = summary.study.tasks
         parts = [
+            Text(sentence(summary), style="bold"),
+            Text(""),
             Text(task, style="bold"),
             Text(setup_text(summary), style="dim"),
             _rich_table(summary, options.max_width),
@@ -266,7 +268,6 @@ class TerminalTable:
         if len(left_out) > _MAX_NOTES:
             lines.append(f"left out: {len(left_out) - _MAX_NOTES} more, see table.md")
         parts += [Text(line, style="yellow") for line in (*lines, *summary.study.notes)]
-        parts += [Text(""), Text(sentence(summary))]
         if text := worth(summary.decisions):
             parts.append(Text(text, style="dim"))
         yield Group(*parts)

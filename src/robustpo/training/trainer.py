@@ -122,6 +122,8 @@ class Trainer:
 
     def run(self) -> None:
         """Train until every agent is done, has failed, or `should_stop` says so."""
+        # Minutes, where the simulator is a large program.
+        self._emit({"kind": "compiling"})
         self.compile()
         self._emit({"kind": "started", "agents": len(self.agents)})
         self._catch_up()
