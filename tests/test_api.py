@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -278,6 +279,69 @@ def test_a_path_of_a_policy_may_be_long(comparison, tiny, tmp_path):
         comparison.task, init_policy=str(place / source.name), **tiny.options
     ).variant
     assert len(variant.encode()) <= 255  # or no file system takes it
+
+
+class Pendulums:
+    """A constructor, which is trained in this process."""
+
+    __name__ = "Pendulums"
+
+    def __call__(self):
+        return gymnasium.make("Pendulum-v1")
+
+
+@pytest.mark.parametrize("task", ["gymnasium/Pendulum-v1", Pendulums()])
+def test_a_callback_that_returns_false_stops_all_runs_in_order(tmp_path, tiny, task):
+    seen = []
+
+    def stop(event):
+        if event["step"] == 1536:
+            seen.append(event)
+        return np.bool_(event["step"] < 1536)
+
+    options = tiny.options | {"seeds": "0:2", "checkpoint_every": 512, "workers": 1}
+    asked = {"out": tmp_path / "runs", "progress": False, **options}
+    runs = robustpo.train(task, callback=stop, **asked)
+    # The second seed may have been told of, too, before both stopped; nothing went on for long.
+    assert seen[0]["directory"] == runs[seen[0]["seed"]]
+    for run in runs:
+        assert not (run / "result.json").exists()
+        assert 1 <= len(read_lines(run / "metrics.jsonl")) < 8
+    # Of the last checkpoint while it trains, of its last step once it has stopped.
+    policy = robustpo.load_policy(runs[0] / "policy.safetensors")
+    assert seen[0]["policy"]()(np.zeros(3)) == policy(np.zeros(3))
+    # The same call goes on, to where it would have come without.
+    assert robustpo.train(task, **asked) == runs
+    alone = robustpo.train(task, **asked | {"out": tmp_path / "alone"})
+    for gone_on, whole in zip(runs, alone, strict=True):
+        name = "policy.safetensors"
+        assert (gone_on / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_the_policy_in_the_event_is_that_of_the_last_checkpoint(tmp_path, tiny):
+    found = {}
+
+    def look(event):
+        if event["step"] >= 1024:
+            policy = event["policy"]()
+            found.setdefault(event["step"], policy(np.ones(3)))
+
+    options = tiny.options | {"seeds": 0, "checkpoint_every": 512, "steps": 4096}
+    robustpo.train(Pendulums(), out=tmp_path, callback=look, progress=False, **options)
+    # In this process the callback hears of an iteration before its checkpoint is written.
+    assert len({float(action[0]) for action in found.values()}) == len(found) == 7
+
+
+def test_steps_that_floor_to_the_same_count_are_one_run(tmp_path, tiny, capfd):
+    asked = {"out": tmp_path, "seeds": 0, **tiny.options}
+    (run,) = robustpo.train(tiny.task, **asked)
+    before = (run / "policy.safetensors").stat().st_mtime_ns
+    assert robustpo.train(tiny.task, **asked | {"steps": 4100}) == [run]
+    assert "4,100 steps are the same whole rollouts as 4,096, under which" in capfd.readouterr().err
+    assert (run / "policy.safetensors").stat().st_mtime_ns == before
+    # One rollout more is another run.
+    (other,) = robustpo.train(tiny.task, **asked | {"steps": 4608})
+    assert other != run and len(list(run.parents[1].iterdir())) == 2
 
 
 def test_an_exception_of_the_callback_ends_training(tmp_path, tiny):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Numbers may be NumPy's, of any width.
 Seeds = str | SupportsIndex | Iterable[SupportsIndex]
 Numbers = SupportsFloat | Iterable[SupportsFloat]
-Callback = Callable[[dict[str, Any]], None]
+Callback = Callable[[dict[str, Any]], object]
 
 
 def train(
@@ -68,8 +68,11 @@ def train(
         pin: whether each process claims a core for itself.
         fresh: whether to train again what is recorded already, moving the old record aside.
         track: `"tensorboard"` writes scalars beside each run.
-        callback: called with an event (a dictionary with `variant`, `seed`, `step` and the
-            metrics) after every iteration of every agent. An exception raised in it ends training.
+        callback: called with an event after every iteration of every agent: a dictionary with
+            `variant`, `seed`, `step`, the metrics, the run's `directory`, and `policy()`, which
+            loads the policy as of the last checkpoint (`checkpoint_every`). If it returns False,
+            all runs stop with a checkpoint and their policies, and the same call goes on with
+            them; an exception raised in it ends training and comes out of the call.
         progress: whether to show progress on standard error.
         checkpoint_every: steps between checkpoints, from which a run that was stopped goes on
             when it is asked for again; 0 for one every two minutes.
@@ -85,8 +88,8 @@ def train(
             `init_policy`.
 
     Returns:
-        The directory of each run, in the order of the seeds; all of them are done. They are
-        absolute if `task` is a function.
+        The directory of each run, in the order of the seeds; all of them are done, unless
+        `callback` stopped them. They are absolute if `task` is a function.
 
     Raises:
         ConfigError: if the request cannot be carried out as written; nothing has been done then.

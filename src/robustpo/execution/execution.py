@@ -15,7 +15,7 @@ from robustpo.environments.base import TaskSpec
 from robustpo.environments.make import look, resolve
 from robustpo.errors import ConfigError
 from robustpo.execution.extensions import require_usable
-from robustpo.execution.interruption import interruptible
+from robustpo.execution.interruption import Stopped, interruptible
 from robustpo.execution.launch import counted_workers, launch
 from robustpo.execution.manner import Execution
 from robustpo.execution.packing import MAX_AGENTS, MAX_AGENTS_AT_ONCE, pack
@@ -71,7 +71,7 @@ def execute(
     execution: Execution,
     *,
     constructor: Callable[[], Any] | None = None,
-    callback: Callable[[Event], None] | None = None,
+    callback: Callable[[Event], object] | None = None,
     accepted: Callable[[], object] = lambda: None,
     notes: Sequence[str] = (),
     pause_at: Mapping[RunConfig, int] | None = None,
@@ -83,14 +83,16 @@ def execute(
         execution: how.
         constructor: makes the environment when the task, then the only one, is not a name; trains
             in this process.
-        callback: called with the event of every iteration of every agent.
+        callback: called with the event of every iteration of every agent; False of it stops, as
+            Ctrl-C does, and nothing is raised.
         accepted: called once nothing of it is refused any more, before anything is trained.
         notes: what is to be said of the request before it starts.
         pause_at: steps that each run is to come to here, in worker processes; the next call goes on
             from there. None is to their ends.
 
     Returns:
-        The directory of each run; all of them are done, or have come to where they pause.
+        The directory of each run; all of them are done, unless they pause or the callback stopped
+        them.
 
     Raises:
         ConfigError: before anything is compiled or written.
@@ -115,6 +117,8 @@ def execute(
             _put_aside(request, watch, fresh=execution.fresh)
             on_event = _hearing(request.environments, watch)
             interrupted = launch(shards, on_event, constructor, workers, execution)
+    if isinstance(interrupted, Stopped):
+        return list(request.directories.values())
     if interrupted:
         raise interrupted
     if pause_at is None or watch.lost:
@@ -196,7 +200,7 @@ def _pack(
 
 
 def _watch(
-    request: _Request, busy: int, shown: bool, callback: Callable[[Event], None] | None
+    request: _Request, busy: int, shown: bool, callback: Callable[[Event], object] | None
 ) -> Watch:
     pending, states = request.pending, request.states
     return Watch(

@@ -13,6 +13,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, treated as a Ctrl-C that nobody pressed."""
 
 
+class Stopped(KeyboardInterrupt):
+    """A callback that returned False."""
+
+
 def _terminate(*_: Any) -> None:
     raise Terminated
 

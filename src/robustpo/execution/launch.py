@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from robustpo.execution.interruption import stopping
+from robustpo.execution.interruption import Stopped, stopping
 from robustpo.execution.limits import default_workers
 from robustpo.execution.local import run_shards
 from robustpo.execution.manner import Execution
-from robustpo.execution.worker_process import OnEvent, Shard
+from robustpo.execution.worker_process import Event, OnEvent, Shard
 
 
 @contextlib.contextmanager
@@ -59,6 +60,15 @@ def _run_here(
     from robustpo.execution.worker import train_shard
 
     stop = threading.Event()
+    stopped: list[Stopped] = []
+
+    def emit(event: Event, shard: Shard) -> None:
+        try:
+            on_event(event, shard.directory_of(event))
+        except Stopped as asked:
+            stopped.append(asked)
+            stop.set()
+
     with stopping(stop) as reason:
         for shard in shards:
             if stop.is_set():
@@ -66,10 +76,10 @@ def _run_here(
             train_shard(
                 shard.configs,
                 shard.directories,
-                emit=lambda event, shard=shard: on_event(event, shard.directory_of(event)),
+                emit=functools.partial(emit, shard=shard),
                 should_stop=stop.is_set,
                 constructor=constructor,
                 # A step that does not return can be ended only with its process.
                 options=replace(execution.worker, step_timeout=0.0),
             )
-    return reason()
+    return reason() or (stopped[0] if stopped else None)

@@ -101,8 +101,8 @@ class Progress:
                 note = str(event["text"])
             else:
                 raise ValueError(
-                    f"event kind={kind!r} is unknown; send compiling, started, progress, note, failed "
-                    "or finished"
+                    f"event kind={kind!r} is unknown; send compiling, started, progress, note, "
+                    "failed or finished"
                 )
         if note is not None:
             self._display.note(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections import Counter
@@ -10,11 +11,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from robustpo.base.amounts import format_duration
 from robustpo.base.naming import short_task, variant_labels
 from robustpo.config.run import RunConfig
+from robustpo.execution.interruption import Stopped
 from robustpo.execution.progress import Progress
 from robustpo.execution.worker_process import Event
+from robustpo.policy.policy import POLICY_FILE, load_policy
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +33,8 @@ class Watch:
         busy: how many processes train at once.
         shown: whether progress is shown.
         tracker: takes events for a tracker of experiments, or None.
-        callback: called with the event of every iteration.
+        callback: called with the event of every iteration, the run's `directory` and what loads its
+            `policy` as of its last checkpoint; False of it stops.
 
     Attributes:
         lost: why a worker has left a run unended, by the run's directory.
@@ -42,12 +48,12 @@ class Watch:
         busy: int,
         shown: bool,
         tracker: Any,
-        callback: Callable[[Event], None] | None,
+        callback: Callable[[Event], object] | None,
     ) -> None:
         self.lost: dict[Path, str] = {}
         self._steps, self._busy = steps, max(1, busy)
         self._tracker, self._callback = tracker, callback
-        self._estimated = False
+        self._estimated = self._stopped = False
         self._labels = {place: label for (_, place), label in _labelled(pending)}
         steps_of = {label: config.total_steps for (config, _), label in _labelled(pending)}
         seeds = Counter(self._labels.values())
@@ -80,7 +86,11 @@ class Watch:
             logger.warning("%s", text)
 
     def on_event(self, event: Event, directory: Path | None) -> None:
-        """Take in an event and the directory of the run it is about."""
+        """Take in an event and the directory of the run it is about.
+
+        Raises:
+            Stopped: once, if the callback says so.
+        """
         kind = event["kind"]
         if kind == "estimate":
             self._estimate(event["seconds_per_step"])
@@ -88,8 +98,6 @@ class Watch:
             self.lost[directory] = event["reason"]
         if self._tracker and directory is not None:
             self._tracker.update(event, directory)
-        if self._callback and kind == "iteration":
-            self._callback(event)
         if event.get("status") == "interrupted":
             return
         if kind == "note":
@@ -101,6 +109,14 @@ class Watch:
             if directory is not None:
                 shown["variant"] = self._labels[directory]
             self._progress.update(event | shown)
+
+        if self._callback and kind == "iteration" and directory is not None:
+            policy = functools.partial(load_policy, directory / POLICY_FILE)
+            said = self._callback(event | {"directory": directory, "policy": policy})
+            # NumPy has a False of its own.
+            if isinstance(said, bool | np.bool_) and not said and not self._stopped:
+                self._stopped = True
+                raise Stopped
 
     def _estimate(self, seconds_per_step: float) -> None:
         if self._estimated or not self._one_task:

@@ -1,4 +1,4 @@
-"""Which preset a task gets where none is named, and what is said of it.
+"""What records decide of a study: above all which preset a task gets where none is named.
 
 Tasks that nobody has published numbers of get `own`. Runs that were recorded before there was
 that preset go on under `paper`, so that the same command still means the same experiment.
@@ -15,6 +15,7 @@ from robustpo.config.run import RunConfig
 from robustpo.execution.preflight import preset_note
 from robustpo.runs.record import CONFIG_FILE, task_directory
 from robustpo.runs.run_files import as_dict, read_object
+from robustpo.studies.steps_choice import settle_steps
 from robustpo.studies.study import Part, Study
 
 OWN, PAPER = "own", "paper"
@@ -49,7 +50,7 @@ def settle_preset(task: str, out: Path) -> tuple[str, str | None]:
 
 
 def settle_study(study: Study, out: Path) -> tuple[Study, tuple[str, ...]]:
-    """Name the preset of those tasks of a study whose records decide it; return what to say too."""
+    """Name preset and steps of those tasks whose records decide them; return what to say too."""
     parts: list[Part] = []
     notes: dict[str, None] = {}
     for part in study.parts:
@@ -64,7 +65,8 @@ def settle_study(study: Study, out: Path) -> tuple[Study, tuple[str, ...]]:
             parts.append(replace(part, tasks=others))
         if kept:
             parts.append(replace(part, tasks=kept, options=part.options | {"preset": PAPER}))
-    return replace(study, parts=tuple(parts)), tuple(notes)
+    settled, said = settle_steps(replace(study, parts=tuple(parts)), out)
+    return settled, (*notes, *said)
 
 
 def _recorded_presets(directory: Path) -> set[str]:

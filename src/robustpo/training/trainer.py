@@ -18,7 +18,7 @@ from robustpo.config.run import RunConfig
 from robustpo.environments.base import HostEnvironment, Replayed, TracedEnvironment
 from robustpo.environments.watchdog import watching
 from robustpo.errors import SimulatorError
-from robustpo.policy.policy import Policy
+from robustpo.policy.policy import POLICY_FILE, Policy
 from robustpo.training.agent import Agent, Event
 from robustpo.training.collectors import make_collector
 from robustpo.training.compilation import compiler_options, forget_extensions
@@ -182,6 +182,9 @@ class Trainer:
 
     def _keep(self, index: int, seconds: float, *, last: bool = False) -> None:
         agent, origin = self.agents[index], self._collector.origins[index]
+        if agent.record is not None and not last and agent.log.step != agent.saved_step:
+            # For whoever looks before the end; the last one is written there.
+            agent.record.save_policy(POLICY_FILE, self._policy(index))
         agent.save(*self._state_of(index), agent.seconds_before + seconds, origin, last=last)
 
     def _state_of(self, index: int) -> tuple[LearnerState, CollectorState, Any]:
