@@ -14,6 +14,8 @@ import pytest
 import robustpo
 from robustpo.config.run import make_config
 from robustpo.environments.make import resolve
+from robustpo.errors import ConfigError
+from robustpo.evaluation.episodes import Evaluations
 from robustpo.execution.estimate import learner_products, seconds_per_step
 from robustpo.execution.manner import Execution
 from robustpo.training.trainer import Trainer
@@ -300,7 +302,7 @@ def test_a_callback_that_returns_false_stops_all_runs_in_order(tmp_path, tiny, t
         return np.bool_(event["step"] < 1536)
 
     options = tiny.options | {"seeds": "0:2", "checkpoint_every": 512, "workers": 1}
-    asked = {"out": tmp_path / "runs", "progress": False, **options}
+    asked: dict[str, Any] = {"out": tmp_path / "runs", "progress": False, **options}
     runs = robustpo.train(task, callback=stop, **asked)
     # The second seed may have been told of, too, before both stopped; nothing went on for long.
     assert seen[0]["directory"] == runs[seen[0]["seed"]]
@@ -312,7 +314,8 @@ def test_a_callback_that_returns_false_stops_all_runs_in_order(tmp_path, tiny, t
     assert seen[0]["policy"]()(np.zeros(3)) == policy(np.zeros(3))
     # The same call goes on, to where it would have come without.
     assert robustpo.train(task, **asked) == runs
-    alone = robustpo.train(task, **asked | {"out": tmp_path / "alone"})
+    asked["out"] = tmp_path / "alone"
+    alone = robustpo.train(task, **asked)
     for gone_on, whole in zip(runs, alone, strict=True):
         name = "policy.safetensors"
         assert (gone_on / name).read_bytes() == (whole / name).read_bytes()
@@ -333,15 +336,51 @@ def test_the_policy_in_the_event_is_that_of_the_last_checkpoint(tmp_path, tiny):
 
 
 def test_steps_that_floor_to_the_same_count_are_one_run(tmp_path, tiny, capfd):
-    asked = {"out": tmp_path, "seeds": 0, **tiny.options}
-    (run,) = robustpo.train(tiny.task, **asked)
+    def train(steps):
+        asked: dict[str, Any] = {"out": tmp_path, "seeds": 0, **tiny.options, "steps": steps}
+        return robustpo.train(tiny.task, **asked)
+
+    (run,) = train(4096)
     before = (run / "policy.safetensors").stat().st_mtime_ns
-    assert robustpo.train(tiny.task, **asked | {"steps": 4100}) == [run]
+    assert train(4100) == [run]
     assert "4,100 steps are the same whole rollouts as 4,096, under which" in capfd.readouterr().err
     assert (run / "policy.safetensors").stat().st_mtime_ns == before
     # One rollout more is another run.
-    (other,) = robustpo.train(tiny.task, **asked | {"steps": 4608})
+    (other,) = train(4608)
     assert other != run and len(list(run.parents[1].iterdir())) == 2
+
+
+def test_a_variant_a_run_and_a_policy_are_evaluated_alike(comparison, robustpo_command):
+    runs = [comparison.run("rpo", seed) for seed in (0, 1)]
+    asked: dict[str, Any] = {"episodes": 3, "max_steps": 20, "seed": 4}
+    alone = [robustpo.evaluate(run, **asked) for run in runs]
+    assert robustpo.evaluate(robustpo.load_policy(runs[0]), **asked) == alone[0]
+    both = robustpo.evaluate(runs[0].parent, **asked)
+    assert isinstance(both, Evaluations)
+    assert both.runs == {"seed-0": alone[0], "seed-1": alone[1]}
+    means = [one.mean for one in alone]
+    assert both.mean == pytest.approx(np.mean(means)) and both.std == np.std(means, ddof=1)
+    # Over two runs, not over six episodes: t at 97.5% with one degree of freedom is 12.706.
+    half = (both.interval[1] - both.interval[0]) / 2
+    assert half == pytest.approx(12.706 * both.std / 2**0.5, rel=1e-3)
+    words = ["--episodes", 3, "--max-steps", 20, "--seed", 4]
+    done = robustpo_command("evaluate", runs[0].parent, *words, cwd=comparison.home)
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:3]] == ["seed-0", "seed-1"]
+    assert f"over 2 runs: {both.mean:.2f} ± {both.std:.2f}, 95% interval" in done.stdout
+
+
+def test_runs_without_a_policy_are_named(comparison, tmp_path):
+    variant = tmp_path / "rpo"
+    for seed in (0, 10, 9):
+        (variant / f"seed-{seed}").mkdir(parents=True)
+    (variant / "seed-9" / "notes").mkdir()
+    with pytest.raises(ConfigError, match=r"none of the 3 runs in .* holds"):
+        robustpo.evaluate(variant)
+    policy = (comparison.run("rpo", 0) / "policy.safetensors").read_bytes()
+    (variant / "seed-10" / "policy.safetensors").write_bytes(policy)
+    found = robustpo.evaluate(variant, episodes=1, max_steps=5)
+    assert isinstance(found, Evaluations) and list(found.runs) == ["seed-10"]
+    assert found.without_policy == ("seed-0", "seed-9") and np.isnan(found.std)
 
 
 def test_an_exception_of_the_callback_ends_training(tmp_path, tiny):

@@ -1,5 +1,6 @@
 """RPO in Stable-Baselines3 as its users use it."""
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,9 @@ from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from integrations import sb3_subject
 from integrations.bandit import Bandit
@@ -17,6 +20,7 @@ from robustpo.conformance.update import kl_control
 from robustpo.errors import ConfigError
 from robustpo.integrations import sb3
 from robustpo.integrations.sb3 import RPO, RecurrentRPO
+from robustpo.policy.policy import Policy
 
 SMALL = {"n_steps": 64, "batch_size": 32, "n_epochs": 2, "seed": 3, "device": "cpu"}
 
@@ -194,3 +198,25 @@ def test_without_the_plain_divergence_control_stops_every_update(monkeypatch):
     with pytest.raises(NotConforming, match="it sees the noise"):
         kl_control(Runs(Sb3()))
     assert Watched.watcher is None and sb3.RPO is RPO
+
+
+def test_a_policy_of_robustpo_is_evaluated_by_it_like_a_model():
+    tensors = {
+        "actor.0.weight": np.array([[0.5], [-1.0], [-0.3]], np.float32),
+        "actor.0.bias": np.zeros(1, np.float32),
+        "log_std": np.zeros(1, np.float32),
+        "action.low": np.array([-2.0], np.float32),
+        "action.high": np.array([2.0], np.float32),
+    }
+    policy = Policy(tensors, {"activation": "tanh", "distribution": "gaussian"})
+    envs = DummyVecEnv([lambda: gymnasium.make("Pendulum-v1")])
+    envs.seed(7)
+    mean, _ = evaluate_policy(policy, envs, n_eval_episodes=1, warn=False)
+    # The same episode by hand.
+    env = gymnasium.make("Pendulum-v1")
+    obs, _ = env.reset(seed=7)
+    total = 0.0
+    for _ in range(200):
+        obs, reward, *_ = env.step(policy(obs))
+        total += float(reward)
+    assert mean == pytest.approx(total, rel=1e-4)

@@ -7,9 +7,10 @@ import gymnasium
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from robustpo.algorithm.distributions import DISTRIBUTIONS
-from robustpo.algorithm.networks import action_distribution, init_params
+from robustpo.algorithm.networks import action_distribution, init_params, state_value
 from robustpo.algorithm.normalization import RunningMoments
 from robustpo.algorithm.random import make_key
 from robustpo.config.run import make_config
@@ -18,14 +19,14 @@ from robustpo.errors import ConfigError
 from robustpo.execution.execution import execute
 from robustpo.execution.manner import Execution
 from robustpo.policy.families import FAMILIES
-from robustpo.policy.policy import load_policy, save_policy
+from robustpo.policy.policy import Policy, load_policy, save_policy
 from robustpo.training.snapshot import make_policy
 
 LOW, HIGH = (-2.0, -1.5), (1.0, 3.5)
 SAMPLES = 40_000
 
 
-def agent(family):
+def agent(family, shared_network=False, **options):
     noise: Any = "none" if family == "beta" else "uniform"
     config = make_config(
         "probe",
@@ -33,9 +34,11 @@ def agent(family):
         distribution=family,
         noise=noise,
         normalize_observations=False,
+        shared_network=shared_network,
+        **options,
     )
     rng = np.random.default_rng(4)
-    params = init_params(3, 2, (64, 64), rng=rng, distribution=family)
+    params = init_params(3, 2, (64, 64), rng=rng, distribution=family, shared=shared_network)
     # The policy's head as it is initialised says nearly nothing.
     head = replace(params.actor[-1], weight=params.actor[-1].weight * 50)
     params = replace(params, actor=(*params.actor[:-1], head))
@@ -123,3 +126,69 @@ def test_distributions_on_the_bounds_need_bounds(tmp_path):
     with pytest.raises(ConfigError, match="bounds"):
         execute([config], Execution(tmp_path, progress=False), constructor=unbounded)
     assert list(tmp_path.iterdir()) == []
+
+
+def in_environment_units(family, outputs, log_std, scaled) -> Any:
+    """The distribution of each dimension by SciPy, or of the way between the bounds."""
+    low, high = np.array(LOW), np.array(HIGH)
+    if family == "beta":
+        a, b = np.split(np.logaddexp(outputs, 0), 2, axis=-1)
+        return stats.beta(1 + a, 1 + b, loc=low, scale=high - low)
+    centre, half = (0.5 * (low + high), 0.5 * (high - low)) if scaled else (0.0, 1.0)
+    where, width = centre + half * outputs, half * np.exp(log_std)
+    kinds = {"gaussian": stats.norm, "laplace": stats.laplace, "gumbel": stats.gumbel_r}
+    return kinds[family](where, width)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("family", ["gaussian", "laplace", "gumbel", "beta"])
+def test_log_densities_are_scipys(family, scaled):
+    _, _, policy = agent(family, action_scale="bounds" if scaled else "raw")
+    rng = np.random.default_rng(5)
+    obs, action = rng.normal(size=(50, 3)), rng.uniform(LOW, HIGH, (50, 2))
+    outputs = policy._mlp("actor", policy.normalize(obs)).astype(float)
+    expected = in_environment_units(family, outputs, policy.tensors["log_std"], scaled)
+    logs = expected.logpdf(action).sum(-1)
+    np.testing.assert_allclose(policy.log_prob(obs, action), logs, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(policy.log_prob(obs[0], action[0]), logs[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_squashed_gaussians_density_is_the_slope_of_its_distribution_function():
+    _, _, policy = agent("tanh-gaussian")
+    obs, (low, high) = np.ones(3), (np.array(LOW), np.array(HIGH))
+    outputs = policy._mlp("actor", policy.normalize(obs)).astype(float)
+    scale = np.exp(policy.tensors["log_std"].astype(float))
+
+    def below(action):
+        return stats.norm.cdf(np.arctanh(2 * (action - low) / (high - low) - 1), outputs, scale)
+
+    for action in np.random.default_rng(6).uniform(low + 0.1, high - 0.1, (20, 2)):
+        slope = (below(action + 1e-5) - below(action - 1e-5)) / 2e-5
+        assert policy.log_prob(obs, action) == pytest.approx(np.log(slope).sum(), abs=1e-4)
+    assert np.isfinite(policy.log_prob(obs, high)) and np.isfinite(policy.log_prob(obs, low))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_values_are_the_critics(shared):
+    shape, params, policy = agent("gaussian", shared_network=shared)
+    obs = np.random.default_rng(7).normal(size=(20, 3)).astype(np.float32)
+    expected = state_value(params, jnp.asarray(obs), shape)
+    np.testing.assert_allclose(policy.value(obs), expected, rtol=1e-4, atol=1e-5)
+    assert policy.value(obs[0]) == pytest.approx(policy.value(obs)[0], rel=1e-5)
+    without = {k: v for k, v in policy.tensors.items() if not k.startswith("critic")}
+    with pytest.raises(ConfigError, match="holds no critic"):
+        Policy(without, policy.metadata).value(obs)
+
+
+def test_what_a_policy_is_fits_a_line_and_a_notebook():
+    _, _, policy = agent("beta")
+    assert repr(policy) == (
+        "Policy(task=probe, method=rpo, seed=0, observes=3, acts=2, distribution=beta, "
+        "networks=64×64 tanh)"
+    )
+    named = Policy(policy.tensors, policy.metadata | {"task": "<b>"})
+    assert "<td>&lt;b&gt;</td>" in named._repr_html_()
+    with pytest.raises(ValueError, match=r"action.shape=\(3,\) is not valid; expected \(2,\)"):
+        policy.log_prob(np.zeros(3), np.zeros(3))
+    with pytest.raises(ValueError, match=r"a dictionary is not valid; expected \[3\]"):
+        policy({"a": 1})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from robustpo.api.values import NO_ARGUMENTS, Task, count_of, with_env_kwargs
 from robustpo.base.files import user_path
 from robustpo.base.registry import allow as allow_names
+from robustpo.errors import ConfigError
 from robustpo.policy.policy import BEST_POLICY_FILE, POLICY_FILE, Policy, load_policy
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    run: str | os.PathLike[str],
+    run: str | os.PathLike[str] | Policy,
     *,
     episodes: SupportsIndex = 100,
     max_steps: SupportsIndex | None = None,
@@ -32,7 +34,8 @@ def evaluate(
     """Evaluate a trained policy with frozen statistics in fresh environments.
 
     Args:
-        run: directory of a run, or a policy file.
+        run: directory of a run, a policy file or a policy; or a directory of runs, such as that of
+            a variant with all its seeds, each of which is evaluated in the same episodes.
         episodes: whole episodes to run.
         max_steps: steps after which an episode is cut that goes on; by default 10,000, or the
             task's own time limit if that is longer. The result says how many were (`cut`).
@@ -48,24 +51,48 @@ def evaluate(
         allow: the action distribution that the policy was trained with, `module:name`, if it is an
             extension, for the same reason.
 
+    Returns:
+        The evaluation; of a directory of runs that of all of them, whose `runs` has each, and whose
+        interval is over runs.
+
     Raises:
         ConfigError: if there is no such policy, it does not fit the task, or its task has to be
             given.
         SimulatorError: if an environment raises, or what it returns is not finite.
     """
+    from robustpo.evaluation.episodes import Evaluations
     from robustpo.evaluation.evaluate import evaluate_policy, recorded_task
 
     allow_names(allow)
-    policy = _load(run, best)
-    return evaluate_policy(
-        policy,
-        with_env_kwargs(task or recorded_task(policy), env_kwargs, replace=True),
-        episodes=count_of("episodes", episodes),
-        deterministic=not stochastic,
-        seed=count_of("seed", seed),
-        max_steps=None if max_steps is None else count_of("max_steps", max_steps),
-        envs=None if envs is None else count_of("envs", envs),
-    )
+
+    def evaluated(policy: Policy) -> Evaluation:
+        return evaluate_policy(
+            policy,
+            with_env_kwargs(task or recorded_task(policy), env_kwargs, replace=True),
+            episodes=count_of("episodes", episodes),
+            deterministic=not stochastic,
+            seed=count_of("seed", seed),
+            max_steps=None if max_steps is None else count_of("max_steps", max_steps),
+            envs=None if envs is None else count_of("envs", envs),
+        )
+
+    if isinstance(run, Policy):
+        return evaluated(run)
+    runs = _runs_in(user_path(run))
+    if not runs:
+        return evaluated(_load(run, best))
+    name = BEST_POLICY_FILE if best else POLICY_FILE
+    whole = [place for place in runs if (place / name).is_file()]
+    if not whole:
+        raise ConfigError(f"none of the {len(runs)} runs in {run} holds a {name} yet")
+    without = tuple(place.name for place in runs if place not in whole)
+    return Evaluations.of({p.name: evaluated(_load(p, best)) for p in whole}, without)
+
+
+def _runs_in(place: Path) -> list[Path]:
+    """Return the runs of a variant's directory, in the order of their seeds; none of a run's."""
+    found = [path for path in place.glob("seed-*") if path.name[5:].isdigit() and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name[5:]))
 
 
 def record(

@@ -62,6 +62,8 @@ class TaskSpec:
         action_high: upper bounds of the action, likewise.
         episode_limit: steps after which an episode is truncated, or None.
         simulator: the adapter that steps it: `envpool`, `gymnasium` or `jax`.
+        layout: how an observation of several parts becomes the flat one
+            (`robustpo.policy.layout`), as tuples; None where it is a vector to begin with.
     """
 
     id: str
@@ -71,6 +73,7 @@ class TaskSpec:
     action_high: tuple[float, ...]
     episode_limit: int | None
     simulator: str
+    layout: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("action_low", "action_high"):

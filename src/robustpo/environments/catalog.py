@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.entry import Entry
@@ -42,7 +43,13 @@ def spec(entry: Entry) -> TaskSpec:
         action_high=entry.action_high,
         episode_limit=entry.episode_limit,
         simulator=entry.simulator,
+        layout=_layout(entry),
     )
+
+
+def _layout(entry: Entry) -> tuple[Any, ...] | None:
+    parts = tuple((name, ("box", (size,))) for name, size in entry.observation)
+    return None if [name for name, _ in parts] == ["obs"] else ("dict", parts)
 
 
 def nearest(task_id: str, others: Iterable[str] = ()) -> list[str]:

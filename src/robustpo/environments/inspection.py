@@ -66,7 +66,32 @@ def describe_task(name: str, task: Task, env: gymnasium.Env) -> TaskSpec:
         action_high=tuple(float(bound) for bound in bounds.high.ravel()),
         episode_limit=_episode_limit(env),
         simulator="gymnasium",
+        layout=_layout(env),
     )
+
+
+def _layout(env: gymnasium.Env) -> tuple[Any, ...] | None:
+    """Return how what `prepare` has flattened lies in the vector."""
+    if not isinstance(env, gymnasium.wrappers.FlattenObservation):
+        return None
+    return layout_of(env.env.observation_space)
+
+
+def layout_of(space: spaces.Space) -> tuple[Any, ...] | None:
+    """Return the layout of a space (`robustpo.policy.layout`), None for one that has none."""
+    if isinstance(space, spaces.Box | spaces.MultiBinary):
+        return ("box", tuple(map(int, space.shape)))
+    if isinstance(space, spaces.Discrete):
+        return ("discrete", int(space.n), int(space.start))
+    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
+        return ("multi-discrete", *(tuple(map(int, x)) for x in (space.nvec, space.start)))
+    if isinstance(space, spaces.Tuple):
+        parts = tuple(map(layout_of, space.spaces))
+        return None if None in parts else ("tuple", parts)
+    if isinstance(space, spaces.Dict):
+        named = tuple((str(name), layout_of(part)) for name, part in space.spaces.items())
+        return None if None in [part for _, part in named] else ("dict", named)
+    return None
 
 
 def box_of_actions(env: gymnasium.Env) -> spaces.Box:

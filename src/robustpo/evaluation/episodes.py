@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,13 +48,7 @@ class Evaluation:
     @property
     def interval(self) -> tuple[float, float]:
         """95% t interval of the mean over episodes; NaN for one episode."""
-        from scipy import stats
-
-        count = len(self.returns)
-        if count < 2:
-            return (float("nan"), float("nan"))
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * self.std / math.sqrt(count)
-        return (self.mean - half, self.mean + half)
+        return t_interval(self.mean, self.std, len(self.returns))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as plain data."""
@@ -70,6 +64,56 @@ class Evaluation:
             "length_mean": float(np.mean(self.lengths)),
             "cut": self.cut,
         }
+
+
+@dataclass(frozen=True)
+class Evaluations(Evaluation):
+    """Returns of the policies of several runs, each in the same episodes.
+
+    `returns` and `lengths` are of all episodes, run by run; `std` and `interval` are over the means
+    of the runs, since episodes of one policy say nothing of another seed's.
+
+    Attributes:
+        runs: the evaluation of each, by the name of its run, such as `seed-0`.
+        without_policy: names of the runs that hold no policy (yet).
+    """
+
+    runs: Mapping[str, Evaluation] = field(default_factory=dict)
+    without_policy: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, runs: Mapping[str, Evaluation], without_policy: tuple[str, ...]) -> Evaluations:
+        """Put the evaluations of runs together."""
+        found = list(runs.values())
+        returns = tuple(value for one in found for value in one.returns)
+        lengths = tuple(length for one in found for length in one.lengths)
+        return cls(returns, lengths, sum(one.cut for one in found), runs, without_policy)
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation over runs of their mean returns; NaN for one run."""
+        means = [one.mean for one in self.runs.values()]
+        return float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% t interval of the mean over runs; NaN for one run."""
+        return t_interval(self.mean, self.std, len(self.runs))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary as plain data."""
+        runs = {name: one.as_dict() for name, one in self.runs.items()}
+        return super().as_dict() | {"runs": runs, "without_policy": list(self.without_policy)}
+
+
+def t_interval(mean: float, std: float, count: int) -> tuple[float, float]:
+    """Return the 95% t interval of a mean; NaN for one value."""
+    from scipy import stats
+
+    if count < 2:
+        return (float("nan"), float("nan"))
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * std / math.sqrt(count)
+    return (mean - half, mean + half)
 
 
 class Stopped(Exception):

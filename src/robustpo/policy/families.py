@@ -37,6 +37,8 @@ class DistributionFamily:
         diverges: whether `kl` is defined, for DrAC and the adaptive learning rate.
         gaussian: whether it is a `Gaussian` or a `TanhGaussian`, which closed forms are of.
         width: distance of the bounds in the units that its entropies are of; None for the action's.
+        log_prob: takes outputs, log scale and what `act` returned; returns the log-density of each
+            dimension. None where acting is all that it can do without JAX.
     """
 
     distribution: str | type
@@ -48,6 +50,7 @@ class DistributionFamily:
     diverges: bool = True
     gaussian: bool = False
     width: float | None = None
+    log_prob: Callable[[Array, Array, Array], Array] | None = None
 
     def load(self) -> Any:
         """Return its class; imports JAX."""
@@ -79,24 +82,72 @@ def _beta(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> 
     return a / (a + b) if rng is None else rng.beta(1 + a, 1 + b)
 
 
+def _gaussian_log_prob(outputs: Array, log_scale: Array, action: Array) -> Array:
+    z = (action - outputs) / np.exp(log_scale)
+    return -0.5 * (z * z + np.log(2 * np.pi)) - log_scale
+
+
+def _laplace_log_prob(outputs: Array, log_scale: Array, action: Array) -> Array:
+    return -np.abs(action - outputs) / np.exp(log_scale) - log_scale - np.log(2.0)
+
+
+def _gumbel_log_prob(outputs: Array, log_scale: Array, action: Array) -> Array:
+    z = (action - outputs) / np.exp(log_scale)
+    return -(z + np.exp(-z)) - log_scale
+
+
+def _tanh_gaussian_log_prob(outputs: Array, log_scale: Array, action: Array) -> Array:
+    # On the bounds themselves it has no density; the next number inside has.
+    share = np.clip(action, EDGE, 1 - EDGE)
+    # The inverse of the way there, y = tanh(x) / 2 + 1/2, whose derivative is 2y (1 − y).
+    inner = 0.5 * (np.log(share) - np.log1p(-share))
+    change = np.log(2 * share * (1 - share))
+    return _gaussian_log_prob(outputs, log_scale, inner) - change
+
+
+def _beta_log_prob(outputs: Array, log_scale: Array, action: Array) -> Array:
+    from scipy.special import betaln
+
+    del log_scale
+    a, b = np.split(_softplus(outputs) + np.float32(BETA_MARGIN), 2, axis=-1)
+    share = np.clip(action, EDGE, 1 - EDGE)
+    return a * np.log(share) + b * np.log1p(-share) - betaln(1 + a, 1 + b)
+
+
 _HERE = "robustpo.algorithm.distributions"
 FAMILIES: Kind[DistributionFamily] = Kind(
     "distribution",
     {
-        "gaussian": DistributionFamily(f"{_HERE}:Gaussian", _gaussian, gaussian=True),
-        "laplace": DistributionFamily(f"{_HERE}:Laplace", _laplace),
-        "gumbel": DistributionFamily(f"{_HERE}:Gumbel", _gumbel),
+        "gaussian": DistributionFamily(
+            f"{_HERE}:Gaussian", _gaussian, gaussian=True, log_prob=_gaussian_log_prob
+        ),
+        "laplace": DistributionFamily(f"{_HERE}:Laplace", _laplace, log_prob=_laplace_log_prob),
+        "gumbel": DistributionFamily(f"{_HERE}:Gumbel", _gumbel, log_prob=_gumbel_log_prob),
         # Its entropies are of (−1, 1), those of a Beta of (0, 1).
         "tanh-gaussian": DistributionFamily(
-            f"{_HERE}:TanhGaussian", _tanh_gaussian, clipped=False, gaussian=True, width=2.0
+            f"{_HERE}:TanhGaussian",
+            _tanh_gaussian,
+            clipped=False,
+            gaussian=True,
+            width=2.0,
+            log_prob=_tanh_gaussian_log_prob,
         ),
         "beta": DistributionFamily(
-            f"{_HERE}:Beta", _beta, 2, has_scale=False, clipped=False, shifts=False, width=1.0
+            f"{_HERE}:Beta",
+            _beta,
+            2,
+            has_scale=False,
+            clipped=False,
+            shifts=False,
+            width=1.0,
+            log_prob=_beta_log_prob,
         ),
     },
     of="robustpo.policy.families:DistributionFamily",
 )
 BETA_MARGIN = 1e-6
+# What is left of the way between the bounds where a density is asked for on one of them.
+EDGE = 1e-7
 
 ACTIVATIONS = {
     "tanh": np.tanh,

@@ -7,17 +7,20 @@ action bounds, and a digest of it all. Nothing in it can run code.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from robustpo.base.files import parse_tensors, read_bytes, user_path, write_tensors
 from robustpo.errors import ConfigError
 from robustpo.policy.checks import FORMAT, require_metadata, require_shapes, require_values
 from robustpo.policy.families import ACTIVATIONS, FAMILIES
+from robustpo.policy.layout import Layout, flatten, require_layout, text_of
 
 POLICY_FILE = "policy.safetensors"
 BEST_POLICY_FILE = "policy_best.safetensors"
@@ -29,7 +32,7 @@ EPSILON = 1e-8
 Array = np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Policy:
     """A trained policy with its frozen normaliser.
 
@@ -70,7 +73,8 @@ class Policy:
         """Choose actions inside the bounds.
 
         Args:
-            obs: one raw observation `[O]` or a batch `[B, O]`.
+            obs: one raw observation `[O]` or a batch `[B, O]`; where the environment observes a
+                dictionary, a tuple or a number, also these as it gives them (see `layout`).
             deterministic: the distribution's mode; otherwise a sample.
             rng: source of the samples; fresh entropy if None.
 
@@ -78,15 +82,9 @@ class Policy:
             Actions `[A]` or `[B, A]`, float32, in the environment's units.
 
         Raises:
-            ValueError: if the observation's last axis is not `O`.
+            ValueError: if the observation is of another size, or has other parts.
         """
-        obs = np.asarray(obs)
-        if obs.ndim not in (1, 2) or obs.shape[-1] != self.observation_size:
-            raise ValueError(
-                f"obs.shape={obs.shape} is not valid; expected [{self.observation_size}] or "
-                f"[batch, {self.observation_size}]"
-            )
-        outputs = self._mlp("actor", self.normalize(obs))
+        outputs = self._mlp("actor", self.normalize(self.vector(obs)))
         source = None if deterministic else rng or np.random.default_rng()
         family = FAMILIES[self.metadata["distribution"]]
         low, high = self.tensors["action.low"], self.tensors["action.high"]
@@ -96,6 +94,136 @@ class Policy:
         elif (units := self.action_units) is not None:
             action = units[0] + units[1] * action
         return np.clip(action, low, high)
+
+    def predict(
+        self,
+        obs: Any,
+        state: None = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[Float32[Array, "*B A"], None]:
+        """Choose actions, in the form of Stable-Baselines3's models.
+
+        Args:
+            obs: as in a call.
+            state: ignored, since the networks keep none.
+            episode_start: ignored likewise.
+            deterministic: the distribution's mode; otherwise a sample.
+
+        Returns:
+            Actions, and None for the state.
+
+        Raises:
+            ValueError: as a call.
+        """
+        del state, episode_start
+        return self(obs, deterministic=deterministic), None
+
+    def log_prob(self, obs: Any, action: Any) -> Float64[Array, "*B"]:
+        """Return the log-density of actions, before they are clipped to the bounds.
+
+        Args:
+            obs: as in a call.
+            action: `[A]` or `[B, A]`, in the environment's units. Of one that lies on a bound it is
+                the density there, not the probability that it was clipped to it.
+
+        Returns:
+            `[]` or `[B]`, float64, per unit of the environment's actions.
+
+        Raises:
+            ConfigError: if the distribution is an extension without a log-density in NumPy.
+            ValueError: if a shape is not valid.
+        """
+        family = FAMILIES[self.metadata["distribution"]]
+        if family.log_prob is None:
+            raise ConfigError(
+                f"distribution={self.metadata['distribution']!r} has no log_prob in NumPy; give "
+                "its DistributionFamily one"
+            )
+        outputs = self._mlp("actor", self.normalize(self.vector(obs))).astype(np.float64)
+        action = np.asarray(action, np.float64)
+        shape = (*outputs.shape[:-1], self.action_size)
+        if action.shape != shape:
+            raise ValueError(f"action.shape={action.shape} is not valid; expected {shape}")
+        low, high = (self.tensors[f"action.{x}"].astype(np.float64) for x in ("low", "high"))
+        centre, unit = (0.0, 1.0) if family.clipped else (low, high - low)
+        if family.clipped and (units := self.action_units) is not None:
+            centre, unit = units
+        scale = self.tensors["log_std"].astype(np.float64)
+        own = family.log_prob(outputs, scale, (action - centre) / unit)
+        return (own - np.log(unit)).sum(-1)
+
+    def value(self, obs: Any) -> Float32[Array, "*B"]:
+        """Return the critic's estimate of the discounted return from observations on.
+
+        It is of the rewards as they were learned from: divided by the running deviation of their
+        discounted sum where `normalize_rewards` was on, times `reward_scale`.
+
+        Args:
+            obs: as in a call.
+
+        Raises:
+            ConfigError: if the file holds no critic.
+            ValueError: as a call.
+        """
+        if "critic.0.weight" not in self.tensors:
+            raise ConfigError("the policy's file holds no critic, so it has no values")
+        x = self.normalize(self.vector(obs))
+        if self.metadata.get("shared_network", False):
+            x = self._mlp("actor", x, hidden=True)
+        return self._mlp("critic", x)[..., 0]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the policy's file, which `robustpo.load_policy` reads.
+
+        Raises:
+            StorageError: if it could not be written.
+        """
+        save_policy(user_path(path), self)
+
+    def vector(self, obs: Any) -> Array:
+        """Return an observation as the vector `[O]`, or a batch of them as `[B, O]`.
+
+        Raises:
+            ValueError: if it is of another size, or has other parts.
+        """
+        layout, size = self.layout, self.observation_size
+        composite = isinstance(obs, Mapping)
+        array = np.asarray(0.0 if composite else _array(obs))
+        fits = array.ndim in (1, 2) and array.shape[-1] == size and array.dtype != object
+        if fits and not composite:
+            return array
+        if layout is not None:
+            return flatten(layout, obs)
+        given = "a dictionary" if composite else f"obs.shape={array.shape}"
+        raise ValueError(f"{given} is not valid; expected [{size}] or [batch, {size}]")
+
+    @property
+    def layout(self) -> Layout | None:
+        """How an observation of several parts becomes a vector (`robustpo.policy.layout`)."""
+        return self.metadata.get("observation")
+
+    def __repr__(self) -> str:
+        about = self._about()
+        return f"Policy({', '.join(f'{name}={value}' for name, value in about.items())})"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in self._about().items()
+        )
+        return f"<table>{''.join(rows)}</table>"
+
+    def _about(self) -> dict[str, str]:
+        """Say what it is in a few words."""
+        widths = [self.tensors[name].shape[1] for name in self._layers("actor")[:-1]]
+        known = {name: self.metadata.get(name) for name in ("task", "method", "seed")}
+        networks = "×".join(map(str, widths)) or "linear"
+        return {name: str(value) for name, value in known.items() if value is not None} | {
+            "observes": str(self.observation_size) if self.layout is None else text_of(self.layout),
+            "acts": str(self.action_size),
+            "distribution": self.metadata["distribution"],
+            "networks": f"{networks} {self.metadata['activation']}",
+        }
 
     @property
     def action_units(self) -> tuple[Array, Array] | None:
@@ -130,13 +258,27 @@ class Policy:
         scaled = (obs - self.tensors["observation.mean"]) / scale
         return np.clip(scaled, -OBSERVATION_CLIP, OBSERVATION_CLIP)
 
-    def _mlp(self, name: str, x: Array) -> Array:
-        layers = sum(key.startswith(f"{name}.") and key.endswith("weight") for key in self.tensors)
+    def _layers(self, name: str) -> list[str]:
+        """Return the names of a network's weights, in the order of its layers."""
+        count = sum(key.startswith(f"{name}.") and key.endswith("weight") for key in self.tensors)
+        return [f"{name}.{i}.weight" for i in range(count)]
+
+    def _mlp(self, name: str, x: Array, *, hidden: bool = False) -> Array:
+        """Return what a network puts out, or what its last hidden layer does."""
+        weights = self._layers(name)
         activation = ACTIVATIONS[self.metadata["activation"]]
-        for i in range(layers):
-            x = x @ self.tensors[f"{name}.{i}.weight"] + self.tensors[f"{name}.{i}.bias"]
-            x = activation(x) if i < layers - 1 else x
+        for i, weight in enumerate(weights[:-1] if hidden else weights):
+            x = x @ self.tensors[weight] + self.tensors[f"{name}.{i}.bias"]
+            x = activation(x) if i < len(weights) - 1 else x
         return x
+
+
+def _array(obs: Any) -> Array:
+    """Return an observation as an array; one of ragged parts as an array of objects."""
+    try:
+        return np.asarray(obs)
+    except ValueError:
+        return np.empty((), object)
 
 
 def save_policy(path: Path, policy: Policy, root: Path | None = None) -> None:
@@ -186,6 +328,8 @@ def parse_policy(content: bytes, name: object) -> Policy:
     try:
         require_shapes(tensors, family, shared=metadata.get("shared_network", False))
         require_values(tensors, family)
+        if (layout := metadata.get("observation")) is not None:
+            require_layout(layout, tensors["actor.0.weight"].shape[0])
     except ConfigError as error:
         raise ConfigError(f"{name} is not a policy of robustpo: {error}") from error
     return Policy(tensors, metadata)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -55,6 +56,9 @@ def make_policy(
         "distribution": config.shape.distribution,
         "shared_network": config.shape.shared_network,
     }
+    if spec.layout is not None:
+        # As a file gives it back.
+        metadata["observation"] = json.loads(json.dumps(spec.layout))
     return Policy(tensors, metadata)
 
 
