@@ -14,6 +14,7 @@ from robustpo.cli.options import (
     METHOD_HELP,
     OFTEN,
     AgentOptions,
+    ConfigFile,
     EnvKwargs,
     RunOptions,
     ShapeOptions,
@@ -49,6 +50,7 @@ class Compare:
     """Initial learning rates to sweep."""
     entropy_coefs: tuple[float, ...] = ()
     """Entropy coefficients to sweep."""
+    config: ConfigFile = None
     run: OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
     """Length, place and processes."""
     agent: OmitArgPrefixes[AgentOptions] = field(default_factory=AgentOptions)

@@ -21,6 +21,7 @@ OFTEN = (
     "method",
     "methods",
     "seeds",
+    "config",
     "alphas",
     "out",
     "workers",
@@ -40,6 +41,15 @@ EnvKwargs = Annotated[
         metavar="KEY=VALUE [KEY=VALUE ...]",
         help="Arguments of what makes the environment: numbers, true, false or words; they become "
         "part of the task's name, TASK:key=value.",
+        help_behavior_hint="(default: none)",
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    arg(
+        metavar="FILE",
+        help="TOML with these options by their names (learning_rate = 1e-3), which those on the "
+        "command line override; `robustpo config RUN` prints one.",
         help_behavior_hint="(default: none)",
     ),
 ]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 from tyro.conf import OmitArgPrefixes, Suppress
 
+from robustpo.cli.config_file import read_options, take_file
 from robustpo.cli.slips import meant_command, meant_option, option_fields
 from robustpo.cli.values import registry
 from robustpo.errors import ConfigError
@@ -37,6 +38,7 @@ COMMANDS = {
         "Measure policies where something differs from training, and say which method keeps more.",
     ),
     "record": ("record:Record", "Film a trained policy, without a screen."),
+    "config": ("config:Config", "Print the file that repeats a run: robustpo train --config FILE."),
     "study": (
         "study:StudyGroup",
         "List, show, run and report studies: every experiment of the paper, or your own.",
@@ -80,6 +82,32 @@ def parse(arguments: list[str], description: str | None) -> Any:
     Raises:
         ConfigError: if the arguments are not valid.
     """
+    path, typed = take_file(arguments)
+    takes_file = typed[:1] in (["train"], ["compare"])
+    if path is None or not takes_file:
+        return _parse(arguments, description)
+    command, *rest = typed
+    file, words = read_options(path, _load(command), rest)
+    task = file.data.get("task")
+    try:
+        try:
+            return _parse([command, *words, *rest], description)
+        except TaskMissing:
+            if task is None:
+                raise
+            return _parse([command, str(task), *words, *rest], description)
+    except ConfigError as error:
+        # What is wrong may stand in the file.
+        option = re.match(r"--([\w-]+) ", str(error))
+        name = option[1].replace("-", "_") if option else ""
+        raise (file.error(name, str(error)) if name in file.data else error) from None
+
+
+class TaskMissing(ConfigError):
+    """What stands alone after a command is not there."""
+
+
+def _parse(arguments: list[str], description: str | None) -> Any:
     complaint = io.StringIO()
     everything = HELP_ALL in arguments
     given = ["--help" if text == HELP_ALL else text for text in arguments]
@@ -95,7 +123,9 @@ def parse(arguments: list[str], description: str | None) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise ConfigError(_one_line(complaint.getvalue(), arguments)) from None
+        text = _one_line(complaint.getvalue(), arguments)
+        missing = text.startswith("TASK is missing")
+        raise (TaskMissing(text) if missing else ConfigError(text)) from None
 
 
 def _one_line(framed: str, arguments: Sequence[str]) -> str:
@@ -115,6 +145,8 @@ def _one_line(framed: str, arguments: Sequence[str]) -> str:
     if wrong := re.search(r"invalid choice ('.*?') for argument '(.*?)'\. .*?\((.*)\)", said):
         choices = sorted(set(re.findall(r"'([^']*)'", wrong[3])) - {"None"})
         return f"{wrong[2]} does not take {wrong[1]}; choose {' or '.join(choices)}"
+    if missing := re.search(r"Missing from [^:]*: ([A-Z_]+) ", said):
+        return f"{missing[1]} is missing; it stands alone, after the command"
     if missing := re.search(r"Missing value for argument '(\S+)'", said):
         if missing[1].startswith("-"):
             return f"{missing[1]} needs a value"

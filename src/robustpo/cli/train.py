@@ -13,6 +13,7 @@ from robustpo.cli.options import (
     METHOD_HELP,
     OFTEN,
     AgentOptions,
+    ConfigFile,
     EnvKwargs,
     RunOptions,
     ShapeOptions,
@@ -38,6 +39,7 @@ class Train:
     ] = "rpo"
     seeds: Annotated[str, arg(metavar="SEEDS")] = "0"
     """A seed (3), several (0,4,7) or a half-open range (0:10)."""
+    config: ConfigFile = None
     run: OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
     """Length, place and processes."""
     agent: OmitArgPrefixes[AgentOptions] = field(default_factory=AgentOptions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,3 +103,37 @@ def _as_words(value: Any) -> list[str]:
     if isinstance(value, bool):
         return ["on" if value else "off"]
     return [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
+
+
+def config_toml(configs: Sequence[RunConfig]) -> str:
+    """Return the file that `robustpo train --config` takes to repeat runs that differ in the seed.
+
+    It names what differs from the method's own under the preset, which is named too.
+    """
+    config = configs[0]
+    values: dict[str, Any] = {
+        "task": config.task,
+        "method": config.method,
+        "seeds": _seeds(sorted(other.settings.seed for other in configs)),
+        "steps": config.steps,
+        "preset": config.preset,
+        **{
+            name: getattr(config, name)
+            for name, value in _DEFAULTS
+            if getattr(config, name) != value
+        },
+    }
+    if config.init_policy is not None:
+        values["init_policy"] = config.init_policy
+    unset = [name for name, value in config.changed.items() if value is None]
+    values |= {name: value for name, value in config.changed.items() if value is not None}
+    lines = [f"{name} = {_toml(value)}" for name, value in values.items()]
+    lines += [f"# {name} is off, which the method does by default" for name in unset]
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    # JSON's texts, switches and numbers are TOML's.
+    return json.dumps(value)

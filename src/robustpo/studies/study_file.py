@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
-import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
-from robustpo.base.files import one_line, read_bytes
+from robustpo.base.files import one_line
+from robustpo.base.toml_text import TomlFile, read_toml
 from robustpo.base.validation import require_choice
 from robustpo.config.settings import SETTING_NAMES
 from robustpo.config.shape import SHAPE_NAMES
@@ -17,7 +15,6 @@ from robustpo.studies.grid import parse_seeds
 from robustpo.studies.request import require_request
 from robustpo.studies.study import Part, Study, require_method, require_task, valid_name
 
-MAX_BYTES = 2**20
 TEXTS = ("name", "title", "source", "note", "shows")
 LISTS = ("tasks", "methods")
 SHOWN = ("return", "entropy")
@@ -48,50 +45,22 @@ def read_study(path: Path) -> Study:
         ConfigError: if the file cannot be read, is no TOML, or names something that does not exist;
             with the line where it stands.
     """
-    content = read_bytes(path, MAX_BYTES)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
-        raise ConfigError(f"{path} is not UTF-8 text, perhaps UTF-16; save it as UTF-8")
-    try:
-        # Some editors put a mark in front that is no part of the text.
-        text = content.decode("utf-8-sig")
-        data = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: {one_line(error)}; save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {one_line(error)}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: a number has more digits than any may have") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path}: it is nested too deeply") from error
-    _require_writable_numbers(data, path)
-    return _Reader(path, text).study(data)
-
-
-def _require_writable_numbers(data: Any, path: Path) -> None:
-    """Raise `ConfigError` for whole numbers so long that Python refuses to write them."""
-    values = [data]
-    while values:
-        value = values.pop()
-        if isinstance(value, dict):
-            values += value.values()
-        elif isinstance(value, list):
-            values += value
-        elif isinstance(value, int) and abs(value) >= 2**63:
-            raise ConfigError(f"{path}: a number of {value.bit_length()} bits is larger than any")
+    return _Reader(read_toml(path)).study()
 
 
 class _Reader:
     """Turns tables into a study; what is wrong is said with its line."""
 
-    def __init__(self, path: Path, text: str) -> None:
-        self._path, self._lines = path, text.splitlines()
+    def __init__(self, file: TomlFile) -> None:
+        self._file, self._error = file, file.error
 
-    def study(self, data: dict[str, Any]) -> Study:
+    def study(self) -> Study:
+        data = dict(self._file.data)
         tables = data.pop("parts", [])
         if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
             raise self._error("parts", "parts is not a list of tables; write [[parts]]")
         texts = {name: self._text(data, name) for name in TEXTS if name in data}
-        name = texts.get("name", self._path.stem)
+        name = texts.get("name", self._file.path.stem)
         if not valid_name(name):
             expected = "letters, digits, dots and dashes name a directory"
             text = f"name={_shown(name)} is not valid; {expected}"
@@ -157,14 +126,6 @@ class _Reader:
             return function(*arguments)
         except ConfigError as error:
             raise self._error(where, str(error)) from error
-
-    def _error(self, where: str, text: str) -> ConfigError:
-        """Return an error that names the file and the line where something first stands."""
-        pattern = re.compile(rf"(?<![\w-]){re.escape(where)}(?![\w-])")
-        for number, line in enumerate(self._lines, 1):
-            if pattern.search(line.partition("#")[0]):
-                return ConfigError(f"{self._path}, line {number}: {text}")
-        return ConfigError(f"{self._path}: {text}")
 
 
 def _shown(value: Any) -> str:
