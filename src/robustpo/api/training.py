@@ -17,6 +17,8 @@ from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.execution.execution import execute
 from robustpo.execution.manner import Execution
+from robustpo.runs.extension import extension_note, require_extensible
+from robustpo.studies.extending import what_extends
 from robustpo.studies.grid import parse_seeds, sweep_methods
 from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.request import left_by_sweeps, request_notes, require_request, with_left_alone
@@ -42,6 +44,7 @@ def train(
     workers: SupportsIndex | None = None,
     pin: bool = True,
     fresh: bool = False,
+    extend: str | os.PathLike[str] | None = None,
     track: str | None = None,
     callback: Callback | None = None,
     progress: bool = True,
@@ -67,6 +70,11 @@ def train(
         workers: processes; by default one per core, as far as memory goes.
         pin: whether each process claims a core for itself.
         fresh: whether to train again what is recorded already, moving the old record aside.
+        extend: directory of a finished run, or of a variant with all its seeds, that a new run goes
+            on with, from its last step to `steps`: with its optimiser, normalisers, simulators and
+            draws, so that it ends as a run does that was planned that long, bit for bit, where no
+            schedule depends on the length. Method, seeds and settings are that run's, but for
+            the options given here; its shape stays.
         track: `"tensorboard"` writes scalars beside each run.
         callback: called with an event after every iteration of every agent: a dictionary with
             `variant`, `seed`, `step`, the metrics, the run's `directory`, and `policy()`, which
@@ -106,11 +114,16 @@ def train(
         >>> policy = robustpo.load_policy(runs[0])  # doctest: +SKIP
     """
     task = with_env_kwargs(task, env_kwargs)
-    part = Part((_name(task),), (method,), parse_seeds(seeds), plain(steps), _run_options(options))
+    chosen, own, said = parse_seeds(seeds), _run_options(options), []
+    if extend is not None:
+        method, chosen, own = what_extends(user_path(extend), method, chosen, own)
+    part = Part((_name(task),), (method,), chosen, plain(steps), own)
     execution = _execution(task, locals())
     study = named_study(Study("training", method, (part,)))
     study, kept = settle_study(study, execution.out)
-    return _train(study, task, execution, callback, kept)
+    if extend is not None:
+        said = [extension_note(c, require_extensible(c)) for c in study.configs()]
+    return _train(study, task, execution, callback, [*kept, *said])
 
 
 def compare(

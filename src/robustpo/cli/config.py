@@ -9,10 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from robustpo.base.files import user_path
-from robustpo.config.run import RunConfig
-from robustpo.errors import ConfigError
-from robustpo.runs.identity import config_from_identity, with_defaults
-from robustpo.runs.run_state import run_state
+from robustpo.runs.extension import recorded_config
 from robustpo.studies.commands import config_toml
 
 
@@ -33,16 +30,3 @@ class Config:
             )
         )
         return 0
-
-
-def recorded_config(directory: Path) -> RunConfig:
-    """Return the configuration that a run was trained with.
-
-    Raises:
-        ConfigError: if there is no run, or its record cannot be read.
-    """
-    state = run_state(directory)
-    if state.identity is None:
-        why = state.reason or "it holds no run"
-        raise ConfigError(f"no configuration in {directory}: {why}; give the directory of a run")
-    return config_from_identity(with_defaults(state.identity))

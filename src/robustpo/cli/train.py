@@ -40,6 +40,8 @@ class Train:
     seeds: Annotated[str, arg(metavar="SEEDS")] = "0"
     """A seed (3), several (0,4,7) or a half-open range (0:10)."""
     config: ConfigFile = None
+    extend: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="(default: none)")] = None
+    """Finished run, or variant with all its seeds, that a new run goes on with, up to --steps."""
     run: OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
     """Length, place and processes."""
     agent: OmitArgPrefixes[AgentOptions] = field(default_factory=AgentOptions)
@@ -55,6 +57,7 @@ class Train:
                     env_kwargs=parse_arguments(self.env_kwargs),
                     method=self.method,
                     seeds=self.seeds,
+                    extend=self.extend,
                     **keywords(self),
                 )
         except UnfinishedError as error:

@@ -40,6 +40,7 @@ class RunConfig:
         eval_every: steps between evaluations during training, 0 for none.
         eval_episodes: episodes of each of those evaluations.
         init_policy: path of a policy file that training starts from, or None.
+        extends: directory of the variant whose run of the same seed this one goes on with, or None.
 
     Raises:
         ConfigError: if steps are fewer than one rollout, a count is not valid, or a setting makes
@@ -55,6 +56,7 @@ class RunConfig:
     eval_episodes: int = 10
     init_policy: str | None = None
     preset: str = "paper"
+    extends: str | None = None
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -65,6 +67,10 @@ class RunConfig:
         require_choice("preset", self.preset, tuple(PRESETS))
         is_path = self.init_policy is None or isinstance(self.init_policy, str)
         require(is_path, "init_policy", self.init_policy, "the path of a policy, or None")
+        is_path = self.extends is None or isinstance(self.extends, str)
+        require(is_path, "extend", self.extends, "the directory of a run, or None")
+        both = self.extends is not None and self.init_policy is not None
+        require(not both, "init_policy", self.init_policy, "none where a run is extended")
         require_count("steps", self.steps, high=MAX_STEPS)
         require_count("eval_every", self.eval_every, 0, high=MAX_STEPS)
         require_count("eval_episodes", self.eval_episodes)
@@ -171,11 +177,16 @@ class RunConfig:
             # The whole path could be longer than a file's name may be; a hash stands for it.
             name = slug(Path(self.init_policy).stem)[:40]
             slugs.append(f"init-{name}-{short_hash(self.init_policy)}")
+        if self.extends is not None:
+            slugs.append(f"extends-{short_hash(self.extends)}")
         return slugs
 
     def identity(self) -> dict[str, Any]:
         """Return what decides whether two runs are the same experiment, as plain data."""
         data = dataclasses.asdict(self)
+        if self.extends is None:
+            # There was no such thing when most runs were recorded.
+            del data["extends"]
         # As JSON has them.
         data["shape"]["hidden_sizes"] = list(self.shape.hidden_sizes)
         data["shape"]["losses"] = list(self.shape.losses)
@@ -191,6 +202,7 @@ def make_config(
     eval_every: SupportsIndex = 0,
     eval_episodes: SupportsIndex = 10,
     init_policy: str | None = None,
+    extends: str | None = None,
     preset: str | None = None,
     **overrides: Any,
 ) -> RunConfig:
@@ -216,6 +228,7 @@ def make_config(
         eval_every=eval_every,
         eval_episodes=eval_episodes,
         init_policy=init_policy,
+        extends=extends,
         preset=preset,
         **overrides,
     )
@@ -248,4 +261,4 @@ def build_config(task: str, method: str, *, preset: str | None = None, **given: 
     )
 
 
-_OF_RUNS = ("steps", "eval_every", "eval_episodes", "init_policy")
+_OF_RUNS = ("steps", "eval_every", "eval_episodes", "init_policy", "extends")

@@ -31,6 +31,7 @@ from robustpo.execution.standing import (
 from robustpo.execution.tracking import make_tracker
 from robustpo.execution.watch import Watch
 from robustpo.execution.worker_process import Event, OnEvent, Shard
+from robustpo.runs.extension import begin_extension, require_extensible
 from robustpo.runs.locks import RunLocks, allow_open_files
 from robustpo.runs.record import run_directory, set_aside
 
@@ -115,6 +116,9 @@ def execute(
             for text in [*notes, *_opening(request, execution, workers, bounded)]:
                 watch.note(text)
             _put_aside(request, watch, fresh=execution.fresh)
+            for config in request.pending:
+                if config.extends is not None:
+                    begin_extension(config, execution.out)
             on_event = _hearing(request.environments, watch)
             interrupted = launch(shards, on_event, constructor, workers, execution)
     if isinstance(interrupted, Stopped):
@@ -141,6 +145,9 @@ def _check(
     environments = RecordedEnvironments(
         {c: directories[c] for c, s in states.items() if not s.pending or s.step is not None}
     )
+    for config, state in states.items():
+        if config.extends is not None and state.pending:
+            require_extensible(config)
     specs = _resolve(states, environments, constructor)
     tracker = make_tracker(execution.track)
     check_bounds(configs, specs)

@@ -81,17 +81,26 @@ class RunRecord:
         directory: where the run lives; absent, or with an unfinished record of the same run.
         config: what is trained.
         environment: what it is trained on; a run that goes on keeps what was recorded of it.
+        extends: the run that it goes on with, if it is another's extension, which names it.
+        began: how that one began.
 
     Attributes:
         checkpoint: what the run goes on from; None if it begins.
         problems: what is wrong with newer checkpoints, one line each.
 
     Raises:
+        ConfigError: if it is an extension of a run and has lost what it goes on with.
         StorageError: here and in every method, if a file could not be written.
     """
 
     def __init__(
-        self, directory: Path, config: RunConfig, environment: dict[str, Any] | None = None
+        self,
+        directory: Path,
+        config: RunConfig,
+        environment: dict[str, Any] | None = None,
+        *,
+        extends: str | None = None,
+        began: dict[str, Any] | None = None,
     ) -> None:
         self.directory = directory
         self.config = config
@@ -105,6 +114,11 @@ class RunRecord:
                 f"{directory}: none of its checkpoints can be used; the run begins again, and its "
                 f"record is moved aside as {moved.name}"
             )
+        if config.extends is not None and self.checkpoint is None and extends is None:
+            raise ConfigError(
+                f"{directory} has lost the state that it was extended from; remove it, and the "
+                "same command extends the run once more"
+            )
         # Whoever trains on has not ended, so no state of it is the last.
         remove_files(directory, lambda n: is_partial(n) or n == FINAL_FILE, self._root)
         put_aside_unusable(directory, self.checkpoint, self._root)
@@ -112,7 +126,9 @@ class RunRecord:
         self._rows: list[dict[str, Any]] = list(state.get("rows", []))
         self._evaluations: list[dict[str, Any]] = list(state.get("evaluations", []))
         self._resumed: list[dict[str, Any]] = list(state.get("resumed", []))
-        self._began = state.get("began") or {"versions": versions(), "machine": machine()}
+        self._began = state.get("began") or began or {"versions": versions(), "machine": machine()}
+        if extends is not None:
+            self._began = {"extends": extends} | self._began
         digests = {name: source_digest(name) for name in config.extensions}
         extensions = {"extensions": digests} if digests else {}
         self._began = extensions | self._began

@@ -1,0 +1,48 @@
+"""What is asked for where a run goes on with another: that one's method, seeds and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robustpo.config.run import RunConfig
+from robustpo.errors import ConfigError
+from robustpo.runs.extension import recorded_config
+
+
+def what_extends(
+    place: Path, method: str, seeds: tuple[int, ...], options: Mapping[str, Any]
+) -> tuple[str, tuple[int, ...], dict[str, Any]]:
+    """Return method, seeds and options of runs that go on with those in a directory.
+
+    Args:
+        place: a run, or a variant with all its seeds.
+        method: what is asked for; the default leaves it to the runs.
+        seeds: likewise, else some of theirs.
+        options: what is asked for beside; the rest is theirs.
+
+    Raises:
+        ConfigError: if there are no such runs, or another method or seed is asked for.
+    """
+    found = sorted(place.glob("seed-*/config.json"))
+    configs = [recorded_config(path.parent) for path in found] or [recorded_config(place)]
+    variant = place if found else place.parent
+    origin = configs[0]
+    if method not in (RunConfig.method, origin.method):
+        raise ConfigError(
+            f"method={method!r} is not that of {place}, {origin.method}; leave it out"
+        )
+    known = sorted(config.settings.seed for config in configs)
+    chosen = tuple(known) if seeds == (0,) else seeds
+    if missing := [seed for seed in chosen if seed not in known]:
+        raise ConfigError(
+            f"seeds={missing} are not among those of {place}, {known}; leave them out"
+        )
+    theirs = {name: value for name, value in origin.changed.items() if value is not None}
+    asked = {name: value for name, value in options.items() if value is not None}
+    return (
+        origin.method,
+        chosen,
+        {"preset": origin.preset, **theirs, **asked, "extends": str(variant)},
+    )
