@@ -192,3 +192,24 @@ def test_what_a_policy_is_fits_a_line_and_a_notebook():
         policy.log_prob(np.zeros(3), np.zeros(3))
     with pytest.raises(ValueError, match=r"a dictionary is not valid; expected \[3\]"):
         policy({"a": 1})
+
+
+def test_the_critic_may_have_layers_of_its_own(tmp_path, tiny):
+    options = tiny.options | {"steps": 1024, "hidden_sizes": (8,), "critic_hidden_sizes": (12, 4)}
+    config = make_config(tiny.task, **options)
+    (run,) = execute([config], Execution(out=tmp_path, workers=1, progress=False))
+    assert "critic-hidden-sizes-12x4" in run.parent.name
+    policy = load_policy(run)
+    widths = {n: t.shape for n, t in policy.tensors.items() if n.endswith("weight")}
+    observed = policy.observation_size
+    assert widths["actor.0.weight"] == (observed, 8) and widths["critic.0.weight"] == (observed, 12)
+    assert widths["critic.1.weight"] == (12, 4) and widths["critic.2.weight"] == (4, 1)
+    # Its actor begins like that of any agent with that seed; so does a run that starts from it.
+    warm = replace(config, init_policy=str(run / "policy.safetensors"))
+    (again,) = execute([warm], Execution(out=tmp_path, workers=1, progress=False))
+    assert load_policy(again).tensors["critic.1.weight"].shape == (12, 4)
+    other = replace(warm, shape=replace(config.shape, critic_hidden_sizes=()))
+    with pytest.raises(ConfigError, match=r"critic_hidden_sizes \(12, 4\); asked for: \(8,\);"):
+        execute([other], Execution(out=tmp_path, workers=1, progress=False))
+    with pytest.raises(ConfigError, match=r"critic_hidden_sizes=.* are the critic's own layers"):
+        make_config(tiny.task, **options | {"shared_network": True})

@@ -65,6 +65,7 @@ def init_params(
     rng: np.random.Generator,
     distribution: str = "gaussian",
     shared: bool = False,
+    critic_sizes: tuple[int, ...] | None = None,
 ) -> AgentParams:
     """Initialise orthogonally: gain √2 in hidden layers, 0.01 at the policy head, 1 at the value.
 
@@ -72,11 +73,12 @@ def init_params(
     what runs once would take longer than training's first seconds.
     """
     sizes = (observation_size, *hidden_sizes)
+    own = (observation_size, *(hidden_sizes if critic_sizes is None else critic_sizes), 1)
     family = DISTRIBUTIONS[distribution]
     return AgentParams(
         actor=_init_mlp((*sizes, family.outputs_per_action * action_size), 0.01, rng),
         log_std=_array(np.zeros(action_size if family.has_scale else 0)),
-        critic=_init_mlp((sizes[-1], 1) if shared else (*sizes, 1), 1.0, rng),
+        critic=_init_mlp((sizes[-1], 1) if shared else own, 1.0, rng),
     )
 
 

@@ -188,8 +188,8 @@ class RunConfig:
             # There was no such thing when most runs were recorded.
             del data["extends"]
         # As JSON has them.
-        data["shape"]["hidden_sizes"] = list(self.shape.hidden_sizes)
-        data["shape"]["losses"] = list(self.shape.losses)
+        for name in ("hidden_sizes", "critic_hidden_sizes", "losses"):
+            data["shape"][name] = list(getattr(self.shape, name))
         data["settings"]["loss_weights"] = list(self.settings.loss_weights)
         return data
 

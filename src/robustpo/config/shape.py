@@ -35,6 +35,9 @@ class Shape:
     """
 
     hidden_sizes: tuple[int, ...] = option((64, 64), "Widths of the hidden layers.")
+    critic_hidden_sizes: tuple[int, ...] = option(
+        (), "Widths of the critic's hidden layers, where they are not those of hidden_sizes."
+    )
     activation: Activation = option("tanh", "Activation of the hidden layers.")
     shared_network: bool = option(
         False, "Let actor and critic share their hidden layers instead of having their own."
@@ -102,10 +105,11 @@ class Shape:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        is_list = isinstance(self.hidden_sizes, tuple)
-        require(is_list, "hidden_sizes", self.hidden_sizes, "widths such as (64, 64)")
-        for width in self.hidden_sizes:
-            require_count("hidden_sizes", width)
+        for name in ("hidden_sizes", "critic_hidden_sizes"):
+            widths = getattr(self, name)
+            require(isinstance(widths, tuple), name, widths, "widths such as (64, 64)")
+            for width in widths:
+                require_count(name, width)
         require(len(self.hidden_sizes) > 0, "hidden_sizes", self.hidden_sizes, "one width or more")
         for name, choices in _CHOICES.items():
             require_choice(name, getattr(self, name), get_args(choices))
@@ -119,6 +123,11 @@ class Shape:
                 require(isinstance(value, bool), declared.name, value, "True or False")
         self._require_divisor()
         self._require_sense()
+
+    @property
+    def critic_sizes(self) -> tuple[int, ...]:
+        """Widths of the critic's hidden layers, where it does not share the actor's."""
+        return self.critic_hidden_sizes or self.hidden_sizes
 
     @property
     def batch_size(self) -> int:
@@ -203,6 +212,11 @@ class Shape:
             raise ConfigError(
                 f"noise_in={self.noise_in!r} is about the policy's location; with "
                 "noise_on='parameters' choose --noise-in update"
+            )
+        if self.shared_network and self.critic_hidden_sizes:
+            raise ConfigError(
+                f"critic_hidden_sizes={self.critic_hidden_sizes} are the critic's own layers, and "
+                "shared_network=True lets it have none; choose one of them"
             )
         if not self.extensions:
             require_abilities(self)

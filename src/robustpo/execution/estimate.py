@@ -57,9 +57,9 @@ def seconds_per_step(
 def learner_products(shape: Shape, spec: TaskSpec) -> float:
     """Return the multiply-adds that collecting and learning cost per simulator step."""
     sizes = (spec.observation_size, *shape.hidden_sizes)
-    hidden = sum(a * b for a, b in itertools.pairwise(sizes))
-    trunks = 1 if shape.shared_network else 2
-    both_networks = trunks * hidden + sizes[-1] * (spec.action_size + 1)
+    actor = (*sizes, spec.action_size)
+    critic = (sizes[-1], 1) if shape.shared_network else (sizes[0], *shape.critic_sizes, 1)
+    both_networks = sum(a * b for n in (actor, critic) for a, b in itertools.pairwise(n))
     # DrAC passes every observation twice; smoothing the parameters, once per draw.
     passes = 2 if shape.augmentation == "drac" else 1
     passes *= shape.draws if shape.parameter_noise != "none" else 1

@@ -56,7 +56,7 @@ def _check_network(path: str, policy: Policy, shape: Shape) -> None:
     """Raise `ConfigError` if a policy's networks are not those of a shape."""
     actor, critic = (_hidden_sizes(policy, name) for name in ("actor", "critic"))
     shared = policy.metadata.get("shared_network", False)
-    if critic is None or critic != (() if shared else actor):
+    if critic is None or (shared and critic):
         raise ConfigError(
             f"init_policy={path!r} has actor layers {actor} and critic layers {critic}, which no "
             "agent has; choose a policy that robustpo has trained"
@@ -68,10 +68,13 @@ def _check_network(path: str, policy: Policy, shape: Shape) -> None:
         "distribution": policy.metadata["distribution"],
         "normalize_observations": "observation.mean" in policy.tensors,
     }
-    other = {name: value for name, value in stored.items() if value != getattr(shape, name)}
+    wanted = {name: getattr(shape, name) for name in stored}
+    if not shared and (shape.critic_hidden_sizes or critic != actor):
+        stored["critic_hidden_sizes"], wanted["critic_hidden_sizes"] = critic, shape.critic_sizes
+    other = {name: value for name, value in stored.items() if value != wanted[name]}
     if other:
         has = ", ".join(f"{name} {value}" for name, value in other.items())
-        asked = ", ".join(str(getattr(shape, name)) for name in other)
+        asked = ", ".join(str(wanted[name]) for name in other)
         options = " ".join(f"--{name.replace('_', '-')} {_word(v)}" for name, v in other.items())
         raise ConfigError(f"init_policy={path!r} has {has}; asked for: {asked}; choose {options}")
 

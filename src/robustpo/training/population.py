@@ -124,6 +124,7 @@ def init_population(
             rng=np.random.default_rng([INIT_STREAM, seed]),
             distribution=shape.distribution,
             shared=shape.shared_network,
+            critic_sizes=shape.critic_sizes,
         )
         for seed in seeds
     ]
