@@ -14,6 +14,7 @@ from robustpo.environments.inspection import layout_of
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError
 from robustpo.policy.layout import MAX_DEPTH, flatten, require_layout, size_of
+from robustpo.policy.policy import Policy
 
 leaves = st.one_of(
     st.lists(st.integers(0, 3), max_size=3).map(lambda s: spaces.Box(-1, 1, tuple(s), np.float64)),
@@ -178,6 +179,42 @@ def test_a_policy_of_a_dictionary_takes_it_as_the_environment_gives_it(tmp_path,
     copied = tmp_path / "copy.safetensors"
     policy.save(copied)
     assert robustpo.load_policy(copied)(obs) == expected
+
+
+@pytest.mark.parametrize(
+    ("space", "one"),
+    [
+        (spaces.Discrete(4, start=2), 3),
+        (spaces.MultiDiscrete([2, 1]), [1, 0]),
+        (spaces.MultiDiscrete([1, 1, 1]), [0, 0, 0]),
+        (spaces.Tuple([spaces.Discrete(1), spaces.Box(-1, 1, ())]), (0, 0.5)),
+    ],
+)
+def test_choices_are_never_taken_for_the_vector_they_become(space, one):
+    size = spaces.flatdim(space)
+    tensors = {
+        "actor.0.weight": np.arange(1, size + 1, dtype=np.float32)[:, None],
+        "actor.0.bias": np.zeros(1, np.float32),
+        "log_std": np.zeros(1, np.float32),
+        "action.low": np.full(1, -100, np.float32),
+        "action.high": np.full(1, 100, np.float32),
+    }
+    metadata = {"activation": "tanh", "distribution": "gaussian", "observation": travelled(space)}
+    policy = Policy(tensors, metadata)
+    flat = np.asarray(spaces.flatten(space, one), np.float32)
+    expected = flat @ tensors["actor.0.weight"]
+    np.testing.assert_allclose(policy(one), expected)
+    np.testing.assert_allclose(policy(flat), expected)
+    # As many as there are numbers in the vector, too.
+    for count in range(1, 6):
+        batch = stacked([one] * count)
+        np.testing.assert_allclose(policy(batch), np.tile(expected, (count, 1)))
+
+
+@pytest.mark.parametrize("obs", ["a", None, [1, "b"], object()])
+def test_what_is_no_observation_is_a_value_error(obs):
+    with pytest.raises(ValueError, match="obs"):
+        flatten(["discrete", 3, 0], obs)
 
 
 def test_a_catalogued_task_has_the_parts_of_its_own_implementation():

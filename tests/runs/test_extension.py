@@ -99,6 +99,36 @@ def test_an_extension_goes_on_and_begins_anew(finished, tmp_path):
     assert all(np.array_equal(whole[name], again[name]) for name in whole)
 
 
+def test_evaluations_go_on_too(tmp_path, tiny):
+    options = tiny.options | CONSTANT | {"seeds": 0, "eval_every": 512, "eval_episodes": 2}
+    (short,) = train(tiny.task, tmp_path, **options | {"steps": 2048})
+    (planned,) = train(tiny.task, tmp_path, **options)
+    (extended,) = train(tiny.task, tmp_path, extend=short, steps=4096)
+    rows = [(run / "evaluations.jsonl").read_text().splitlines() for run in (planned, extended)]
+    assert len(rows[0]) == 8 and rows[0] == rows[1]
+    best = [load_file(run / "policy_best.safetensors") for run in (planned, extended)]
+    assert all(np.array_equal(best[0][name], best[1][name]) for name in best[0])
+    # Evaluations of another kind begin anew.
+    (other,) = train(tiny.task, tmp_path, extend=short, steps=3072, eval_episodes=1)
+    steps = [json.loads(x)["step"] for x in (other / "evaluations.jsonl").read_text().splitlines()]
+    assert steps == [2048, 2560, 3072] and (other / "policy_best.safetensors").is_file()
+
+
+def test_it_is_the_same_run_from_wherever_its_origin_is_named(
+    finished, tmp_path, monkeypatch, command_here
+):
+    run = finished[2][0]
+    (first,) = train("isaac/Cartpole-v0", tmp_path, extend=run, steps=4096)
+    monkeypatch.chdir(run.parents[2])
+    relative = run.relative_to(run.parents[2])
+    assert train("isaac/Cartpole-v0", tmp_path, extend=relative, steps=4096) == [first]
+    # So does the file that repeats it.
+    path = tmp_path / "again.toml"
+    path.write_text(command_here("config", first, cwd=tmp_path).stdout)
+    again = command_here("train", "--config", path, "--out", tmp_path, cwd=tmp_path)
+    assert again.stdout.strip() == str(first), again.stderr
+
+
 def copied(finished, tmp_path):
     home = tmp_path / "copy"
     shutil.copytree(finished[2][0].parent, home)
@@ -111,6 +141,7 @@ def copied(finished, tmp_path):
         ({"hidden_sizes": (8,)}, "another task or shape .*hidden_sizes"),
         ({"steps": 2048}, "steps=2048 is not more than the 2,048 that .* has made"),
         ({"method": "ppo"}, "method='ppo' is not that of .*, rpo; leave it out"),
+        ({"seeds": 0, "method": "rpo", "steps": 4096, "shared_network": True}, "shared_network"),
         ({"seeds": 5}, r"seeds=\[5\] are not among those of .*, \[0\]"),
         ({"init_policy": "p"}, "init_policy='p' is not valid; expected none where"),
         ({"extend": "lost"}, "no configuration in lost"),

@@ -13,6 +13,7 @@ from robustpo.api.values import NO_ARGUMENTS, Task, with_env_kwargs
 from robustpo.base.files import user_path
 from robustpo.base.naming import short_task
 from robustpo.base.validation import plain, require
+from robustpo.config.run import RunConfig
 from robustpo.environments.make import resolve
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.execution.execution import execute
@@ -37,8 +38,8 @@ def train(
     task: Task,
     *,
     env_kwargs: Mapping[str, Any] = NO_ARGUMENTS,
-    method: str = "rpo",
-    seeds: Seeds = 0,
+    method: str | None = None,
+    seeds: Seeds | None = None,
     steps: SupportsIndex = 8_000_000,
     out: str | os.PathLike[str] = "runs",
     workers: SupportsIndex | None = None,
@@ -63,8 +64,8 @@ def train(
             environment; a function is trained in this process.
         env_kwargs: arguments of what makes the environment, part of the task's name:
             `module:callable:length=2`.
-        method: name of the method (`robustpo.METHODS`).
-        seeds: a seed, several, or text such as `"0:10"`.
+        method: name of the method (`robustpo.METHODS`); by default `"rpo"`.
+        seeds: a seed, several, or text such as `"0:10"`; by default 0.
         steps: simulator steps of each run, floored to whole iterations.
         out: directory that holds all runs.
         workers: processes; by default one per core, as far as memory goes.
@@ -114,12 +115,14 @@ def train(
         >>> policy = robustpo.load_policy(runs[0])  # doctest: +SKIP
     """
     task = with_env_kwargs(task, env_kwargs)
-    chosen, own, said = parse_seeds(seeds), _run_options(options), []
+    own, said = _run_options(options), []
+    chosen = None if seeds is None else parse_seeds(seeds)
     if extend is not None:
         method, chosen, own = what_extends(user_path(extend), method, chosen, own)
-    part = Part((_name(task),), (method,), chosen, plain(steps), own)
+    named = RunConfig.method if method is None else method
+    part = Part((_name(task),), (named,), chosen or (0,), plain(steps), own)
     execution = _execution(task, locals())
-    study = named_study(Study("training", method, (part,)))
+    study = named_study(Study("training", named, (part,)))
     study, kept = settle_study(study, execution.out)
     if extend is not None:
         said = [extension_note(c, require_extensible(c)) for c in study.configs()]

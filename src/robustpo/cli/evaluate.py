@@ -100,7 +100,10 @@ def _print_runs(result: dict[str, Any], kind: str) -> None:
     episodes = next(iter(result["runs"].values()))["episodes"]
     print(f"\n± and interval over {episodes} {kind} episodes, the same ones for every run")
     count, low, high = len(result["runs"]), result["interval_low"], result["interval_high"]
-    print(f"over {count} runs: {result['mean']:.2f} ± {result['std']:.2f}", end="")
-    print(f", 95% interval of the mean {low:.2f} to {high:.2f}" if count > 1 else "")
+    if count > 1:
+        print(
+            f"over {count} runs: {result['mean']:.2f} ± {result['std']:.2f}, 95% interval of the "
+            f"mean {low:.2f} to {high:.2f}"
+        )
     if result["without_policy"]:
         print(f"without a policy: {', '.join(result['without_policy'])}")

@@ -181,9 +181,13 @@ class RunOptions(ExecutionOptions):
             "unless they are recorded under paper)",
         ),
     ] = None
-    eval_every: int = 0
+    eval_every: Annotated[
+        int | None, arg(metavar="INT", help_behavior_hint="(default: 0, or as in the run extended)")
+    ] = None
     """Steps between evaluations during training, which keep the best policy; 0 for none."""
-    eval_episodes: int = 10
+    eval_episodes: Annotated[
+        int | None, arg(metavar="INT", help_behavior_hint="(default: 10, or as there)")
+    ] = None
     """Episodes of each of those evaluations."""
     init_policy: Annotated[
         str | None, arg(metavar="PATH", help_behavior_hint="(default: none)")
@@ -194,6 +198,9 @@ class RunOptions(ExecutionOptions):
 def keywords(command: Train | Compare) -> dict[str, Any]:
     """Collect everything but what names the runs; unset options are left to the method."""
     values = dataclasses.asdict(command.run)
+    for name in ("eval_every", "eval_episodes"):
+        if values[name] is None:
+            del values[name]
     for group in (command.agent, command.shape):
         for name, value in dataclasses.asdict(group).items():
             if value is not None:

@@ -35,9 +35,14 @@ class Train:
     """Id of the task (`robustpo envs`), or module:callable."""
     env_kwargs: EnvKwargs = ()
     method: Annotated[
-        str, arg(metavar="METHOD", help=f"{METHOD_HELP} One of {', '.join(METHODS)}.")
-    ] = "rpo"
-    seeds: Annotated[str, arg(metavar="SEEDS")] = "0"
+        str | None,
+        arg(
+            metavar="METHOD",
+            help=f"{METHOD_HELP} One of {', '.join(METHODS)}.",
+            help_behavior_hint="(default: rpo)",
+        ),
+    ] = None
+    seeds: Annotated[str | None, arg(metavar="SEEDS", help_behavior_hint="(default: 0)")] = None
     """A seed (3), several (0,4,7) or a half-open range (0:10)."""
     config: ConfigFile = None
     extend: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="(default: none)")] = None

@@ -120,7 +120,7 @@ def _collect(layout: Layout, obs: Any, name: str, parts: list[np.ndarray]) -> No
 
 
 def _one_hot(array: np.ndarray, count: int, start: int, name: str) -> np.ndarray:
-    index = array - start
+    index = array - start if array.dtype.kind in "iuf" else np.array(-1)
     if array.ndim > 1 or not np.all((index >= 0) & (index < count) & (index == np.floor(index))):
         raise ValueError(
             f"{name} is {array}, expected a whole number from {start} to {start + count - 1}"

@@ -74,7 +74,7 @@ class Policy:
 
         Args:
             obs: one raw observation `[O]` or a batch `[B, O]`; where the environment observes a
-                dictionary, a tuple or a number, also these as it gives them (see `layout`).
+                dictionary, a tuple or choices, also these as it gives them (see `layout`).
             deterministic: the distribution's mode; otherwise a sample.
             rng: source of the samples; fresh entropy if None.
 
@@ -188,10 +188,13 @@ class Policy:
             ValueError: if it is of another size, or has other parts.
         """
         layout, size = self.layout, self.observation_size
+        kind = None if layout is None else layout[0]
         composite = isinstance(obs, Mapping)
-        array = np.asarray(0.0 if composite else _array(obs))
-        fits = array.ndim in (1, 2) and array.shape[-1] == size and array.dtype != object
-        if fits and not composite:
+        array: Array = _array(0.0 if composite else obs)
+        fits = array.ndim in (1, 2) and array.shape[-1] == size and array.dtype.kind in "biuf"
+        # Whole numbers are choices where there are any, also as many of them as there are outcomes.
+        chosen = kind in ("discrete", "multi-discrete") and array.dtype.kind != "f"
+        if fits and not chosen and not (kind == "tuple" and isinstance(obs, tuple)):
             return array
         if layout is not None:
             return flatten(layout, obs)

@@ -14,6 +14,7 @@ from robustpo.config.run import RunConfig
 from robustpo.config.schedules import scheduled
 from robustpo.config.settings import SCHEDULE_OF
 from robustpo.errors import ConfigError
+from robustpo.policy.policy import BEST_POLICY_FILE, load_policy
 from robustpo.runs.checkpoint import FINAL_FILE, MAX_BYTES
 from robustpo.runs.identity import config_from_identity, difference, with_defaults
 from robustpo.runs.record import RunRecord, run_directory
@@ -86,8 +87,17 @@ def begin_extension(config: RunConfig, out: Path) -> None:
     record = RunRecord(directory, config, extends=str(place), began=state.get("began"))
     for index in range(len(columns["step"])):
         record.add_row({name: _value(name, column[index]) for name, column in columns.items()})
-    kept = ("step", "seconds", "best_evaluation", "log")
-    record.save_checkpoint(tensors, {name: state.get(name) for name in kept})
+    kept = {name: state.get(name) for name in ("step", "seconds", "best_evaluation", "log")}
+    origin = recorded_config(place)
+    if (origin.eval_every, origin.eval_episodes) != (config.eval_every, config.eval_episodes):
+        # Evaluations of another kind are no match for those that follow.
+        kept["best_evaluation"] = None
+    else:
+        for row in state.get("evaluations") or []:
+            record.add_evaluation(row)
+        if (place / BEST_POLICY_FILE).is_file():
+            record.save_policy(BEST_POLICY_FILE, load_policy(place / BEST_POLICY_FILE))
+    record.save_checkpoint(tensors, kept)
 
 
 def extension_note(config: RunConfig, origin: RunConfig) -> str:

@@ -107,18 +107,8 @@ class RunRecord:
         self._root = run_root(directory, config)
         make_directory(directory, self._root)
         self.checkpoint, self.problems = find_checkpoint(directory, config)
-        if self.problems and self.checkpoint is None:
-            moved = set_aside(directory)
-            make_directory(directory, self._root)
-            self.problems.append(
-                f"{directory}: none of its checkpoints can be used; the run begins again, and its "
-                f"record is moved aside as {moved.name}"
-            )
-        if config.extends is not None and self.checkpoint is None and extends is None:
-            raise ConfigError(
-                f"{directory} has lost the state that it was extended from; remove it, and the "
-                "same command extends the run once more"
-            )
+        if self.checkpoint is None:
+            self._begin_again(known=config.extends is None or extends is not None)
         # Whoever trains on has not ended, so no state of it is the last.
         remove_files(directory, lambda n: is_partial(n) or n == FINAL_FILE, self._root)
         put_aside_unusable(directory, self.checkpoint, self._root)
@@ -149,6 +139,21 @@ class RunRecord:
         )
         self._write_lines(METRICS_LINES, self._rows)
         self._write_lines(EVALUATIONS_FILE, self._evaluations)
+
+    def _begin_again(self, *, known: bool) -> None:
+        """Move aside what cannot be gone on from, unless it is not known where the run begins."""
+        if not known:
+            raise ConfigError(
+                f"{self.directory} has lost the state that it was extended from; remove it, and "
+                "the same command extends the run once more"
+            )
+        if self.problems:
+            moved = set_aside(self.directory)
+            make_directory(self.directory, self._root)
+            self.problems.append(
+                f"{self.directory}: none of its checkpoints can be used; the run begins again, and "
+                f"its record is moved aside as {moved.name}"
+            )
 
     def _write_json(self, name: str, data: Any) -> None:
         content = (json.dumps(finite(data), indent=2) + "\n").encode()

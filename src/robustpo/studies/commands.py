@@ -125,6 +125,8 @@ def config_toml(configs: Sequence[RunConfig]) -> str:
     }
     if config.init_policy is not None:
         values["init_policy"] = config.init_policy
+    if config.extends is not None:
+        values["extend"] = config.extends
     unset = [name for name, value in config.changed.items() if value is None]
     values |= {name: value for name, value in config.changed.items() if value is not None}
     lines = [f"{name} = {_toml(value)}" for name, value in values.items()]

@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
 from robustpo.runs.extension import recorded_config
 
 
 def what_extends(
-    place: Path, method: str, seeds: tuple[int, ...], options: Mapping[str, Any]
+    place: Path, method: str | None, seeds: tuple[int, ...] | None, options: Mapping[str, Any]
 ) -> tuple[str, tuple[int, ...], dict[str, Any]]:
     """Return method, seeds and options of runs that go on with those in a directory.
 
     Args:
         place: a run, or a variant with all its seeds.
-        method: what is asked for; the default leaves it to the runs.
+        method: what is asked for; None leaves it to the runs.
         seeds: likewise, else some of theirs.
         options: what is asked for beside; the rest is theirs.
 
@@ -27,19 +26,21 @@ def what_extends(
     """
     found = sorted(place.glob("seed-*/config.json"))
     configs = [recorded_config(path.parent) for path in found] or [recorded_config(place)]
-    variant = place if found else place.parent
+    # Wherever it is named from.
+    variant = (place if found else place.parent).resolve()
     origin = configs[0]
-    if method not in (RunConfig.method, origin.method):
+    if method not in (None, origin.method):
         raise ConfigError(
             f"method={method!r} is not that of {place}, {origin.method}; leave it out"
         )
     known = sorted(config.settings.seed for config in configs)
-    chosen = tuple(known) if seeds == (0,) else seeds
+    chosen = tuple(known) if seeds is None else seeds
     if missing := [seed for seed in chosen if seed not in known]:
         raise ConfigError(
             f"seeds={missing} are not among those of {place}, {known}; leave them out"
         )
     theirs = {name: value for name, value in origin.changed.items() if value is not None}
+    theirs |= {"eval_every": origin.eval_every, "eval_episodes": origin.eval_episodes}
     asked = {name: value for name, value in options.items() if value is not None}
     return (
         origin.method,
