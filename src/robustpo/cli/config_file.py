@@ -19,13 +19,13 @@ OPTION = "--config"
 _LEFT_OUT = ("config", "allow")
 
 
-def take_file(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Return the file that `--config` names, if any, and the other arguments.
+def take_file(arguments: Sequence[str]) -> tuple[Path, list[str]]:
+    """Return the file that `--config` names, and the other arguments.
 
     Raises:
         ConfigError: if it names none.
     """
-    rest, found = [], None
+    rest, found = [], ""
     words = iter(arguments)
     for word in words:
         name, equals, value = word.partition("=")
@@ -35,7 +35,7 @@ def take_file(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
         found = value if equals else next(words, "")
         if not found or found.startswith("--"):
             raise ConfigError(f"{OPTION} needs a value, a file such as my.toml")
-    return (None, rest) if found is None else (user_path(found), rest)
+    return user_path(found), rest
 
 
 def read_options(path: Path, command: Any, typed: Sequence[str]) -> tuple[TomlFile, list[str]]:

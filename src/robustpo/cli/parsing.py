@@ -13,7 +13,6 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 from tyro.conf import OmitArgPrefixes, Suppress
 
-from robustpo.cli.config_file import read_options, take_file
 from robustpo.cli.slips import meant_command, meant_option, option_fields
 from robustpo.cli.values import registry
 from robustpo.errors import ConfigError
@@ -59,6 +58,7 @@ COMMANDS = {
 }
 
 HELP_ALL = "--help-all"
+CONFIG = "--config"
 
 # What tyro says besides.
 _BESIDE = "|".join(
@@ -82,11 +82,13 @@ def parse(arguments: list[str], description: str | None) -> Any:
     Raises:
         ConfigError: if the arguments are not valid.
     """
-    path, typed = take_file(arguments)
-    takes_file = typed[:1] in (["train"], ["compare"])
-    if path is None or not takes_file:
+    named = any(word.partition("=")[0] == CONFIG for word in arguments)
+    if not named or arguments[0] not in ("train", "compare"):
         return _parse(arguments, description)
-    command, *rest = typed
+    # What asks for no file imports nothing for it.
+    from robustpo.cli.config_file import read_options, take_file
+
+    path, (command, *rest) = take_file(arguments)
     file, words = read_options(path, _load(command), rest)
     task = file.data.get("task")
     try:
