@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from robustpo.base.files import user_path
-from robustpo.runs.extension import recorded_config
+from robustpo.runs.extension import recorded_configs
 from robustpo.studies.commands import config_toml
 
 
@@ -22,11 +22,5 @@ class Config:
 
     def __call__(self) -> int:
         """Print it."""
-        place = user_path(self.run)
-        seeds = sorted(place.glob("seed-*/config.json"))
-        print(
-            config_toml(
-                [recorded_config(path.parent) for path in seeds] or [recorded_config(place)]
-            )
-        )
+        print(config_toml(recorded_configs(user_path(self.run))))
         return 0

@@ -42,6 +42,16 @@ def recorded_config(directory: Path) -> RunConfig:
     return config_from_identity(with_defaults(state.identity))
 
 
+def recorded_configs(place: Path) -> list[RunConfig]:
+    """Return the configurations of a run, or of all seeds of a variant's directory.
+
+    Raises:
+        ConfigError: as `recorded_config`.
+    """
+    runs = [path.parent for path in sorted(place.glob("seed-*/config.json"))]
+    return [recorded_config(run) for run in runs or [place]]
+
+
 def require_extensible(config: RunConfig) -> RunConfig:
     """Return the configuration of the run that one extends.
 

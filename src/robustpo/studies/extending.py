@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from robustpo.errors import ConfigError
-from robustpo.runs.extension import recorded_config
+from robustpo.runs.extension import recorded_configs
+from robustpo.runs.record import CONFIG_FILE
 
 
 def what_extends(
@@ -24,10 +25,9 @@ def what_extends(
     Raises:
         ConfigError: if there are no such runs, or another method or seed is asked for.
     """
-    found = sorted(place.glob("seed-*/config.json"))
-    configs = [recorded_config(path.parent) for path in found] or [recorded_config(place)]
+    configs = recorded_configs(place)
     # Wherever it is named from.
-    variant = (place if found else place.parent).resolve()
+    variant = (place.parent if (place / CONFIG_FILE).is_file() else place).resolve()
     origin = configs[0]
     if method not in (None, origin.method):
         raise ConfigError(
