@@ -5,6 +5,7 @@ time limit. What is seen is the number of steps so far and which of the two it i
 step from `t` pays `t + 1`, and half a point more where the episode falls. Actions do nothing.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import dm_env
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from dm_env import specs
 from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorWrapper
 
 from robustpo.environments.brax_task import BraxTask
 from robustpo.environments.dm_control import DmControlEnv
@@ -22,6 +24,7 @@ from robustpo.environments.gymnasium import GymnasiumEnvironment
 from robustpo.environments.jax_environment import JaxEnvironment
 from robustpo.environments.jax_task import JaxStep, JaxTask
 from robustpo.environments.processes import ProcessEnvironment
+from robustpo.environments.vector import VectorEnvironment
 
 FALLS, LIMIT = 3, 4
 
@@ -51,6 +54,16 @@ class GymnasiumWorld(gymnasium.Env):
         self.steps += 1
         fallen = self.kind > 0 and self.steps == FALLS
         return see(self.steps, self.kind), reward, fallen, self.steps == LIMIT, {}
+
+
+def world_vector(mode):
+    """As Gymnasium's own vectors have it, two at a time, behind a wrapper of vectors."""
+    vector = SyncVectorEnv([GymnasiumWorld] * 2, autoreset_mode=mode)
+    return VectorWrapper(vector)
+
+
+def world_processes(mode):
+    return AsyncVectorEnv([GymnasiumWorld] * 2, autoreset_mode=mode, context="forkserver")
 
 
 class DmEnvWorld:
@@ -145,6 +158,21 @@ class BraxWorld:
 ADAPTERS = {
     "gymnasium": lambda seeds: GymnasiumEnvironment(GymnasiumWorld, seeds),
     "processes": lambda seeds: ProcessEnvironment(GymnasiumWorld, seeds, processes=2),
+    "vector, next step": lambda seeds: VectorEnvironment(
+        partial(world_vector, AutoresetMode.NEXT_STEP), seeds
+    ),
+    "vector, same step": lambda seeds: VectorEnvironment(
+        partial(world_vector, AutoresetMode.SAME_STEP), seeds
+    ),
+    "vector, disabled": lambda seeds: VectorEnvironment(
+        partial(world_vector, AutoresetMode.DISABLED), seeds
+    ),
+    "vector of processes, next step": lambda seeds: VectorEnvironment(
+        partial(world_processes, AutoresetMode.NEXT_STEP), seeds
+    ),
+    "vector of processes, same step": lambda seeds: VectorEnvironment(
+        partial(world_processes, AutoresetMode.SAME_STEP), seeds
+    ),
     "dm_control": lambda seeds: GymnasiumEnvironment(make_dm_control_world, seeds),
     "jax": lambda seeds: JaxEnvironment(JaxWorld(), seeds),
     "brax": lambda seeds: JaxEnvironment(BraxTask(BraxWorld(), LIMIT), seeds),

@@ -14,7 +14,7 @@ from robustpo.base.files import user_path
 from robustpo.base.naming import short_task
 from robustpo.base.validation import plain, require
 from robustpo.config.run import RunConfig
-from robustpo.environments.make import resolve
+from robustpo.environments.constructors import task_name
 from robustpo.errors import ConfigError, UnfinishedError
 from robustpo.execution.execution import execute
 from robustpo.execution.manner import Execution
@@ -24,6 +24,7 @@ from robustpo.studies.grid import parse_seeds, sweep_methods
 from robustpo.studies.preset_choice import settle_study
 from robustpo.studies.request import left_by_sweeps, request_notes, require_request, with_left_alone
 from robustpo.studies.study import Part, Study, name_methods, named_study
+from robustpo.studies.vector_choice import settle_vectors
 
 if TYPE_CHECKING:
     from robustpo.reports.report import ComparisonReport
@@ -123,6 +124,7 @@ def train(
     part = Part((_name(task),), (named,), chosen or (0,), plain(steps), own)
     execution = _execution(task, locals())
     study = named_study(Study("training", named, (part,)))
+    study = settle_vectors(study, None if isinstance(task, str) else task)
     study, kept = settle_study(study, execution.out)
     if extend is not None:
         said = [extension_note(c, require_extensible(c)) for c in study.configs()]
@@ -196,6 +198,7 @@ def compare(
     sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
     study = _comparison(task, methods, sweeps, seeds, steps, options)
     execution = _execution(task, locals())
+    study = settle_vectors(study, None if isinstance(task, str) else task)
     study, kept = settle_study(study, execution.out)
     try:
         _train(study, task, execution, callback, kept)
@@ -273,4 +276,4 @@ def _numbers(name: str, values: Numbers) -> tuple[float, ...]:
 
 
 def _name(task: Task) -> str:
-    return task if isinstance(task, str) else resolve(task).id
+    return task if isinstance(task, str) else task_name(task)

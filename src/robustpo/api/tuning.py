@@ -18,7 +18,8 @@ from robustpo.config.published import default_preset
 from robustpo.execution.limits import default_workers
 from robustpo.execution.manner import Execution
 from robustpo.studies.grid import make_grid, parse_seeds
-from robustpo.studies.study import name_methods
+from robustpo.studies.study import Part, Study, name_methods
+from robustpo.studies.vector_choice import settle_vectors
 from robustpo.tuning.plan import parse_budget
 from robustpo.tuning.report import Found, rows, write
 from robustpo.tuning.request import Request
@@ -116,6 +117,8 @@ def tune(
     name_methods([method])
     shared = {name: plain(value) for name, value in options.items() if value is not None}
     shared.setdefault("preset", default_preset(named))
+    study = settle_vectors(Study("tuning", method, (Part((named,), (method,), (0,), 1, shared),)))
+    shared = study.parts[0].options
     request = Request(
         task=named,
         method=method,

@@ -29,6 +29,7 @@ from robustpo.studies.request import request_notes, with_left_alone
 from robustpo.studies.status import RunStatus, count_states, run_statuses
 from robustpo.studies.study import Study, name_methods
 from robustpo.studies.study_file import read_study
+from robustpo.studies.vector_choice import settle_vectors
 
 NAME_HELP = "Name of a study of the paper (`robustpo study list`), or a .toml file of your own."
 Name = Annotated[str, Positional, arg(metavar="NAME", help=NAME_HELP)]
@@ -136,7 +137,7 @@ class Run:
 
         out = self.run.out
         study = with_left_alone(_asked(self.name, self.select, self.run.allow))
-        asked, kept = settle_study(study, out)
+        asked, kept = settle_study(settle_vectors(study), out)
         extend(load_manifest(out, asked.name), asked, out)
         configs = asked.configs()
         execution = Execution(**dataclasses.asdict(self.run))

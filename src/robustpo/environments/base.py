@@ -16,9 +16,12 @@ import abc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from robustpo.environments.information import Information
 
 Autoreset = Literal["next_step", "same_step"]
 
@@ -61,9 +64,11 @@ class TaskSpec:
             `NO_BOUND` or more is none and becomes infinite.
         action_high: upper bounds of the action, likewise.
         episode_limit: steps after which an episode is truncated, or None.
-        simulator: the adapter that steps it: `envpool`, `gymnasium` or `jax`.
+        simulator: the adapter that steps it: `envpool`, `gymnasium`, `vector` or `jax`.
         layout: how an observation of several parts becomes the flat one
             (`robustpo.policy.layout`), as tuples; None where it is a vector to begin with.
+        num_envs: how many environments are made at once, which an agent then has; None where
+            that is for the agent to choose.
     """
 
     id: str
@@ -74,6 +79,7 @@ class TaskSpec:
     episode_limit: int | None
     simulator: str
     layout: tuple[Any, ...] | None = None
+    num_envs: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("action_low", "action_high"):
@@ -113,6 +119,15 @@ class HostEnvironment(Environment):
     def step(self, action: np.ndarray) -> Step:
         """Step all environments with actions `[N, A]` float32 inside the bounds."""
 
+    def take_information(self) -> list[Information]:
+        """Return, once, what the simulators said of episodes that have ended since."""
+        return []
+
+    @property
+    def remark(self) -> str | None:
+        """What a person should know of how the simulators behave; None if it is nothing so far."""
+        return None
+
     def close(self) -> None:
         """Release the simulators."""
         return None
@@ -132,6 +147,28 @@ class ExactEnvironment(HostEnvironment):
     @abc.abstractmethod
     def set_origin(self, origin: np.ndarray) -> None:
         """Subtract `[N, O]` from all observations that follow, in float64."""
+
+
+class RestartedEnvironment(HostEnvironment):
+    """Host environments that cannot be brought back, only begun anew, and not each by itself.
+
+    Attributes:
+        why: why that is, in words that follow a colon.
+    """
+
+    why: str
+
+    @abc.abstractmethod
+    def restart(self, which: np.ndarray, resets: np.ndarray) -> np.ndarray:
+        """Begin episodes that were not seen before, in all environments of those agents.
+
+        Args:
+            which: a mask `[N]`, alike for all environments of one agent.
+            resets: how often each has begun before, `[N]`, from 1 on.
+
+        Returns:
+            Observations `[N, O]` float32; only those of the mask mean anything.
+        """
 
 
 class SavedEnvironment(HostEnvironment):

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import SyncVectorEnv
 
+from robustpo.base.files import one_line
 from robustpo.base.finding import Finding
 from robustpo.environments.base import OVERFLOWING_REWARD, TaskSpec
 from robustpo.environments.bounds import far_bounds
+from robustpo.environments.check_vector import make_and_walk
 from robustpo.environments.check_walk import SEED, STEPS, Walk, random_actions
 from robustpo.environments.check_walk import walk as take_walk
 from robustpo.environments.constructors import construct, find_constructor, task_name
 from robustpo.environments.fence import Fence, describe, is_stop
+from robustpo.environments.information import Information
 from robustpo.environments.inspection import Task, describe_task, prepare
 from robustpo.environments.make import is_jax_task, require_installed
+from robustpo.environments.vector import Unpacked
+from robustpo.environments.vector_inspection import is_vector
 from robustpo.errors import ConfigError
 
 LARGE_REWARD = 1e4
@@ -67,6 +74,11 @@ def _check(task: Task) -> Sequence[Finding]:
     made = construct(name, constructor, fence)
     if is_jax_task(made):
         return _check_jax(made, name)
+    if type(made) is SyncVectorEnv:
+        source = Unpacked(constructor, made)
+        return _check_gymnasium(fence, source(), source)
+    if is_vector(made):
+        return _check_vector(fence, made, constructor)
     return _check_gymnasium(fence, made, constructor)
 
 
@@ -90,6 +102,44 @@ def _check_jax(task: Any, name: str) -> list[Finding]:
     found.append(Finding("ok", f"{STEPS} random steps are finite", name="steps"))
     found.extend(_judge_rewards(largest))
     return [*found, _judge_ends(ends, environment.spec.episode_limit)]
+
+
+def _check_vector(fence: Fence, made: Any, constructor: Callable[[], Any]) -> list[Finding]:
+    environment, walk = make_and_walk(fence.task, constructor, (fence, made))
+    spec, count = environment.spec, environment.num_envs
+    size = _judge_spaces(spec)
+    kind = f"{count} environments, {environment.autoreset.replace('_', ' ')} autoreset"
+    found = [replace(size, detail=f"{kind}: {size.detail}"), *_judge_bounds(spec)]
+    if walk.problem:
+        return [*found, walk.problem]
+    found.append(Finding("ok", "returns observations of the space, and information", name="reset"))
+    text = f"{STEPS} random steps of all are finite, {walk.rate:,.0f} a second"
+    found += [Finding("ok", text, name="steps"), *_judge_rewards(walk.largest)]
+    _, again = make_and_walk(fence.task, constructor, None)
+    if again.problem or not np.array_equal(walk.observations, again.observations):
+        advice = "until reset(seed) settles what is drawn, a run cannot be repeated"
+        text = "the same seed and actions lead to other observations"
+        found.append(Finding("warn", text, advice, name="repeatable"))
+    else:
+        text = "the same seed and actions lead to the same observations"
+        found.append(Finding("ok", text, name="repeatable"))
+    found.append(_judge_ends(walk.ends, spec.episode_limit))
+    if walk.remark:
+        advice = "return the observation before the reset as info['final_obs']"
+        found[-1] = Finding("warn", walk.remark, advice, name="episodes")
+    return [*found, *_judge_information(walk.said)]
+
+
+def _judge_information(said: Sequence[Information]) -> list[Finding]:
+    """Name what can be followed beside the return, and judged by; nothing if nothing was said."""
+    numbers = dict.fromkeys(name for one in said for name in one.values)
+    texts = dict.fromkeys(name for one in said for name in sorted(one.texts))
+    if not numbers and not texts:
+        return []
+    detail = f"at an episode's end: {one_line(', '.join(numbers), 200) or 'no number'}"
+    if texts:
+        detail += f"; text, which is no metric: {one_line(', '.join(texts), 80)}"
+    return [Finding("ok", detail, name="information")]
 
 
 def _check_gymnasium(fence: Fence, made: Any, constructor: Callable[[], Any]) -> list[Finding]:
@@ -121,7 +171,7 @@ def _check_gymnasium(fence: Fence, made: Any, constructor: Callable[[], Any]) ->
     found.extend(_judge_rewards(walk.largest))
     found.append(_judge_repeated(walk, _walk_again(fence.task, constructor, spec)))
     found.append(_judge_ends(walk.ends, spec.episode_limit))
-    return found
+    return [*found, *_judge_information(walk.said)]
 
 
 def _walk_again(name: str, constructor: Callable[[], Any], spec: TaskSpec) -> Walk:

@@ -14,6 +14,7 @@ from robustpo.base.finding import Finding
 from robustpo.environments.base import TaskSpec
 from robustpo.environments.bounds import bounds_to_try
 from robustpo.environments.fence import Fence, describe
+from robustpo.environments.information import Information, of_one
 from robustpo.errors import SimulatorError
 
 STEPS = 200
@@ -28,26 +29,29 @@ class Walk:
     observations: np.ndarray
     ends: int = 0
     largest: float = 0.0
+    said: tuple[Information, ...] = ()
 
 
 def walk(fence: Fence, env: Any, spec: TaskSpec) -> Walk:
     """Take the same random steps every time; the first ones are at the bounds."""
     observations: list[np.ndarray] = []
     ends, largest, name = 0, 0.0, "reset"
+    said: list[Information] = []
     try:
         obs = _reset(fence, env, seed=SEED)
         for action in random_actions(spec.action_low, spec.action_high):
             observations.append(_observation(env.observation_space, obs))
             name = "steps"
-            obs, reward, terminated, truncated = _step(fence, env, action)
+            obs, reward, terminated, truncated, info = _step(fence, env, action)
             largest = max(largest, abs(reward))
             if terminated or truncated:
                 ends += 1
+                said += [one for one in (of_one(info, 0),) if one is not None]
                 _observation(env.observation_space, obs)
                 obs = _reset(fence, env)
     except _Wrong as wrong:
         return Walk(Finding("fail", wrong.detail, wrong.advice, name=name), np.array([]))
-    return Walk(None, np.array(observations, np.float64), ends, largest)
+    return Walk(None, np.array(observations, np.float64), ends, largest, tuple(said))
 
 
 class _Wrong(Exception):
@@ -71,7 +75,7 @@ def _reset(fence: Fence, env: Any, *, seed: int | None = None) -> Any:
     return answer[0]
 
 
-def _step(fence: Fence, env: Any, action: np.ndarray) -> tuple[Any, float, bool, bool]:
+def _step(fence: Fence, env: Any, action: np.ndarray) -> tuple[Any, float, bool, bool, Any]:
     space = env.action_space
     try:
         with fence.step:
@@ -86,7 +90,7 @@ def _step(fence: Fence, env: Any, action: np.ndarray) -> tuple[Any, float, bool,
         detail = f"step returns {len(answer) if isinstance(answer, tuple) else 1} things, not 5"
         advice = "return (observation, reward, terminated, truncated, information)"
         raise _Wrong(detail, advice)
-    obs, reward, terminated, truncated, _ = answer
+    obs, reward, terminated, truncated, info = answer
     number = _number(reward)
     if not np.isfinite(number):
         detail = f"the reward is {one_line(repr(reward))}, not one finite number"
@@ -95,7 +99,7 @@ def _step(fence: Fence, env: Any, action: np.ndarray) -> tuple[Any, float, bool,
         if not isinstance(flag, bool | np.bool_):
             detail = f"{word} is {one_line(repr(flag))}, neither True nor False"
             raise _Wrong(detail, f"return {word} as a bool")
-    return obs, number, bool(terminated), bool(truncated)
+    return obs, number, bool(terminated), bool(truncated), info
 
 
 def _number(reward: Any) -> float:

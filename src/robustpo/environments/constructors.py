@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
+from gymnasium.vector import VectorEnv
 
 from robustpo.base.files import one_line
 from robustpo.environments import catalog
@@ -26,6 +27,8 @@ from robustpo.errors import ConfigError
 # Forces the benchmark's own implementation of a task that the catalog would run in EnvPool.
 GYMNASIUM_PREFIX = catalog.GYMNASIUM_PREFIX
 # Any of their tasks trains, the catalogued ones and the others.
+# A registered id, made as a vector by `gymnasium.make_vec`.
+VECTOR_PREFIX = "vector/"
 BRAX_PREFIX = "brax/"
 PLAYGROUND_PREFIX = "playground/"
 
@@ -49,6 +52,8 @@ def find_constructor(task: str | Callable[..., Any]) -> Callable[[], Any]:
 
 
 def _find(task: str) -> Callable[..., Any]:
+    if task.startswith(VECTOR_PREFIX):
+        return _vector(task.removeprefix(VECTOR_PREFIX), task)
     module_name, colon, rest = task.partition(":")
     if not colon:
         return _by_name(task.removeprefix(GYMNASIUM_PREFIX), task)
@@ -74,6 +79,7 @@ def construct(name: str, constructor: Callable[[], Any], fence: Fence | None = N
     with fence.reading():
         if isinstance(made, gymnasium.Env):
             require_wrapped(name, made)
+        if isinstance(made, gymnasium.Env | VectorEnv):
             require_new(name, made)
     return made
 
@@ -98,7 +104,7 @@ def task_name(task: str | Callable[..., Any]) -> str:
 
 def is_registered(task: str) -> bool:
     """Whether a task names an id of Gymnasium's registry, with or without a package before it."""
-    name = split_arguments(task)[0].removeprefix(GYMNASIUM_PREFIX)
+    name = split_arguments(task)[0].removeprefix(GYMNASIUM_PREFIX).removeprefix(VECTOR_PREFIX)
     return name.rpartition(":")[2] in gymnasium.registry
 
 
@@ -131,6 +137,16 @@ def _registered(task_id: str, task: str) -> Callable[[], Any]:
         raise catalog.unknown_task(task, gymnasium.registry)
     # The checker repeats at every step what `_build` settles once.
     return functools.partial(gymnasium.make, task_id, disable_env_checker=True)
+
+
+def _vector(task_id: str, task: str) -> Callable[..., Any]:
+    """Return what makes a vector of a registered id, with the entry point that it has for that."""
+    module_name, colon, registered = task_id.rpartition(":")
+    if colon:
+        _import(module_name, task)
+    if registered not in gymnasium.registry:
+        raise catalog.unknown_task(task, gymnasium.registry)
+    return functools.partial(gymnasium.make_vec, registered)
 
 
 def _import(name: str, task: str) -> types.ModuleType:

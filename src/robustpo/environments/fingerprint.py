@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium import Env, spaces
 from gymnasium.wrappers import FlattenObservation, OrderEnforcing, PassiveEnvChecker
 
-from robustpo.environments.base import Environment
+from robustpo.environments.base import Environment, TaskSpec
 from robustpo.environments.callables import describe, digest
 from robustpo.environments.catalog import find
 from robustpo.environments.constructors import BRAX_PREFIX, PLAYGROUND_PREFIX
@@ -75,6 +75,18 @@ def of_gymnasium(env: Env, constructor: Any, time_limit: int | None) -> dict[str
         "arguments": _arguments(own, constructor),
     }
     return _made(description, constructor, [type(layer) for layer in chain])
+
+
+def of_vector(env: Any, constructor: Any, spec: TaskSpec) -> dict[str, Any]:
+    """Return what one vector environment is, but for its behaviour."""
+    from robustpo.environments.vector_inspection import describe_classes
+
+    description = describe_classes(env) | {
+        "observation": _layout(env.single_observation_space, ""),
+        "action": _space(env.single_action_space),
+        "time limit": spec.episode_limit,
+    }
+    return _made(description, constructor, [type(layer) for layer in layers(env)])
 
 
 def _of_jax(environment: Any) -> dict[str, Any]:

@@ -21,13 +21,10 @@ from robustpo.environments.base import ExactEnvironment, Replayed, Step
 from robustpo.environments.constructors import construct, find_constructor, task_name
 from robustpo.environments.fence import Fence, WrongAnswer
 from robustpo.environments.frames import as_picture
+from robustpo.environments.information import FINAL_OBSERVATION, Information, of_one
 from robustpo.environments.inspection import Task, box_of_actions, describe_task, prepare
 from robustpo.environments.probe import Probed
 from robustpo.errors import ConfigError, EnvironmentMismatch
-
-# Under which names environments that reset themselves in the same step return the observation that
-# an episode ended on: Gymnasium's since 1.0, and before.
-FINAL_OBSERVATION = ("final_obs", "final_observation")
 
 
 class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
@@ -42,6 +39,7 @@ class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
         name: what errors call the task, instead of its id or its constructor's name.
         first: an environment that its constructor has made already, and the fence that it was made
             in, to be the first one.
+        source: makes one environment after the other; by default the task's constructor.
 
     Raises:
         ConfigError: if the task is unknown, its constructor fails, or its spaces are not those of
@@ -55,6 +53,7 @@ class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
         *,
         name: str | None = None,
         first: tuple[Fence, object] | None = None,
+        source: Callable[[], Any] | None = None,
     ) -> None:
         self._seeds = [int(seed) for seed in env_seeds]
         if not self._seeds or min(self._seeds) < 0:
@@ -70,7 +69,7 @@ class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
                 self._fences[0], made = first
                 self._envs.append(prepare(self._fences[0], made))
             for fence in self._fences[len(self._envs) :]:
-                self._envs.append(self._make_next(fence, constructor))
+                self._envs.append(self._make_next(fence, source or constructor))
             self._require_alike()
             with self._fences[0].reading():
                 self.spec = describe_task(self._name, task, self._envs[0])
@@ -81,6 +80,7 @@ class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
         self._action_space = box_of_actions(self._envs[0])
         self._seeded = np.zeros(self.num_envs, dtype=bool)
         self._ended = np.zeros(self.num_envs, dtype=bool)
+        self._said: list[Information] = []
         self._origin = np.zeros((self.num_envs, self.spec.observation_size))
 
     def _make_next(self, fence: Fence, constructor: Callable[[], Any]) -> gymnasium.Env:
@@ -134,6 +134,11 @@ class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
         self._ended = terminated | truncated
         return Step(obs, reward, terminated, truncated, obs, valid)
 
+    def take_information(self) -> list[Information]:
+        """Return, once, what was said of episodes that have ended since."""
+        said, self._said = self._said, []
+        return said
+
     def _reset_some(self, which: np.ndarray) -> np.ndarray:
         self._ended[which] = False
         return np.stack([self._reset_one(i) for i in which]).astype(np.float32)
@@ -169,6 +174,8 @@ class GymnasiumEnvironment(ExactEnvironment, Replayed, Probed):
             terminated, truncated = bool(terminated), bool(truncated)
             if terminated or truncated:
                 obs = self._final(index, obs, info)
+                if (said := of_one(info, index)) is not None:
+                    self._said.append(said)
             return self._flat(index, obs), reward, terminated, truncated
 
     def _final(self, index: int, obs: Any, info: Any) -> Any:

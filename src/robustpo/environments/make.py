@@ -17,6 +17,7 @@ from robustpo.environments import catalog
 from robustpo.environments.availability import require_extra
 from robustpo.environments.base import HostEnvironment, TaskSpec, TracedEnvironment
 from robustpo.environments.entry import Entry
+from robustpo.errors import ConfigError
 
 Task = str | Callable[[], Any]
 
@@ -43,8 +44,9 @@ def resolve(task: Task) -> TaskSpec:
 
         return describe(made, name)
     from robustpo.environments.inspection import inspect
+    from robustpo.environments.vector_inspection import inspect_vector, is_vector
 
-    return inspect(task, made)
+    return inspect_vector(task, made) if is_vector(made) else inspect(task, made)
 
 
 def look(task: Task) -> tuple[TaskSpec, dict[str, Any]]:
@@ -69,7 +71,7 @@ def look(task: Task) -> tuple[TaskSpec, dict[str, Any]]:
 
 
 def make_environment(
-    task: Task, env_seeds: Sequence[int], *, processes: int = 0, per_agent: int = 1
+    task: Task, env_seeds: Sequence[int], *, processes: int = 0, per_agent: int | None = None
 ) -> TracedEnvironment | HostEnvironment:
     """Make the fastest simulator of a task, one environment per seed, for training.
 
@@ -77,23 +79,37 @@ def make_environment(
         task: the task.
         env_seeds: one seed per environment.
         processes: processes that step environments on the host; 0 steps them in this one.
-        per_agent: environments that belong to one agent.
+        per_agent: environments that belong to one agent; None does not care.
 
     Raises:
-        ConfigError: as `resolve`, or if the platform cannot run the task's simulator.
+        ConfigError: as `resolve`, if the platform cannot run the task's simulator, or if the task
+            is a vector of another number of environments than an agent is to have.
     """
     entry = require_installed(task)
     if entry is not None and entry.simulator == "envpool":
         from robustpo.environments.envpool import EnvPoolEnvironment
 
         return EnvPoolEnvironment(entry, env_seeds)
-    return _make(task, env_seeds, processes, per_agent)
+    environment = _make(task, env_seeds, processes, per_agent or 1)
+    try:
+        require_num_envs(environment.spec, per_agent)
+    except ConfigError:
+        environment.close()
+        raise
+    return environment
 
 
 def make_host_environment(
-    task: Task, env_seeds: Sequence[int], *, processes: int = 0
+    task: Task, env_seeds: Sequence[int], *, processes: int = 0, copies: int = 1
 ) -> HostEnvironment:
     """Make a simulator that is stepped with NumPy arrays, for policies that act without JAX.
+
+    Args:
+        task: the task.
+        env_seeds: one seed per environment; of a vector environment there are more, where they do
+            not fill it.
+        processes: as in `make_environment`.
+        copies: how often these environments are made, one after the other.
 
     Raises:
         ConfigError: as `make_environment`.
@@ -102,8 +118,8 @@ def make_host_environment(
     if entry is not None and entry.simulator == "envpool":
         from robustpo.environments.envpool import HostEnvPool
 
-        return HostEnvPool(entry, env_seeds)
-    environment = _make(task, env_seeds, processes)
+        return HostEnvPool(entry, [*env_seeds] * copies)
+    environment = _make(task, env_seeds, processes, copies=copies)
     if isinstance(environment, HostEnvironment):
         return environment
     from robustpo.environments.jax_environment import HostJaxEnvironment
@@ -111,7 +127,18 @@ def make_host_environment(
     return HostJaxEnvironment(environment)
 
 
-def _make(task: Task, env_seeds: Sequence[int], processes: int, per_agent: int = 1) -> Any:
+def require_num_envs(spec: TaskSpec, num_envs: int | None) -> None:
+    """Raise `ConfigError` if a task is a vector of another number of environments than is asked."""
+    if spec.num_envs is not None and num_envs not in (None, spec.num_envs):
+        raise ConfigError(
+            f"num_envs={num_envs} contradicts task {spec.id!r}, which is a vector of "
+            f"{spec.num_envs} environments; leave num_envs out, or make another vector"
+        )
+
+
+def _make(
+    task: Task, env_seeds: Sequence[int], processes: int, per_agent: int = 1, copies: int = 1
+) -> Any:
     """Make a simulator that is not EnvPool's."""
     from robustpo.environments.constructors import (
         construct,
@@ -121,9 +148,9 @@ def _make(task: Task, env_seeds: Sequence[int], processes: int, per_agent: int =
     )
     from robustpo.environments.fence import Fence
 
-    entry = _catalogued(task)
+    entry, every = _catalogued(task), [*env_seeds] * copies
     if entry is not None and entry.simulator == "mujoco":
-        return load_source(entry)(env_seeds)
+        return load_source(entry)(every)
     if entry is None or entry.simulator == "jax":
         name = task_name(task)
         fence = Fence(name, env_seeds[0], 0)
@@ -132,21 +159,25 @@ def _make(task: Task, env_seeds: Sequence[int], processes: int, per_agent: int =
             from robustpo.environments.jax_environment import JaxEnvironment
 
             suite = entry.suite if entry else "Custom"
-            return JaxEnvironment(made, env_seeds, name=name, suite=suite, per_agent=per_agent)
+            return JaxEnvironment(made, every, name=name, suite=suite, per_agent=per_agent)
+        if _is_vector(made):
+            from robustpo.environments.vector import make_vector
+
+            return make_vector(task, name, (fence, made), env_seeds, copies, processes)
         if not processes:
             from robustpo.environments.gymnasium import GymnasiumEnvironment
 
-            return GymnasiumEnvironment(task, env_seeds, name=name, first=(fence, made))
+            return GymnasiumEnvironment(task, every, name=name, first=(fence, made))
         if callable(getattr(made, "close", None)):
             fence.close(made)
     if processes:
         from robustpo.environments.processes import ProcessEnvironment
 
-        environment = ProcessEnvironment(task, env_seeds, processes)
+        environment = ProcessEnvironment(task, every, processes)
     else:
         from robustpo.environments.gymnasium import GymnasiumEnvironment
 
-        environment = GymnasiumEnvironment(task, env_seeds)
+        environment = GymnasiumEnvironment(task, every)
     if entry is not None:
         environment.spec = catalog.spec(entry)
     return environment
@@ -171,6 +202,12 @@ def require_installed(task: Task) -> Entry | None:
 
 def _catalogued(task: Task) -> Entry | None:
     return catalog.find(task) if isinstance(task, str) else None
+
+
+def _is_vector(made: object) -> bool:
+    from robustpo.environments.vector_inspection import is_vector
+
+    return is_vector(made)
 
 
 def is_jax_task(made: object) -> bool:

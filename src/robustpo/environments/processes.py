@@ -13,6 +13,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing import Pipe
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from robustpo.environments.base import ExactEnvironment, Replayed, Step
 from robustpo.environments.constructors import task_name
+from robustpo.environments.information import Information
 from robustpo.environments.inspection import Task
 from robustpo.environments.pickling import pickled, registration
 from robustpo.environments.probe import Probed
@@ -89,6 +91,15 @@ class ProcessEnvironment(ExactEnvironment, Replayed, Probed):
         """
         steps = self._ask("step", [(action[share],) for share in self._shares])
         return Step(*(np.concatenate(field) for field in zip(*steps, strict=True)))
+
+    def take_information(self) -> list[Information]:
+        """Return, once, what was said of episodes that have ended since."""
+        found = self._ask("take_information", [() for _ in self._shares])
+        return [
+            replace(said, index=share[said.index])
+            for share, own in zip(self._shares, found, strict=True)
+            for said in own
+        ]
 
     def describe(self) -> dict[str, Any]:
         """Return what the first environment is, but for its behaviour."""

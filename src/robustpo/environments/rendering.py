@@ -19,12 +19,20 @@ import numpy as np
 from robustpo.environments import catalog
 from robustpo.environments.availability import require_extra
 from robustpo.environments.base import HostEnvironment
-from robustpo.environments.constructors import find_constructor, load_source, task_name
+from robustpo.environments.constructors import (
+    construct,
+    find_constructor,
+    load_source,
+    task_name,
+)
 from robustpo.environments.entry import Entry
+from robustpo.environments.fence import Fence
 from robustpo.environments.gymnasium import GymnasiumEnvironment
 from robustpo.environments.inspection import Task
 from robustpo.environments.offscreen import choose_renderer, load_egl, require_renderer
 from robustpo.environments.task_arguments import split_arguments, with_arguments
+from robustpo.environments.vector import VectorEnvironment, make_vector
+from robustpo.environments.vector_inspection import is_vector
 from robustpo.errors import ConfigError
 
 DEFAULT_FPS = 30.0
@@ -65,8 +73,18 @@ def make_rendering(task: Task, seed: int) -> Rendering:
     if entry is not None and entry.id in ENVPOOL_FPS:
         return _envpool_rendering(entry, seed)
     constructor = _drawing(task, entry, split_arguments(task)[1] if isinstance(task, str) else {})
-    environment = GymnasiumEnvironment(constructor, [seed], name=task_name(task))
+    environment = _make_drawing(constructor, seed, task_name(task))
     return Rendering(environment, environment.render, environment.fps or DEFAULT_FPS)
+
+
+def _make_drawing(
+    constructor: Callable[[], Any], seed: int, name: str
+) -> GymnasiumEnvironment | VectorEnvironment:
+    fence = Fence(name, seed, 0)
+    made = construct(name, constructor, fence)
+    if is_vector(made):
+        return make_vector(constructor, name, (fence, made), [seed])
+    return GymnasiumEnvironment(constructor, [seed], name=name, first=(fence, made))
 
 
 def _envpool_rendering(entry: Entry, seed: int) -> Rendering:

@@ -7,7 +7,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv
 
 from robustpo.base.files import one_line
 from robustpo.errors import ConfigError
@@ -25,10 +24,11 @@ def require_environment(name: str, made: object) -> gymnasium.Env:
         require_wrapped(name, made)
         return made
     kind = type(made)
-    text = f"task {name!r} returned {kind.__name__}, expected a single gymnasium.Env or "
-    if isinstance(made, VectorEnv):
-        advice = "robustpo.JaxTask; return the environment itself, not a vector of them"
-    elif all(callable(getattr(made, method, None)) for method in ("reset", "step")) or all(
+    text = (
+        f"task {name!r} returned {kind.__name__}, expected a gymnasium.Env, a "
+        "gymnasium.vector.VectorEnv or a "
+    )
+    if all(callable(getattr(made, method, None)) for method in ("reset", "step")) or all(
         hasattr(made, space) for space in SPACES
     ):
         advice = (
@@ -37,12 +37,12 @@ def require_environment(name: str, made: object) -> gymnasium.Env:
             "that returns five"
         )
     else:
-        advice = "robustpo.JaxTask; return the environment itself, not a vector of them"
+        advice = "robustpo.JaxTask; return the environment itself, not a list of them"
     raise ConfigError(text + advice)
 
 
-def require_spaces(name: str, env: gymnasium.Env) -> None:
-    """Raise `ConfigError` unless an environment has continuous actions and observes vectors."""
+def require_spaces(name: str, env: Any) -> None:
+    """Raise `ConfigError` unless what has two spaces has continuous actions, observes vectors."""
     for kind in SPACES:
         _require_space(name, kind, getattr(env, kind, None))
     _require_continuous(name, env.action_space)

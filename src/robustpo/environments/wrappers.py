@@ -8,28 +8,35 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
-from gymnasium.wrappers import NormalizeObservation, NormalizeReward
+from gymnasium import wrappers
+from gymnasium.vector import VectorWrapper
 
 from robustpo.errors import EnvironmentMismatch
 
+NORMALISING = (
+    wrappers.NormalizeObservation,
+    wrappers.NormalizeReward,
+    wrappers.vector.NormalizeObservation,
+    wrappers.vector.NormalizeReward,
+)
 # How wrappers, Gymnasium's and others, call the statistics that they keep.
 STATISTICS = ("obs_rms", "return_rms", "ret_rms", "reward_rms")
 
 # Every environment that a constructor has made in this process and that still exists, by the
 # number that identifies it as long as it does.
-_made: weakref.WeakValueDictionary[int, gymnasium.Env] = weakref.WeakValueDictionary()
+_made: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
-def layers(env: gymnasium.Env) -> Iterator[gymnasium.Env]:
-    """Yield an environment's wrappers from the outside in, and the environment itself."""
+def layers(env: Any) -> Iterator[Any]:
+    """Yield the wrappers of an environment or vector from the outside in, then itself."""
     # A wrapper whose own __init__ forgot Gymnasium's wraps nothing.
-    while isinstance(env, gymnasium.Wrapper) and "env" in vars(env):
+    while isinstance(env, gymnasium.Wrapper | VectorWrapper) and "env" in vars(env):
         yield env
         env = env.env
     yield env
 
 
-def require_new(name: str, env: gymnasium.Env) -> None:
+def require_new(name: str, env: Any) -> None:
     """Remember an environment; raise if a constructor has returned it before.
 
     Raises:
@@ -47,7 +54,7 @@ def require_new(name: str, env: gymnasium.Env) -> None:
         _made[id(inner)] = inner
 
 
-def require_stateless(name: str, env: gymnasium.Env) -> None:
+def require_stateless(name: str, env: Any) -> None:
     """Raise if a wrapper scales what it returns by statistics that it goes on to gather.
 
     Raises:
@@ -55,7 +62,7 @@ def require_stateless(name: str, env: gymnasium.Env) -> None:
     """
     for layer in layers(env):
         kept = any(vars(layer).get(word) is not None for word in STATISTICS)
-        normalises = kept or isinstance(layer, NormalizeObservation | NormalizeReward)
+        normalises = kept or isinstance(layer, NORMALISING)
         if normalises and _gathers(layer):
             raise EnvironmentMismatch(
                 f"task {name!r} is wrapped in {type(layer).__name__}, which scales by running "

@@ -47,7 +47,7 @@ def seconds_per_step(
         return None
     try:
         with watching():
-            simulator = _simulator_seconds(environment, count)
+            simulator = _simulator_seconds(environment)
         spec = environment.spec
     finally:
         environment.close()
@@ -66,12 +66,13 @@ def learner_products(shape: Shape, spec: TaskSpec) -> float:
     return both_networks * (shape.update_epochs * FORWARD_AND_BACKWARD * passes + 2)
 
 
-def _simulator_seconds(environment: HostEnvironment, count: int) -> float:
+def _simulator_seconds(environment: HostEnvironment) -> float:
     # A simulator that is not compiled in may wait for processes of its own.
     clock = time.process_time if isinstance(environment, HostEnvPool) else time.perf_counter
     rng = np.random.default_rng(0)
     low, high = bounds_to_try(environment.spec.action_low, environment.spec.action_high)
     environment.reset()
+    count = environment.num_envs
     steps, start = 0, clock()
     while (elapsed := clock() - start) < MEASURED_SECONDS:
         action = rng.uniform(low, high, (count, environment.spec.action_size))

@@ -102,6 +102,9 @@ def execute(
         TrainingError: if a simulator fails in this process.
     """
     request = _check(configs, execution, constructor)
+    if any(spec.simulator == "vector" for spec in request.specs.values()):
+        # Its processes and threads would all run on the worker's core.
+        execution = replace(execution, pin=False)
     with (
         interruptible(),
         counted_workers(execution, bool(request.pending)) as (workers, bounded),

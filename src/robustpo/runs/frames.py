@@ -12,6 +12,7 @@ from robustpo.errors import ConfigError
 from robustpo.runs.run_files import Run
 from robustpo.runs.store import End, end_of, find_runs, metrics_of
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
+from robustpo.training.information_log import PREFIX
 from robustpo.runs.metrics_table import Columns
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ def load_results(directory: str | os.PathLike[str]) -> pl.DataFrame:
         directory: any directory above the runs, or one run.
 
     Returns:
-        One row per recorded row of metrics with the columns of `RESULTS_SCHEMA`, ordered by task,
-        variant, seed and step, null for what is not known. Runs without readable metrics are left
-        out with a logged warning.
+        One row per recorded row of metrics with the columns of `RESULTS_SCHEMA`, and what the
+        environments said of episodes (`info/...`), ordered by task, variant, seed and step, null
+        for what is not known. Runs without readable metrics are left out with a logged warning.
 
     Raises:
         ConfigError: if the directory does not exist, or Polars is not installed.
@@ -58,7 +59,7 @@ def load_results(directory: str | os.PathLike[str]) -> pl.DataFrame:
     for start in range(0, len(runs), BATCH):
         batch = runs[start : start + BATCH]
         frames.append(_results(batch, [metrics_of(run) for run in batch]))
-    results = polars.concat(frames, rechunk=False)
+    results = polars.concat(frames, rechunk=False, how="diagonal")
     if len({_labels(run) for run in runs}) < len(runs):
         # Copies of one run, in different places, lie step by step.
         results = results.sort("task", "variant", "seed", "step", maintain_order=True)
@@ -72,7 +73,8 @@ def load_summary(directory: str | os.PathLike[str]) -> pl.DataFrame:
         directory: any directory above the runs, or one run.
 
     Returns:
-        One row per run with the columns of `SUMMARY_SCHEMA`, ordered by task, variant and seed.
+        One row per run with the columns of `SUMMARY_SCHEMA`, and of what the environments said of
+        the last 100 episodes (`info/...`), ordered by task, variant and seed.
         `status` is `completed` (all steps are made), `failed` (the agent diverged) or `incomplete`
         (running, stopped, or without a result that can be read); then `episodes`, `steps` and
         `seconds` are those of the last recorded row.
@@ -89,7 +91,11 @@ def _results(runs: Sequence[Run], metrics: Sequence[Columns]) -> pl.DataFrame:
     polars = _polars()
     if not runs:
         return polars.DataFrame(schema=RESULTS_SCHEMA)
-    columns = {name: np.concatenate([own[name] for own in metrics]) for name in COLUMNS}
+    said = dict.fromkeys(name for own in metrics for name in own if name not in COLUMNS)
+    columns = {
+        name: np.concatenate([own.get(name, np.full(len(own["step"]), np.nan)) for own in metrics])
+        for name in (*COLUMNS, *said)
+    }
     frame = polars.DataFrame(columns, nan_to_null=True).cast(dict.fromkeys(COUNTS, int))
     labels = polars.DataFrame(list(map(_labels, runs)), schema=RUN_SCHEMA, orient="row")
     rows = np.repeat(np.arange(len(runs)), [len(own["step"]) for own in metrics])
@@ -97,8 +103,15 @@ def _results(runs: Sequence[Run], metrics: Sequence[Columns]) -> pl.DataFrame:
 
 
 def _summary(ends: Iterable[tuple[Run, End]]) -> pl.DataFrame:
-    rows = [vars(run) | vars(end) | {"path": str(run.path)} for run, end in ends]
-    return _polars().DataFrame(rows, schema=SUMMARY_SCHEMA, orient="row")
+    rows = []
+    for run, end in ends:
+        said = {f"{PREFIX}{name}": one.mean for name, one in end.information.items()}
+        rows.append(vars(run) | vars(end) | said | {"path": str(run.path)})
+    own = dict.fromkeys(name for row in rows for name in row if name.startswith(PREFIX))
+    schema = SUMMARY_SCHEMA | dict.fromkeys(own, float)
+    return _polars().DataFrame(
+        [{name: row.get(name) for name in schema} for row in rows], schema=schema, orient="row"
+    )
 
 
 def _labels(run: Run) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from robustpo.base.files import parse_tensors, read_bytes, write_tensors
 from robustpo.errors import ConfigError
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
+from robustpo.training.information_log import is_column
 
 METRICS_TABLE = "metrics.safetensors"
 FORMAT = 1
@@ -31,8 +32,15 @@ Columns = dict[str, np.ndarray]
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> Columns:
-    """Return rows of numbers, None for what is not known, as float64 columns of `COLUMNS`."""
-    return {name: np.array([row[name] for row in rows], np.float64) for name in COLUMNS}
+    """Return rows of numbers, None for what is not known, as float64 columns.
+
+    They are those of `COLUMNS`, and what environments said (`info/...`), in the order in which it
+    came up.
+    """
+    own = dict.fromkeys(name for row in rows for name in row if is_column(name))
+    return {
+        name: np.array([row.get(name) for row in rows], np.float64) for name in (*COLUMNS, *own)
+    }
 
 
 def write_table(path: Path, columns: Columns, root: Path | None = None) -> None:
@@ -42,7 +50,7 @@ def write_table(path: Path, columns: Columns, root: Path | None = None) -> None:
 
 
 def read_table(path: Path) -> Columns:
-    """Read what `write_table` wrote: the columns of `COLUMNS`, their steps rising.
+    """Read what `write_table` wrote: columns as `columns_of` returns them, their steps rising.
 
     What is not finite, or no number that can be measured, is NaN; other columns are ignored.
 
@@ -55,6 +63,7 @@ def read_table(path: Path) -> Columns:
         raise ConfigError(f"{path} is no table of metrics of format {FORMAT}")
     unknown = np.full(stored["step"].size if "step" in stored else 0, np.nan)
     columns = {name: stored.get(name, unknown) for name in COLUMNS}
+    columns |= {name: stored[name] for name in sorted(filter(is_column, stored))}
     for name, column in columns.items():
         if (column.dtype, column.shape) != (unknown.dtype, unknown.shape):
             raise ConfigError(f"{path} holds {column.dtype}{list(column.shape)} as its {name}")

@@ -31,6 +31,7 @@ from robustpo.environments.task_arguments import split_arguments
 from robustpo.errors import ConfigError, StorageError
 from robustpo.policy.policy import Policy, save_policy
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
+from robustpo.training.information_log import is_column
 from robustpo.runs.checkpoint import (
     FINAL_FILE,
     Checkpoint,
@@ -167,7 +168,8 @@ class RunRecord:
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Append one row of metrics; at most one line is cut if the process dies."""
-        clean = finite({name: row[name] for name in COLUMNS})
+        said = {name: row[name] for name in filter(is_column, row)}
+        clean = finite({name: row[name] for name in COLUMNS} | said)
         self._rows.append(clean)
         append_line(self.directory / METRICS_LINES, json.dumps(clean), self._root)
 
@@ -233,7 +235,10 @@ def find_checkpoint(
         directory, lambda state: _check_state(state, config), arrays=arrays
     )
     if found is not None:
-        rows = [{name: row.get(name) for name in COLUMNS} for row in found.state["rows"]]
+        rows = [
+            {name: row.get(name) for name in (*COLUMNS, *filter(is_column, row))}
+            for row in found.state["rows"]
+        ]
         found = Checkpoint(found.tensors, found.state | {"rows": rows})
     return found, problems
 
@@ -250,7 +255,7 @@ def _check_state(state: Mapping[str, Any], config: RunConfig) -> None:
     for row in rows or ():
         if not isinstance(row, dict) or row.get("step") is None:
             raise ConfigError("a row of its metrics has no step")
-        for name in COLUMNS:
+        for name in (*COLUMNS, *filter(is_column, row)):
             value = row.get(name)
             kinds = (int, type(None)) if name in COUNTS else (int, float, type(None))
             if type(value) not in kinds or not abs(value or 0) < (

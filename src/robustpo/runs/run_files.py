@@ -17,6 +17,7 @@ from typing import Any
 from robustpo.base.files import open_regular, parse_json, read_bytes
 from robustpo.errors import ConfigError
 from robustpo.training.bookkeeping import COLUMNS, COUNTS
+from robustpo.training.information_log import is_column
 from robustpo.runs.metrics_table import (
     MAX_COUNT,
     MAX_MEASURE,
@@ -90,7 +91,7 @@ def read_metrics(path: Path) -> Columns:
     """Read the metrics of a run from whichever of its two files reaches further.
 
     Returns:
-        Columns of `COLUMNS`, float64 `[R]` each, the steps rising, NaN for what is not known.
+        Columns as of `columns_of`, float64 `[R]` each, the steps rising, NaN for what is not known.
     """
     table, log = path / METRICS_TABLE, path / METRICS_LINES
     stored, reach = None, -1.0
@@ -160,7 +161,8 @@ def _parse_row(line: bytes) -> dict[str, Any] | None:
     row = _parse_object(line) if len(line) <= MAX_LINE_BYTES else None
     if row is None or _as_count(row.get("step")) is None:
         return None
-    return {name: read(row.get(name)) for name, read in _METRICS_READERS.items()}
+    said = {name: as_float(row[name]) for name in filter(is_column, row)}
+    return {name: read(row.get(name)) for name, read in _METRICS_READERS.items()} | said
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

@@ -11,17 +11,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from robustpo.base.files import one_line, user_path
 from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.runs.run_files import Run, as_float, as_int, as_text, read_metrics
+from robustpo.runs.run_files import Run, as_dict, as_float, as_int, as_text, read_metrics
 from robustpo.runs.run_state import COMPLETED, FAILED, RunState, run_state
 from robustpo.runs.metrics_table import METRICS_TABLE, Columns
 from robustpo.runs.record import CONFIG_FILE, METRICS_LINES
+from robustpo.training.information_log import is_name
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,19 @@ MAX_DEPTH = 32
 INCOMPLETE = "incomplete"
 # What a summary calls the states in which a run has ended.
 STATUSES = {"done": COMPLETED, "failed": FAILED}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the environments of a run said, under one name, of its last training episodes.
+
+    Attributes:
+        mean: over the last 100 episodes that had it; None if it is text.
+        proportion: whether each of these values was 0 or 1.
+    """
+
+    mean: float | None
+    proportion: bool
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,8 @@ class End:
         steps: simulator steps made.
         seconds: training time.
         error: why it failed, or what is wrong with its record.
+        information: what its environments said of its last 100 training episodes, by name; only of
+            a run that has ended.
     """
 
     status: str
@@ -54,6 +70,7 @@ class End:
     steps: int | None
     seconds: float | None
     error: str | None
+    information: Mapping[str, Said] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,7 @@ class LoadedRun:
     Attributes:
         run: which it is.
         end: how it ended.
-        metrics: columns of `COLUMNS` (`training/bookkeeping.py`), float64 `[R]` each, the steps
+        metrics: columns as of `metrics_table.columns_of`, float64 `[R]` each, the steps
             rising; NaN for what is not known. Without rows if there are none that can be read.
     """
 
@@ -178,7 +195,16 @@ def end_of(run: Run, state: RunState, metrics: Columns | None = None) -> End:
         steps=as_int(result.get("steps")),
         seconds=as_float(result.get("seconds")),
         error=_what_is_wrong(state, result),
+        information=_said(result.get("information")),
     )
+
+
+def _said(stored: Any) -> dict[str, Said]:
+    return {
+        name: Said(as_float(as_dict(one).get("mean")), as_dict(one).get("proportion") is True)
+        for name, one in as_dict(stored).items()
+        if is_name(name)
+    }
 
 
 def _last_row(metrics: Columns) -> dict[str, float]:

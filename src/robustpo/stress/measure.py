@@ -127,7 +127,7 @@ def _play(
     scale: np.ndarray | None,
 ) -> list[Evaluation]:
     seeds = simulator_seeds(terms.episodes, terms.seed)
-    environment = _make(condition, seeds * len(policies))
+    environment = _make(condition, seeds, len(policies))
     try:
         actors = [one or RandomPolicy(environment) for one in policies]
         if len(actors) == 1:
@@ -144,8 +144,8 @@ def _play(
         environment.close()
 
 
-def _make(condition: Condition, seeds: list[int]) -> HostEnvironment:
-    """Make the environments of a condition.
+def _make(condition: Condition, seeds: list[int], copies: int) -> HostEnvironment:
+    """Make the environments of a condition, as often as there are policies.
 
     Raises:
         SimulatorError: if the level does not let them be made.
@@ -153,10 +153,10 @@ def _make(condition: Condition, seeds: list[int]) -> HostEnvironment:
     shift = SHIFTS.get(condition.shift)
     try:
         if shift is None or shift.kind != "dynamics":
-            return make_host_environment(condition.task, seeds)
+            return make_host_environment(condition.task, seeds, copies=copies)
         constructor: Callable[[], Any] = find_constructor(condition.task)
         changed = with_dynamics(constructor, shift.name, condition.level)
-        return GymnasiumEnvironment(changed, seeds, name=condition.task)
+        return GymnasiumEnvironment(changed, seeds * copies, name=condition.task)
     except ConfigError as error:
         raise SimulatorError(str(error)) from error
 

@@ -157,6 +157,7 @@ class Agent:
             {
                 "status": status,
                 "final_return": self.log.final_return,
+                "information": self.log.information.result(),
                 "episodes": self.log.episodes,
                 "steps": self.log.step,
                 "transitions": self.log.transitions,

@@ -11,11 +11,13 @@ from robustpo.algorithm.metrics import AVERAGED
 from robustpo.base.files import one_line
 from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
+from robustpo.training.information_log import InformationLog
 
 MAX_ROWS = 500
 RECENT_EPISODES = 100
 
-# The columns of a run's metrics: counts are whole numbers, all others are real.
+# The columns that every run's metrics have: counts are whole numbers, all others are real. What its
+# environments say of episodes comes beside them (`information_log`).
 COUNTS = ("step", "transitions", "episodes")
 COLUMNS = (
     "step",
@@ -43,6 +45,8 @@ class AgentLog:
         self.recent_returns: deque[float] = deque(maxlen=RECENT_EPISODES)
         # The step at which the entropy first collapsed or exploded.
         self.alarms: dict[str, int] = {}
+        # What the environments say of episodes.
+        self.information = InformationLog()
         self._iterations_per_row = math.ceil(config.num_iterations / MAX_ROWS)
         self._start_row()
 
@@ -93,6 +97,7 @@ class AgentLog:
         }
         for name in AVERAGED:
             row[name] = self._sums[name] / self._counts[name] if self._counts[name] else math.nan
+        row |= self.information.take_row()
         self._start_row()
         return row
 
@@ -109,6 +114,7 @@ class AgentLog:
             "counts": self._counts,
             "returns": self._returns,
             "lengths": self._lengths,
+            "information": self.information.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -138,6 +144,7 @@ class AgentLog:
             raise ConfigError("it counts more than its steps")
         if not alarms.keys() <= {"collapsed", "exploded"}:
             raise ConfigError("it holds an alarm of another kind")
+        self.information.restore(state.get("information"))
         self.step, self.transitions, self.episodes = step, transitions, episodes
         self.recent_returns = deque(recent, maxlen=RECENT_EPISODES)
         self.alarms = alarms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from robustpo.environments.base import Replayed
+from robustpo.environments.base import Replayed, RestartedEnvironment
 from robustpo.errors import SimulatorError
 from robustpo.training.agent import Agent, Event
 
@@ -33,6 +33,8 @@ def not_exact(agent: Agent, environment: Any) -> str:
     """Say that an agent goes on without its simulators being where they were, and why."""
     if isinstance(environment, Replayed) and environment.random_step:
         why = "its simulator draws random numbers in every step and cannot be brought back"
+    elif isinstance(environment, RestartedEnvironment):
+        why = environment.why
     else:
         why = "replaying its simulator did not lead to where it stood"
     return f"{_named(agent)}: {why}; it goes on with a new episode, no longer exact to the bit"

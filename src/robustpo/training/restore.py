@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from robustpo.algorithm.normalization import normalize_observation
-from robustpo.environments.base import Replayed
+from robustpo.environments.base import HostEnvironment, Replayed, RestartedEnvironment
 from robustpo.environments.watchdog import watching
 from robustpo.errors import ConfigError, SimulatorError
 from robustpo.training.collectors import Collector
@@ -99,11 +99,17 @@ def restore_collection(
     state = put_agents(state, [agent and agent.state for agent in saved])
     collector.set_origins([agent and agent.origin for agent in saved])
     environment = collector.environment
+    given = np.array([agent is not None for agent in saved])
+    if isinstance(environment, RestartedEnvironment):
+        restarted[given] = True
+        return _restart(collector, environment, state, saved, restarted), restarted
     if not isinstance(environment, Replayed):
         collector.load_simulators([agent and agent.simulator for agent in saved])
         return state, restarted
-    given = np.array([agent is not None for agent in saved])
     restarted = ~_replay(collector, environment, state, saved) & given[:, None]
+    if isinstance(environment, HostEnvironment):
+        # It has been heard already.
+        environment.take_information()
     if restarted.any():
         state = _begin_episodes(collector, environment, state, restarted)
     return state, restarted
@@ -158,6 +164,30 @@ def _begin_episodes(
     nothing = np.zeros((0, collector.spec.action_size), np.float32)
     with watching():
         obs = environment.replay(which.ravel().astype(int), [nothing] * which.size)
+    return _begun(collector, state, which, obs)
+
+
+def _restart(
+    collector: Collector,
+    environment: RestartedEnvironment,
+    state: CollectorState,
+    saved: Sequence[SavedCollection | None],
+    which: np.ndarray,
+) -> CollectorState:
+    """Begin other episodes in all environments of some agents, a mask `[P, E]`."""
+    resets = np.ones(which.shape, int)
+    for index, agent in enumerate(saved):
+        if agent is not None:
+            resets[index] = agent.resets
+    with watching():
+        obs = environment.restart(which.ravel(), resets.ravel())
+    return _begun(collector, state, which, obs)
+
+
+def _begun(
+    collector: Collector, state: CollectorState, which: np.ndarray, obs: np.ndarray
+) -> CollectorState:
+    """Return the state with first observations `[P·E, O]` where episodes begin, `[P, E]`."""
     num_envs = collector.shape.num_envs
     mask = np.zeros((padded_size(collector.num_agents, num_envs), num_envs), bool)
     mask[: collector.num_agents] = which

@@ -104,6 +104,7 @@ class Trainer:
         self.population = warm_start(init_population(configs, *sizes), configs)
         self._collector = make_collector(self.environment, self.shape, len(configs))
         self._learn: Any = None
+        self._remarked = False
 
     def compile(self) -> None:
         """Start the simulators, restore what goes on, compile both halves of an iteration."""
@@ -224,6 +225,7 @@ class Trainer:
             )
         except SimulatorError as error:
             raise located(error, self.agents) from error
+        self._listen()
         if self._inspect is not None:
             self._inspect(self._iterations(), population, rollout, coefficients)
         learners, metrics = self._learn(*self._update(rollout, coefficients))
@@ -231,6 +233,19 @@ class Trainer:
         metrics |= {"alpha": coefficients.alpha}
         replayed = isinstance(self.environment, Replayed)
         return *jax.device_get((metrics, outcome(rollout.transitions, replayed))), moments
+
+    def _listen(self) -> None:
+        """Take in what simulators on the host say of episodes, and of themselves."""
+        if not isinstance(self.environment, HostEnvironment):
+            return
+        said, count = self.environment.take_information(), self.shape.num_envs
+        for index, agent in enumerate(self.agents if said else ()):
+            if agent.running:
+                agent.log.information.add(said, index * count, count)
+        remark = self.environment.remark
+        if remark is not None and not self._remarked:
+            self._emit({"kind": "note", "text": remark})
+            self._remarked = True
 
     def _take_in(
         self,
@@ -265,7 +280,8 @@ class Trainer:
         if row and agent.record:
             agent.record.add_row(row)
         recent = agent.log.final_return
-        self._emit(agent.event("iteration", seconds=so_far, return_mean=recent, **metrics))
+        said = agent.log.information.recent()
+        self._emit(agent.event("iteration", seconds=so_far, return_mean=recent, **said, **metrics))
 
     def _fail(self, index: int, fault: tuple[int, str], moments: Any, seconds: float) -> None:
         agent = self.agents[index]
