@@ -18,7 +18,9 @@ from robustpo.cli.options import (
     EnvKwargs,
     RunOptions,
     ShapeOptions,
+    Vectorized,
     keywords,
+    task_of,
 )
 from robustpo.cli.streams import name_page, prints_on_stderr
 from robustpo.config.methods import METHODS
@@ -35,6 +37,7 @@ class Compare:
     task: Annotated[str, tyro.conf.Positional, arg(metavar="TASK")]
     """Id of the task (`robustpo envs`), or module:callable."""
     env_kwargs: EnvKwargs = ()
+    vectorized: Vectorized = False
     methods: Annotated[
         tuple[str, ...],
         arg(metavar="METHOD [METHOD ...]", help=f"{METHOD_HELP} Any of {', '.join(METHODS)}."),
@@ -64,7 +67,7 @@ class Compare:
         try:
             with prints_on_stderr():
                 report = robustpo.compare(
-                    self.task,
+                    task_of(self),
                     env_kwargs=parse_arguments(self.env_kwargs),
                     methods=self.methods,
                     seeds=self.seeds,

@@ -13,6 +13,7 @@ from tyro.conf import arg
 
 from robustpo.config.settings import SETTING_FIELDS, SETTING_TYPES
 from robustpo.config.shape import Shape
+from robustpo.environments.task_arguments import VECTOR_PREFIX, split_arguments, with_arguments
 
 # What `--help` shows; the rest is under `--help-all`.
 OFTEN = (
@@ -42,6 +43,14 @@ EnvKwargs = Annotated[
         help="Arguments of what makes the environment: numbers, true, false or words; they become "
         "part of the task's name, TASK:key=value.",
         help_behavior_hint="(default: none)",
+    ),
+]
+Vectorized = Annotated[
+    bool,
+    tyro.conf.FlagCreatePairsOff,
+    arg(
+        help="Make the id with gymnasium.make_vec, --num-envs at a time, as ids are that register "
+        "a vector; the task is then called vector/ID:num_envs=8.",
     ),
 ]
 ConfigFile = Annotated[
@@ -193,6 +202,20 @@ class RunOptions(ExecutionOptions):
         str | None, arg(metavar="PATH", help_behavior_hint="(default: none)")
     ] = None
     """Policy file or run directory to start from."""
+
+
+def task_of(command: Train | Compare) -> str:
+    """Return the name of the task that a command asks for.
+
+    Raises:
+        ConfigError: if it is to be made as a vector and is no id.
+    """
+    if not command.vectorized:
+        return command.task
+    name, arguments = split_arguments(command.task.removeprefix(VECTOR_PREFIX))
+    if command.shape.num_envs is not None:
+        arguments |= {"num_envs": command.shape.num_envs}
+    return with_arguments(f"{VECTOR_PREFIX}{name}", arguments)
 
 
 def keywords(command: Train | Compare) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from robustpo.cli.options import (
     EnvKwargs,
     RunOptions,
     ShapeOptions,
+    Vectorized,
     keywords,
+    task_of,
 )
 from robustpo.cli.streams import prints_on_stderr
 from robustpo.config.methods import METHODS
@@ -34,6 +36,7 @@ class Train:
     task: Annotated[str, tyro.conf.Positional, arg(metavar="TASK")]
     """Id of the task (`robustpo envs`), or module:callable."""
     env_kwargs: EnvKwargs = ()
+    vectorized: Vectorized = False
     method: Annotated[
         str | None,
         arg(
@@ -58,7 +61,7 @@ class Train:
         try:
             with prints_on_stderr():
                 directories = robustpo.train(
-                    self.task,
+                    task_of(self),
                     env_kwargs=parse_arguments(self.env_kwargs),
                     method=self.method,
                     seeds=self.seeds,

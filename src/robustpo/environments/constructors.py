@@ -20,15 +20,13 @@ from robustpo.environments.callables import callable_name
 from robustpo.environments.entry import Entry
 from robustpo.environments.fence import Fence, describe, importing, is_stop
 from robustpo.environments.requirements import require_wrapped
-from robustpo.environments.task_arguments import split_arguments
+from robustpo.environments.task_arguments import VECTOR_PREFIX, split_arguments
 from robustpo.environments.wrappers import require_new
 from robustpo.errors import ConfigError
 
 # Forces the benchmark's own implementation of a task that the catalog would run in EnvPool.
 GYMNASIUM_PREFIX = catalog.GYMNASIUM_PREFIX
 # Any of their tasks trains, the catalogued ones and the others.
-# A registered id, made as a vector by `gymnasium.make_vec`.
-VECTOR_PREFIX = "vector/"
 BRAX_PREFIX = "brax/"
 PLAYGROUND_PREFIX = "playground/"
 

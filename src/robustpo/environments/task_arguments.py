@@ -12,6 +12,9 @@ from typing import Any
 
 from robustpo.errors import ConfigError
 
+# A registered id, made as a vector by `gymnasium.make_vec`.
+VECTOR_PREFIX = "vector/"
+
 Value = bool | int | float | str
 
 # What a shell, a path and this syntax leave as it is.

@@ -120,8 +120,7 @@ class VectorEnvironment(ExactEnvironment, RestartedEnvironment, Probed):
         Raises:
             SimulatorError: as `reset`.
         """
-        rows = [batch.reset() + np.float64(batch.origin) for batch in self._batches]
-        return np.concatenate(rows).astype(np.float64)
+        return np.concatenate([batch.exact(batch.reset()) for batch in self._batches])
 
     def set_origin(self, origin: np.ndarray) -> None:
         """Subtract `[N, O]` from all observations that follow, in float64."""
@@ -175,8 +174,7 @@ class VectorEnvironment(ExactEnvironment, RestartedEnvironment, Probed):
     def probe_reset(self, index: int, seed: int) -> np.ndarray:
         """Reset the vector of one environment with a seed for all of it."""
         batch, row = self._place(index)
-        obs = batch.reset([seed] * batch.size) + np.float64(batch.origin)
-        return np.array(obs[row], np.float64)
+        return batch.exact(batch.reset([seed] * batch.size))[row]
 
     def probe_step(self, index: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         """Step the vector of one environment that `probe_reset` has reset, all with one action."""

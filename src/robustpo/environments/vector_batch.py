@@ -31,7 +31,7 @@ class Batch:
 
     Attributes:
         size: environments in it, `E`.
-        origin: what is subtracted from observations, `[E, O]` float64, or 0.
+        origin: what is subtracted from observations, `[E, O]` float64, or None.
         mode: how it resets.
         lacked_final: whether an episode was cut whose final observation was not handed over.
     """
@@ -42,7 +42,7 @@ class Batch:
         self.mode = autoreset_mode(fence.task, env)
         following = self.mode is AutoresetMode.NEXT_STEP
         self.autoreset: Autoreset = "next_step" if following else "same_step"
-        self.origin: np.ndarray | float = 0.0
+        self.origin: np.ndarray | None = None
         self.lacked_final = False
         given = [int(seed) for seed in seeds[: self.size]]
         more = np.random.SeedSequence(given).generate_state(self.size)
@@ -59,7 +59,11 @@ class Batch:
 
     def set_origin(self, origin: np.ndarray) -> None:
         """Subtract `[E, O]` from all observations that follow, in float64."""
-        self.origin = np.array(origin, np.float64) if origin.any() else 0.0
+        self.origin = np.array(origin, np.float64) if origin.any() else None
+
+    def exact(self, obs: np.ndarray) -> np.ndarray:
+        """Return observations `[E, O]` float64 to which the origin has been added again."""
+        return obs.astype(np.float64) + (0.0 if self.origin is None else self.origin)
 
     def reset(self, seeds: Sequence[int] | None = None) -> np.ndarray:
         """Reset all; return observations `[E, O]`, relative to the origin.
@@ -179,7 +183,7 @@ class Batch:
                     f"returned observations of {list(flat.shape)} numbers, expected "
                     f"{[count, self._length]}"
                 )
-        if isinstance(self.origin, float):
+        if self.origin is None:
             return flat.astype(np.float32 if flat.dtype == np.float32 else np.float64)
         return flat.astype(np.float64) - self.origin[which]
 
@@ -199,7 +203,7 @@ class Batch:
             frames = self.env.render() if self.env.render_mode is not None else None
             if frames is None:
                 return None
-            return to_numpy(list(frames)[row])  # type: ignore[arg-type]
+            return to_numpy(list(frames)[row])
 
 
 def _kind(answer: object) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from robustpo.environments import catalog
 from robustpo.environments.base import TaskSpec
-from robustpo.environments.constructors import VECTOR_PREFIX
 from robustpo.environments.make import require_num_envs, resolve
+from robustpo.environments.task_arguments import VECTOR_PREFIX
 from robustpo.studies.grid import parse_method
 from robustpo.studies.study import Part, Study
 
