@@ -18,6 +18,7 @@ from robustpo import (
     Estimator,
     LossTerm,
     Method,
+    Network,
     NoiseFamily,
     Schedule,
 )
@@ -103,3 +104,25 @@ def act_logistic(outputs, log_scale, rng):
 
 # An action distribution: its class, its NumPy twin, and what it cannot do.
 logistic = DistributionFamily(Logistic, act_logistic, diverges=False)
+
+
+def init_residual(inputs, outputs, *, rng):
+    """Return the parameters of one residual block of 32 units between two affine maps."""
+    widths = {"enter": (inputs, 32), "inner": (32, 32), "leave": (32, outputs)}
+    weights = {name: rng.normal(size=size) / size[0] ** 0.5 for name, size in widths.items()}
+    return weights | {"leave": 0.1 * weights["leave"], "bias": np.zeros(outputs)}
+
+
+def residual_in(xp):
+    """Return the network, computed by `jax.numpy` or by `numpy`."""
+
+    def apply(parameters, obs):
+        features = xp.tanh(obs @ parameters["enter"])
+        features = features + xp.tanh(features @ parameters["inner"])
+        return features @ parameters["leave"] + parameters["bias"]
+
+    return apply
+
+
+# A network: actor and critic get one each. `act` lets a policy act without JAX.
+residual = Network(init_residual, residual_in(jnp), act=residual_in(np))

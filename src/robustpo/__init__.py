@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from robustpo.environments.jax_task import JaxStep, JaxTask
     from robustpo.environments.make import list_tasks
     from robustpo.errors import ConfigError, RobustpoError, UnfinishedError
-    from robustpo.policy.families import DistributionFamily
+    from robustpo.policy.families import DistributionFamily, Network
     from robustpo.policy.policy import Policy, load_policy
     from robustpo.runs.frames import load_results, load_summary
 
@@ -43,6 +43,7 @@ _HOMES = {
     "JaxTask": "environments.jax_task",
     "LossTerm": "algorithm.losses",
     "Method": "config.methods",
+    "Network": "policy.families",
     "NoiseFamily": "algorithm.perturbation",
     "Policy": "policy.policy",
     "RobustpoError": "errors",
@@ -75,6 +76,7 @@ __all__ = [
     "JaxTask",
     "LossTerm",
     "Method",
+    "Network",
     "NoiseFamily",
     "Policy",
     "RobustpoError",

@@ -89,3 +89,30 @@ def test_forward_pass_is_that_of_a_loop(activation):
         np.testing.assert_allclose(found[index], hidden, rtol=1e-4, atol=1e-5)
         alone = mlp(layers, jnp.float32(x[index]), activation)
         np.testing.assert_allclose(alone, found[index], rtol=1e-5, atol=1e-6)
+
+
+def normalised(layer, x, activation):
+    """Return a hidden layer with normalisation in float64 (arXiv 1607.06450, eq. 4)."""
+    y = x @ np.asarray(layer.weight, np.float64) + np.asarray(layer.bias, np.float64)
+    y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-5)
+    return activation(y * np.asarray(layer.scale) + np.asarray(layer.shift))
+
+
+def test_layer_normalisation_by_its_definition():
+    rng = np.random.default_rng(0)
+    params = init_params(5, 2, (8, 6), rng=rng, layer_norm=True)
+    for layers in (params.actor, params.critic):
+        # Normalised are the hidden layers, from a scale of 1 and a shift of 0 on.
+        assert [layer.scale is None for layer in layers] == [False, False, True]
+        np.testing.assert_array_equal(layers[0].scale, np.ones(8))
+        np.testing.assert_array_equal(layers[0].shift, np.zeros(8))
+    layers = jax.tree.map(lambda x: x + rng.normal(size=x.shape).astype(np.float32), params.actor)
+    x = rng.normal(size=(7, 5)).astype(np.float32)
+    hidden = normalised(layers[1], normalised(layers[0], x, np.tanh), np.tanh)
+    expected = hidden @ np.asarray(layers[2].weight, np.float64) + np.asarray(layers[2].bias)
+    np.testing.assert_allclose(mlp(layers, jnp.asarray(x), "tanh"), expected, atol=2e-5)
+
+
+def test_without_normalisation_there_is_nothing_of_it():
+    params = init(*SIZES, seed=0)
+    assert len(jax.tree.leaves(params)) == 2 * 8 + 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,8 @@ from jaxtyping import Array, Float
 
 from robustpo.algorithm.distributions import DISTRIBUTIONS, ActionDistribution
 from robustpo.config.shape import Shape
+from robustpo.errors import ConfigError
+from robustpo.policy.families import LAYER_NORM_EPSILON, MLP, NETWORKS
 
 
 def _elu(x: Array) -> Array:
@@ -37,10 +40,20 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Dense:
-    """An affine map: `weight` `[I, J]`, `bias` `[J]`."""
+    """An affine map: `weight` `[I, J]`, `bias` `[J]`.
+
+    With `scale` and `shift` `[J]` its outputs are then normalised to mean 0 and variance 1 over
+    themselves, multiplied and added to (layer normalisation, arXiv 1607.06450, eq. 4).
+    """
 
     weight: Float[Array, "I J"]
     bias: Float[Array, " J"]
+    scale: Float[Array, " J"] | None = None
+    shift: Float[Array, " J"] | None = None
+
+
+# The layers of a network, or a dictionary of the parameters of one of somebody's own.
+Parameters = tuple[Dense, ...] | Any
 
 
 @jax.tree_util.register_dataclass
@@ -52,9 +65,9 @@ class AgentParams:
     actor's hidden layers has its last layer alone.
     """
 
-    actor: tuple[Dense, ...]
+    actor: Parameters
     log_std: Float[Array, " A"]
-    critic: tuple[Dense, ...]
+    critic: Parameters
 
 
 def init_params(
@@ -66,30 +79,77 @@ def init_params(
     distribution: str = "gaussian",
     shared: bool = False,
     critic_sizes: tuple[int, ...] | None = None,
+    layer_norm: bool = False,
+    network: str = MLP,
 ) -> AgentParams:
     """Initialise orthogonally: gain √2 in hidden layers, 0.01 at the policy head, 1 at the value.
 
     Biases and the log standard deviation start at zero. Drawn in NumPy: compiling a program for
     what runs once would take longer than training's first seconds.
     """
+    if network != MLP:
+        return _init_own(observation_size, action_size, network, distribution, rng)
     sizes = (observation_size, *hidden_sizes)
     own = (observation_size, *(hidden_sizes if critic_sizes is None else critic_sizes), 1)
     family = DISTRIBUTIONS[distribution]
     return AgentParams(
-        actor=_init_mlp((*sizes, family.outputs_per_action * action_size), 0.01, rng),
+        actor=_init_mlp((*sizes, family.outputs_per_action * action_size), 0.01, rng, layer_norm),
         log_std=_array(np.zeros(action_size if family.has_scale else 0)),
-        critic=_init_mlp((sizes[-1], 1) if shared else own, 1.0, rng),
+        critic=_init_mlp((sizes[-1], 1) if shared else own, 1.0, rng, layer_norm),
     )
+
+
+def _init_own(
+    observation_size: int,
+    action_size: int,
+    network: str,
+    distribution: str,
+    rng: np.random.Generator,
+) -> AgentParams:
+    """Initialise networks of somebody's own; refuse what is none."""
+    family, own = DISTRIBUTIONS[distribution], NETWORKS[network]
+
+    def init(outputs: int) -> dict[str, Array]:
+        drawn = own.init(observation_size, outputs, rng=rng)
+        if not isinstance(drawn, dict) or not drawn or not all(map(_is_name, drawn)):
+            raise ConfigError(
+                f"network {network!r}: init returned {type(drawn).__name__}, expected arrays by "
+                "names of letters, digits and _"
+            )
+        parameters = {name: _array(np.asarray(drawn[name])) for name in sorted(drawn)}
+        found = own.apply(parameters, jnp.zeros((2, observation_size)))
+        if np.shape(found) != (2, outputs):
+            raise ConfigError(
+                f"network {network!r}: apply turns observations (2, {observation_size}) into "
+                f"{np.shape(found)}, expected (2, {outputs})"
+            )
+        return parameters
+
+    return AgentParams(
+        actor=init(family.outputs_per_action * action_size),
+        log_std=_array(np.zeros(action_size if family.has_scale else 0)),
+        critic=init(1),
+    )
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name.isidentifier()
 
 
 def _init_mlp(
-    sizes: tuple[int, ...], head_gain: float, rng: np.random.Generator
+    sizes: tuple[int, ...], head_gain: float, rng: np.random.Generator, layer_norm: bool
 ) -> tuple[Dense, ...]:
     gains = [math.sqrt(2)] * (len(sizes) - 2) + [head_gain]
-    return tuple(
+    layers = [
         Dense(_array(gain * _orthogonal(n_in, n_out, rng)), _array(np.zeros(n_out)))
         for gain, (n_in, n_out) in zip(gains, itertools.pairwise(sizes), strict=True)
-    )
+    ]
+    if layer_norm:
+        layers[:-1] = [
+            replace(one, scale=jnp.ones_like(one.bias), shift=jnp.zeros_like(one.bias))
+            for one in layers[:-1]
+        ]
+    return tuple(layers)
 
 
 def _orthogonal(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
@@ -115,8 +175,17 @@ def _hidden(
     layers: tuple[Dense, ...], x: Float[Array, "*B I"], activation: str
 ) -> Float[Array, "*B J"]:
     for layer in layers:
-        x = ACTIVATIONS[activation](_affine(layer, x))
+        x = ACTIVATIONS[activation](_normalize(layer, _affine(layer, x)))
     return x
+
+
+def _normalize(layer: Dense, outputs: Float[Array, "*B J"]) -> Float[Array, "*B J"]:
+    if layer.scale is None or layer.shift is None:
+        return outputs
+    centred = outputs - outputs.mean(-1, keepdims=True)
+    variance = (centred * centred).mean(-1, keepdims=True)
+    scale, shift = (jax.lax.broadcast_to_rank(x, outputs.ndim) for x in (layer.scale, layer.shift))
+    return centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON) * scale + shift
 
 
 def _affine(layer: Dense, x: Float[Array, "*B I"]) -> Float[Array, "*B J"]:
@@ -136,15 +205,25 @@ def evaluate(
     return policy, _affine(params.critic[-1], features)[..., 0]
 
 
+def _forward(
+    parameters: Parameters, obs: Float[Array, "*B O"], shape: Shape
+) -> Float[Array, "*B J"]:
+    if isinstance(parameters, dict):
+        return NETWORKS[shape.network].apply(parameters, obs)
+    return mlp(parameters, obs, shape.activation)
+
+
 def action_distribution(
     params: AgentParams, obs: Float[Array, "*B O"], shape: Shape
 ) -> ActionDistribution:
     """Return the plain policy at normalised observations."""
-    outputs = mlp(params.actor, obs, shape.activation)
+    outputs = _forward(params.actor, obs, shape)
     return DISTRIBUTIONS[shape.distribution].build(outputs, params.log_std)
 
 
 def state_value(params: AgentParams, obs: Float[Array, "*B O"], shape: Shape) -> Float[Array, "*B"]:
     """Return the value estimate at normalised observations."""
-    layers = params.actor[:-1] + params.critic if shape.shared_network else params.critic
-    return mlp(layers, obs, shape.activation)[..., 0]
+    parameters = params.critic
+    if shape.shared_network:
+        parameters = params.actor[:-1] + params.critic
+    return _forward(parameters, obs, shape)[..., 0]

@@ -11,7 +11,7 @@ from robustpo.base.registry import ESTIMATORS, LOSSES, NOISES, Kind, is_extensio
 from robustpo.base.validation import MAX_COUNT, make_plain, require, require_choice, require_count
 from robustpo.config.options import option
 from robustpo.errors import ConfigError
-from robustpo.policy.families import FAMILIES
+from robustpo.policy.families import FAMILIES, MLP, NETWORKS
 
 Activation = Literal["tanh", "relu", "elu", "swish"]
 NoiseOn = Literal["location", "parameters"]
@@ -39,6 +39,14 @@ class Shape:
         (), "Widths of the critic's hidden layers, where they are not those of hidden_sizes."
     )
     activation: Activation = option("tanh", "Activation of the hidden layers.")
+    layer_norm: bool = option(
+        False, "Normalise what each hidden layer puts out before its activation (arXiv 1607.06450)."
+    )
+    network: str = option(
+        MLP,
+        "Actor's and critic's network: layers as above (mlp), or module:name of your own.",
+        kind=NETWORKS,
+    )
     shared_network: bool = option(
         False, "Let actor and critic share their hidden layers instead of having their own."
     )
@@ -213,6 +221,11 @@ class Shape:
                 f"noise_in={self.noise_in!r} is about the policy's location; with "
                 "noise_on='parameters' choose --noise-in update"
             )
+        if self.shared_network and self.network != MLP:
+            raise ConfigError(
+                f"network={self.network!r} is a network of its own for actor and critic each, and "
+                "shared_network=True lets them share layers; choose one of them"
+            )
         if self.shared_network and self.critic_hidden_sizes:
             raise ConfigError(
                 f"critic_hidden_sizes={self.critic_hidden_sizes} are the critic's own layers, and "
@@ -224,7 +237,7 @@ class Shape:
     @property
     def extensions(self) -> tuple[str, ...]:
         """Names of all that is not built in: `module:name`."""
-        names = (self.distribution, self.noise, self.estimator, *self.losses)
+        names = (self.network, self.distribution, self.noise, self.estimator, *self.losses)
         return tuple(filter(is_extension, names))
 
 

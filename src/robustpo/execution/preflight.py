@@ -16,7 +16,7 @@ from robustpo.environments.bounds import describe_bounds, far_bounds, off_centre
 from robustpo.errors import ConfigError
 from robustpo.execution.limits import available_cores
 from robustpo.execution.standing import State
-from robustpo.policy.families import FAMILIES
+from robustpo.policy.families import FAMILIES, MLP
 from robustpo.policy.policy import Policy, load_policy
 from robustpo.training.action_units import action_units
 
@@ -56,6 +56,13 @@ def _check_network(path: str, policy: Policy, shape: Shape) -> None:
     """Raise `ConfigError` if a policy's networks are not those of a shape."""
     actor, critic = (_hidden_sizes(policy, name) for name in ("actor", "critic"))
     shared = policy.metadata.get("shared_network", False)
+    if policy.network != shape.network:
+        raise ConfigError(
+            f"init_policy={path!r} has network {policy.network}; asked for: {shape.network}; "
+            f"choose --network {policy.network}"
+        )
+    if policy.network != MLP:
+        return
     if critic is None or (shared and critic):
         raise ConfigError(
             f"init_policy={path!r} has actor layers {actor} and critic layers {critic}, which no "
@@ -65,6 +72,7 @@ def _check_network(path: str, policy: Policy, shape: Shape) -> None:
         "hidden_sizes": actor,
         "activation": policy.metadata["activation"],
         "shared_network": shared,
+        "layer_norm": "actor.0.scale" in policy.tensors,
         "distribution": policy.metadata["distribution"],
         "normalize_observations": "observation.mean" in policy.tensors,
     }

@@ -8,7 +8,13 @@ import numpy as np
 
 from robustpo.base.files import one_line
 from robustpo.errors import ConfigError
-from robustpo.policy.families import ACTIVATIONS, FAMILIES, DistributionFamily
+from robustpo.policy.families import (
+    ACTIVATIONS,
+    FAMILIES,
+    MLP,
+    NETWORKS,
+    DistributionFamily,
+)
 
 FORMAT = 1
 MAX_TEXT = 1000
@@ -30,6 +36,12 @@ def require_metadata(metadata: dict[str, Any]) -> None:
         text = metadata.get(name, "")
         if not isinstance(text, str) or len(text) > MAX_TEXT:
             raise ConfigError(f"its {name} is not text of at most {MAX_TEXT} signs")
+    network = metadata.get("network", MLP)
+    if not isinstance(network, str) or network not in NETWORKS:
+        raise ConfigError("its network is unknown")
+    size = metadata.get("observation_size")
+    if network != MLP and (type(size) is not int or not 1 <= size <= 10**6):
+        raise ConfigError("it does not say how many numbers its network observes")
     if type(metadata.get("shared_network", False)) is not bool:
         raise ConfigError("its shared_network is neither true nor false")
     seed = metadata.get("seed", 0)
@@ -37,20 +49,29 @@ def require_metadata(metadata: dict[str, Any]) -> None:
         raise ConfigError("its seed is not a whole number from 0 to 2⁶³")
 
 
-def require_shapes(tensors: dict[str, Array], family: DistributionFamily, *, shared: bool) -> None:
+def require_shapes(
+    tensors: dict[str, Array], family: DistributionFamily, metadata: dict[str, Any]
+) -> None:
     """Raise `ConfigError` unless the tensors are those of a policy, no more and no fewer."""
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    first = shapes.get("actor.0.weight", ())
-    observation = first[0] if len(first) == 2 else 0
-    wanted, outputs = _network_shapes("actor", shapes, observation)
-    if outputs % family.outputs_per_action:
-        raise ConfigError(f"its actor has {outputs} outputs, expected an even number")
-    action = outputs // family.outputs_per_action
+    own, shared = metadata.get("network", MLP) != MLP, metadata.get("shared_network", False)
+    if own:
+        # What its network needs, it says itself.
+        observation, action = metadata["observation_size"], shapes.get("action.low", (0,))[0]
+        networks = tuple(n for n in shapes if n.startswith(("actor.", "critic.")))
+        wanted = {name: shapes[name] for name in networks}
+    else:
+        first = shapes.get("actor.0.weight", ())
+        observation = first[0] if len(first) == 2 else 0
+        wanted, outputs = _network_shapes("actor", shapes, observation)
+        if outputs % family.outputs_per_action:
+            raise ConfigError(f"its actor has {outputs} outputs, expected an even number")
+        action = outputs // family.outputs_per_action
     wanted |= dict.fromkeys(("action.low", "action.high"), (action,))
     if family.clipped and ("action.centre" in shapes or "action.half" in shapes):
         wanted |= dict.fromkeys(("action.centre", "action.half"), (action,))
     wanted["log_std"] = (action if family.has_scale else 0,)
-    if any(name.startswith("critic.") for name in shapes):
+    if not own and any(name.startswith("critic.") for name in shapes):
         last = max(int(name.split(".")[1]) for name in wanted if name.startswith("actor."))
         width = wanted[f"actor.{last}.weight"][0] if shared else observation
         critic, outputs = _network_shapes("critic", shapes, width)
@@ -80,6 +101,8 @@ def _network_shapes(
             raise ConfigError(f"{name}.{layer}.weight has shape {weight}")
         width = weight[1]
         wanted |= {f"{name}.{layer}.weight": weight, f"{name}.{layer}.bias": (width,)}
+        if f"{name}.{layer}.scale" in shapes:
+            wanted |= {f"{name}.{layer}.{part}": (width,) for part in ("scale", "shift")}
         layer += 1
     return wanted, width
 

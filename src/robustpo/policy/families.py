@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from robustpo.base.registry import Kind, load_attribute
+from robustpo.errors import ConfigError
 
 Array = np.ndarray
 
@@ -56,6 +57,41 @@ class DistributionFamily:
         """Return its class; imports JAX."""
         place = self.distribution
         return load_attribute(place) if isinstance(place, str) else place
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of one's own for actor and critic, each of which gets one.
+
+    Attributes:
+        init: `(inputs, outputs, *, rng) -> parameters`: arrays of NumPy by name, drawn from a
+            `numpy.random.Generator`.
+        apply: `(parameters, obs) -> outputs`: observations `[..., inputs]` to `[..., outputs]`, a
+            pure function of JAX.
+        act: the same in NumPy, by which a policy acts where there is no JAX; None lets it act by
+            `apply`.
+    """
+
+    init: Callable[..., dict[str, Array]]
+    apply: Callable[[Any, Any], Any]
+    act: Callable[[dict[str, Array], Array], Array] | None = None
+
+    def outputs(self, parameters: dict[str, Array], obs: Array) -> Array:
+        """Return what the network puts out, on the host.
+
+        Raises:
+            ConfigError: if it has no twin in NumPy and JAX is not installed.
+        """
+        if self.act is not None:
+            return np.asarray(self.act(parameters, obs), np.float32)
+        try:
+            import jax  # noqa: F401
+        except ImportError as error:
+            raise ConfigError(
+                "the policy's network has no twin in NumPy (robustpo.Network(act=...)), and JAX, "
+                "which it then acts by, is not installed"
+            ) from error
+        return np.asarray(self.apply(parameters, obs), np.float32)
 
 
 def _gaussian(outputs: Array, log_scale: Array, rng: np.random.Generator | None) -> Array:
@@ -155,3 +191,9 @@ ACTIVATIONS = {
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0))),
     "swish": lambda x: x * _sigmoid(x),
 }
+
+# Layers of affine maps and activations.
+MLP = "mlp"
+NETWORKS: Kind[Network] = Kind("network", {MLP: ""}, of="robustpo.policy.families:Network")
+# What is added to the variance of a layer's outputs before they are divided by its root.
+LAYER_NORM_EPSILON = 1e-5

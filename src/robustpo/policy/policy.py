@@ -19,7 +19,13 @@ from jaxtyping import Float32, Float64
 from robustpo.base.files import parse_tensors, read_bytes, user_path, write_tensors
 from robustpo.errors import ConfigError
 from robustpo.policy.checks import FORMAT, require_metadata, require_shapes, require_values
-from robustpo.policy.families import ACTIVATIONS, FAMILIES
+from robustpo.policy.families import (
+    ACTIVATIONS,
+    FAMILIES,
+    LAYER_NORM_EPSILON,
+    MLP,
+    NETWORKS,
+)
 from robustpo.policy.layout import Layout, flatten, require_layout, text_of
 
 POLICY_FILE = "policy.safetensors"
@@ -60,7 +66,14 @@ class Policy:
     @property
     def observation_size(self) -> int:
         """Length `O` of an observation."""
+        if self.network != MLP:
+            return self.metadata["observation_size"]
         return self.tensors["actor.0.weight"].shape[0]
+
+    @property
+    def network(self) -> str:
+        """What its networks are: `mlp`, or the name of somebody's own."""
+        return self.metadata.get("network", MLP)
 
     @property
     def action_size(self) -> int:
@@ -166,7 +179,7 @@ class Policy:
             ConfigError: if the file holds no critic.
             ValueError: as a call.
         """
-        if "critic.0.weight" not in self.tensors:
+        if not any(name.startswith("critic.") for name in self.tensors):
             raise ConfigError("the policy's file holds no critic, so it has no values")
         x = self.normalize(self.vector(obs))
         if self.metadata.get("shared_network", False):
@@ -218,14 +231,16 @@ class Policy:
 
     def _about(self) -> dict[str, str]:
         """Say what it is in a few words."""
-        widths = [self.tensors[name].shape[1] for name in self._layers("actor")[:-1]]
+        own = self.network != MLP
+        names = [] if own else self._layers("actor")[:-1]
+        widths = [self.tensors[name].shape[1] for name in names]
         known = {name: self.metadata.get(name) for name in ("task", "method", "seed")}
         networks = "×".join(map(str, widths)) or "linear"
         return {name: str(value) for name, value in known.items() if value is not None} | {
             "observes": str(self.observation_size) if self.layout is None else text_of(self.layout),
             "acts": str(self.action_size),
             "distribution": self.metadata["distribution"],
-            "networks": f"{networks} {self.metadata['activation']}",
+            "networks": self.network if own else f"{networks} {self.metadata['activation']}",
         }
 
     @property
@@ -268,10 +283,21 @@ class Policy:
 
     def _mlp(self, name: str, x: Array, *, hidden: bool = False) -> Array:
         """Return what a network puts out, or what its last hidden layer does."""
+        if self.network != MLP:
+            own = {
+                key.removeprefix(f"{name}."): tensor
+                for key, tensor in self.tensors.items()
+                if key.startswith(f"{name}.")
+            }
+            return NETWORKS[self.network].outputs(own, x)
         weights = self._layers(name)
         activation = ACTIVATIONS[self.metadata["activation"]]
         for i, weight in enumerate(weights[:-1] if hidden else weights):
             x = x @ self.tensors[weight] + self.tensors[f"{name}.{i}.bias"]
+            if (scale := self.tensors.get(f"{name}.{i}.scale")) is not None:
+                x = x - x.mean(-1, keepdims=True)
+                x = x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(LAYER_NORM_EPSILON))
+                x = x * scale + self.tensors[f"{name}.{i}.shift"]
             x = activation(x) if i < len(weights) - 1 else x
         return x
 
@@ -326,13 +352,15 @@ def parse_policy(content: bytes, name: object) -> Policy:
         raise ConfigError(f"{name} is not a policy of robustpo: {error}") from error
     try:
         family = FAMILIES[metadata["distribution"]]
+        if metadata.get("network", MLP) != MLP:
+            NETWORKS[metadata["network"]]
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
     try:
-        require_shapes(tensors, family, shared=metadata.get("shared_network", False))
+        require_shapes(tensors, family, metadata)
         require_values(tensors, family)
         if (layout := metadata.get("observation")) is not None:
-            require_layout(layout, tensors["actor.0.weight"].shape[0])
+            require_layout(layout, Policy(tensors, metadata).observation_size)
     except ConfigError as error:
         raise ConfigError(f"{name} is not a policy of robustpo: {error}") from error
     return Policy(tensors, metadata)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from robustpo.config.definitions import find_method
 from robustpo.config.run import RunConfig
+from robustpo.policy.families import MLP
 from robustpo.studies.grid import make_grid, require_taken, takes, why_not
 from robustpo.studies.study import Part, Study, require_distinct, require_method
 
@@ -123,6 +124,11 @@ _IDLE = (
         "the location is not perturbed in the update",
     ),
     _Idle(("alpha_schedule",), lambda run: run.settings.alpha == 0, "alpha is 0"),
+    _Idle(
+        ("hidden_sizes", "critic_hidden_sizes", "activation", "layer_norm"),
+        lambda run: run.shape.network != MLP,
+        "the network is your own",
+    ),
     _Idle(
         ("num_draws",),
         lambda run: run.shape.estimator != "sampled-k",

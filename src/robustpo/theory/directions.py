@@ -12,6 +12,7 @@ from jaxtyping import Array, Float64
 
 from robustpo.algorithm.networks import AgentParams, Dense
 from robustpo.config.shape import Shape
+from robustpo.errors import ConfigError
 from robustpo.theory.agents import Snapshot
 from robustpo.theory.losses import (
     Rows,
@@ -50,14 +51,18 @@ def filter_normalised(params: AgentParams, *, key: Array) -> AgentParams:
     """Draw a Gaussian direction, every filter of it as long as the policy's own.
 
     A filter is all that enters one unit: a column of a layer's weights with its bias,
-    `d_ij ← d_ij ‖θ_ij‖/‖d_ij‖`. The log scale is left out: its entry is 0.
+    `d_ij ← d_ij ‖θ_ij‖/‖d_ij‖`. The log scale is left out, and so are scale and shift of normalised
+    layers: their entries are 0.
     """
+    if isinstance(params.actor, dict):
+        raise ConfigError("directions are of layers; a network of somebody's own has none")
 
     def layer(own: Dense, key: Array) -> Dense:
         whole = jnp.concatenate([own.weight, own.bias[None]])
         drawn = jax.random.normal(key, whole.shape, whole.dtype)
         length = jnp.linalg.norm(whole, axis=0) / jnp.linalg.norm(drawn, axis=0)
-        return Dense(length * drawn[:-1], length * drawn[-1])
+        still = jax.tree.map(jnp.zeros_like, own)
+        return replace(still, weight=length * drawn[:-1], bias=length * drawn[-1])
 
     keys = jax.random.split(key, len(params.actor))
     actor = tuple(layer(own, k) for own, k in zip(params.actor, keys, strict=True))

@@ -13,7 +13,6 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from robustpo.base.files import one_line
 from robustpo.base.loops import on_accelerator
 from robustpo.base.places import cache_directory
-from robustpo.base.registry import is_extension
 from robustpo.config.shape import Shape
 from robustpo.errors import ConfigError
 
@@ -49,7 +48,7 @@ def forget_extensions(shape: Shape) -> None:
     JAX knows a program by the shape, and so by the extension's name, under which a notebook may
     have defined something else since.
     """
-    if any(map(is_extension, (shape.distribution, shape.noise, shape.estimator, *shape.losses))):
+    if shape.extensions:
         jax.clear_caches()
 
 

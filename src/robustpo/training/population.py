@@ -125,6 +125,8 @@ def init_population(
             distribution=shape.distribution,
             shared=shape.shared_network,
             critic_sizes=shape.critic_sizes,
+            layer_norm=shape.layer_norm,
+            network=shape.network,
         )
         for seed in seeds
     ]

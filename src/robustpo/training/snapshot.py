@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from robustpo.algorithm.learner import init_learner
-from robustpo.algorithm.networks import AgentParams, Dense
+from robustpo.algorithm.networks import AgentParams, Dense, Parameters
 from robustpo.algorithm.normalization import RunningMoments
 from robustpo.config.run import RunConfig
 from robustpo.environments.base import TaskSpec
@@ -31,10 +31,9 @@ def make_policy(
 ) -> Policy:
     """Freeze one agent: its networks, its moments and origin, the bounds of its actions."""
     tensors = {
-        f"{name}.{i}.{part}": np.asarray(getattr(layer, part))
-        for name, layers in (("actor", params.actor), ("critic", params.critic))
-        for i, layer in enumerate(layers)
-        for part in ("weight", "bias")
+        f"{name}.{place}": np.asarray(array)
+        for name, network in (("actor", params.actor), ("critic", params.critic))
+        for place, array in _arrays(network).items()
     }
     tensors["log_std"] = np.asarray(params.log_std)
     tensors["action.low"] = np.asarray(spec.action_low, np.float32)
@@ -56,10 +55,25 @@ def make_policy(
         "distribution": config.shape.distribution,
         "shared_network": config.shape.shared_network,
     }
+    if isinstance(params.actor, dict):
+        metadata |= {"network": config.shape.network, "observation_size": spec.observation_size}
     if spec.layout is not None:
         # As a file gives it back.
         metadata["observation"] = json.loads(json.dumps(spec.layout))
     return Policy(tensors, metadata)
+
+
+def _arrays(network: Parameters) -> dict[str, Any]:
+    """Return the arrays of a network by their names in a policy's file."""
+    if isinstance(network, dict):
+        return network
+    parts = ("weight", "bias", "scale", "shift")
+    return {
+        f"{i}.{part}": getattr(layer, part)
+        for i, layer in enumerate(network)
+        for part in parts
+        if getattr(layer, part) is not None
+    }
 
 
 def warm_start(population: Population, configs: Sequence[RunConfig]) -> Population:
@@ -95,14 +109,13 @@ def _params_from(policy: Policy, like: AgentParams, config: RunConfig) -> AgentP
             )
         return jnp.asarray(tensor)
 
-    def layers(name: str, own: tuple[Dense, ...]) -> tuple[Dense, ...]:
-        return tuple(
-            Dense(
-                take(f"{name}.{i}.weight", layer.weight.shape),
-                take(f"{name}.{i}.bias", layer.bias.shape),
-            )
-            for i, layer in enumerate(own)
-        )
+    def layers(name: str, own: Parameters) -> Parameters:
+        found = {place: take(f"{name}.{place}", x.shape) for place, x in _arrays(own).items()}
+        if isinstance(own, dict):
+            return found
+        parts = ("weight", "bias", "scale", "shift")
+        rows = [{part: found.get(f"{i}.{part}") for part in parts} for i in range(len(own))]
+        return tuple(Dense(**row) for row in rows)  # type: ignore[arg-type]
 
     return AgentParams(
         actor=layers("actor", like.actor),
