@@ -26,6 +26,17 @@ def example_study(
     ]
     return {
         "name": "table-3",
+        "measure": {
+            "noun": "final return",
+            "title": "Final returns",
+            "column": "return",
+            "tests": "Welch's test, then of the permutation test",
+            "reached": True,
+        },
+        "quantities": [
+            {"name": "return", "title": "episodic return (training)", "digits": None},
+            {"name": "entropy", "title": "policy entropy (nats)", "digits": 2},
+        ],
         "title": "RPO against PPO on continuous control",
         "sentence": (
             f"Of {len(tasks)} tasks, {methods[-1]} could be shown to be above {methods[0]} on 2 "

@@ -15,6 +15,7 @@ def write_run(
     rows: int = 20,
     error: str | None = None,
     time_limit: str = "terminal",
+    said: dict | None = None,
 ) -> Path:
     """Write one run whose return rises linearly to its final return; the first row has none."""
     path = root / task / variant / f"seed-{seed}"
@@ -35,6 +36,7 @@ def write_run(
             "episodes": 2 * i,
             "return_mean": (final_return or 1.0) * i / 20 if i else None,
             "entropy": 5.0 - 0.1 * i,
+            **{f"info/{name}": one["mean"] for name, one in (said or {}).items() if "mean" in one},
         }
         for i in range(rows)
     ]
@@ -47,6 +49,7 @@ def write_run(
             "steps": 2048 * rows,
             "seconds": 1.0 * rows,
             "error": error,
+            "information": said or {},
         }
         (path / "result.json").write_text(json.dumps(result))
     return path

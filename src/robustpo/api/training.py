@@ -154,6 +154,7 @@ def compare(
     ray: str | None = None,
     gpus: SupportsFloat = 0.0,
     allow: Iterable[str] = (),
+    judge_by: str = "",
     **options: Any,
 ) -> ComparisonReport:
     """Train several methods or values on a task and say which is better, with what certainty.
@@ -181,6 +182,10 @@ def compare(
         ray: address of a Ray cluster that trains, or `"auto"`.
         gpus: GPUs, or the fraction of one, that each worker asks Ray for.
         allow: extensions that only a file names.
+        judge_by: what to judge by instead of the return: the name of a number that the environment
+            puts into `info` at the end of an episode, such as `"is_success"`; `"distance:min"`
+            where less is better. What is 0 or 1 for every episode is a proportion, and tested as
+            one.
         **options: as in `train`, shared by all methods that remain what they are with them; which
             do not is said.
 
@@ -192,11 +197,14 @@ def compare(
         UnfinishedError: as `train`; it has the report on the runs that are done.
         TrainingError: as `train`.
     """
+    from robustpo.reports.quantity import parse_quantity
     from robustpo.reports.report import write_comparison_report
 
     task = with_env_kwargs(task, env_kwargs)
     sweeps = {"alpha": alphas, "learning_rate": learning_rates, "entropy_coef": entropy_coefs}
+    parse_quantity(judge_by)
     study = _comparison(task, methods, sweeps, seeds, steps, options)
+    study = replace(study, judged_by=judge_by)
     execution = _execution(task, locals())
     study = settle_vectors(study, None if isinstance(task, str) else task)
     study, kept = settle_study(study, execution.out)

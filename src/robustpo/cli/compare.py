@@ -53,6 +53,9 @@ class Compare:
     """Initial learning rates to sweep."""
     entropy_coefs: tuple[float, ...] = ()
     """Entropy coefficients to sweep."""
+    judge_by: Annotated[str, arg(metavar="NAME", help_behavior_hint="(default: the return)")] = ""
+    """A number in the environment's `info` at an episode's end, such as is_success, or
+    distance:min where less is better."""
     config: ConfigFile = None
     run: OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
     """Length, place and processes."""
@@ -74,6 +77,7 @@ class Compare:
                     alphas=self.alphas,
                     learning_rates=self.learning_rates,
                     entropy_coefs=self.entropy_coefs,
+                    judge_by=self.judge_by,
                     **keywords(self),
                 )
         except UnfinishedError as error:

@@ -23,6 +23,7 @@ OFTEN = (
     "methods",
     "seeds",
     "config",
+    "judge_by",
     "alphas",
     "out",
     "workers",

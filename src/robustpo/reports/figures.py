@@ -23,6 +23,7 @@ from robustpo.reports.style import MethodLook, house_style, method_looks
 from robustpo.reports.summary import Summary
 from robustpo.reports.words import setup_text
 from robustpo.statistics.alignment import Band, Curve
+from robustpo.training.information_log import PREFIX
 
 # Of a line in a page or a panel, which are no wider.
 POINTS = 150
@@ -45,12 +46,17 @@ class _Drawn:
     curves: Curves
 
 
+def own_title(quantity: str) -> str:
+    """Say what is drawn of what environments said of episodes."""
+    return f"{quantity.removeprefix(PREFIX)} (training episodes)"
+
+
 def study_figure(summary: Summary, quantity: str) -> Figure:
     """Draw a quantity in the paper's arrangement: a panel per task, a line and band per method.
 
     Args:
         summary: of the study.
-        quantity: of `QUANTITIES`.
+        quantity: of `Summary.columns`.
     """
     tasks = summary.study.tasks
     columns = min(_COLUMNS, len(tasks))
@@ -76,7 +82,7 @@ def study_figure(summary: Summary, quantity: str) -> Figure:
         figure.legend(
             handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8
         )
-        what = _PANEL_TITLES[quantity]
+        what = _PANEL_TITLES.get(quantity) or own_title(quantity)
         figure.suptitle(f"{summary.study.title}\n{what}; {setup_text(summary)}", fontsize=9)
         return figure
 
@@ -95,7 +101,7 @@ def plot_curves(
 
     Args:
         curves: of every variant, by the names in the legend.
-        quantity: of `QUANTITIES`.
+        quantity: of `Summary.columns`.
         title: usually the id of the task.
         subtitle: how the runs were made.
     """
@@ -141,7 +147,7 @@ def _draw_band(
 
 def _finish_axes(axes: Axes, quantity: str, drawn: Sequence[_Drawn]) -> None:
     axes.set_xlabel("environment steps", color=_TEXT_COLOUR)
-    axes.set_ylabel(_AXIS_TITLES[quantity], color=_TEXT_COLOUR)
+    axes.set_ylabel(_AXIS_TITLES.get(quantity) or own_title(quantity), color=_TEXT_COLOUR)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: format_count(step)))
     axes.tick_params(length=3)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from robustpo.base.files import one_line
 from robustpo.config.run import RunConfig
+from robustpo.reports.quantity import RETURN, Quantity
 from robustpo.runs.run_state import COMPLETED
 from robustpo.runs.store import End, LoadedRun
 
@@ -32,7 +33,10 @@ class LeftOut:
 
 
 def left_out_runs(
-    directories: Mapping[RunConfig, Path], runs: Sequence[LoadedRun], refused: Mapping[Path, str]
+    directories: Mapping[RunConfig, Path],
+    runs: Sequence[LoadedRun],
+    refused: Mapping[Path, str],
+    quantity: Quantity = RETURN,
 ) -> list[LeftOut]:
     """Return what is left out, in the order of the runs.
 
@@ -40,6 +44,7 @@ def left_out_runs(
         directories: every run that was asked for, and where it is recorded.
         runs: those that could be read.
         refused: directories that are there and could not be used, and why.
+        quantity: what the runs are judged by.
     """
     ends = {one.run.path: one.end for one in runs}
     found = []
@@ -48,19 +53,14 @@ def left_out_runs(
             found.append(LeftOut(config, "unreadable", f"({refused[path]}; {path})"))
         elif path not in ends:
             found.append(LeftOut(config, WAITING, ""))
-        elif not is_usable(ends[path]):
-            found.append(_unusable(config, ends[path]))
+        elif not is_usable(ends[path], quantity):
+            found.append(_unusable(config, ends[path], quantity))
     return found
 
 
-def is_usable(end: End) -> bool:
-    """Whether a run is completed and has a finite final return; numbers are of no others."""
-    return end.status == COMPLETED and math.isfinite(final_return(end))
-
-
-def final_return(end: End) -> float:
-    """Return the final return of a run, nan if it has none."""
-    return math.nan if end.final_return is None else float(end.final_return)
+def is_usable(end: End, quantity: Quantity = RETURN) -> bool:
+    """Whether a run is completed and has what it is judged by; numbers are of no others."""
+    return end.status == COMPLETED and math.isfinite(quantity.of(end))
 
 
 def count_states(runs: Iterable[LeftOut]) -> str:
@@ -86,9 +86,10 @@ def list_runs(runs: Iterable[LeftOut], labels: Mapping[str, str], *, tasks: bool
     return lines
 
 
-def _unusable(config: RunConfig, end: End) -> LeftOut:
+def _unusable(config: RunConfig, end: End, quantity: Quantity) -> LeftOut:
     completed = end.status == COMPLETED
-    state = "without a return" if completed else one_line(end.status, 40)
+    lacks = f"without {quantity.name}" if quantity.name else "without a return"
+    state = lacks if completed else one_line(end.status, 40)
     at = "" if end.steps is None else f"at step {end.steps:,}"
     # A traceback belongs in the run's own files; its first line says what happened.
     error = one_line((end.error or "").strip().split("\n")[0])

@@ -20,10 +20,10 @@ from urllib.parse import quote
 import numpy as np
 
 from robustpo.reports.decision import Decision
-from robustpo.reports.figures import POINTS
+from robustpo.reports.figures import POINTS, own_title
 from robustpo.reports.formats import format_p
 from robustpo.reports.page_settings import settings_of
-from robustpo.reports.rows import QUANTITIES, STATISTICS, Curves, Row
+from robustpo.reports.rows import STATISTICS, Curves, Row
 from robustpo.reports.scores import scale_text
 from robustpo.reports.style import method_looks
 from robustpo.reports.suite import Suite, SuiteRow
@@ -39,7 +39,17 @@ MISSING = ".."
 _TOP_LEVEL = len(ALPHABET) ** 2 - 1
 _SIGNIFICANT = 6
 # What the script reads; all else stands in the page as text.
-_EMBEDDED = ("name", "methods", "tasks", "cells", "suites", "steps", "curves")
+_EMBEDDED = (
+    "measure",
+    "quantities",
+    "name",
+    "methods",
+    "tasks",
+    "cells",
+    "suites",
+    "steps",
+    "curves",
+)
 
 PageData = dict[str, Any]
 
@@ -56,6 +66,11 @@ def page_of(summary: Summary, page: Path, command: str) -> PageData:
     steps, curves = _curves(summary)
     return {
         "name": summary.study.name,
+        "measure": _measure(summary),
+        "quantities": [
+            {"name": name, "title": _title(name), "digits": 2 if name != "return" else None}
+            for name in summary.columns
+        ],
         "title": summary.study.title,
         "sentence": finding(summary),
         "setup": setup_text(summary),
@@ -89,6 +104,24 @@ def page_of(summary: Summary, page: Path, command: str) -> PageData:
         "suites": [_suite(suite, summary.labels) for suite in summary.suites],
         "rules": rules(summary),
     }
+
+
+def _measure(summary: Summary) -> dict[str, Any]:
+    """Say what the numbers are of, and by which tests."""
+    quantity = summary.quantity
+    both = "Welch's test, then of the permutation test"
+    return {
+        "noun": quantity.noun,
+        "title": quantity.name or "Final returns",
+        "column": "return" if not quantity.name else quantity.name,
+        "tests": "the permutation test over seeds" if quantity.proportion else both,
+        "reached": not quantity.name,
+    }
+
+
+def _title(name: str) -> str:
+    titles = {"return": "episodic return (training)", "entropy": "policy entropy (nats)"}
+    return titles.get(name) or own_title(name)
 
 
 def embedded_json(data: PageData) -> str:
@@ -159,6 +192,7 @@ def _difference(decision: Decision) -> dict[str, Any] | None:
     difference = decision.difference
     if finite(difference.mean) is None:
         return None
+    one_test = decision.quantity.proportion
     return {
         "mean": finite(difference.mean),
         "low": finite(difference.low),
@@ -166,7 +200,7 @@ def _difference(decision: Decision) -> dict[str, Any] | None:
         "p": finite(difference.p_adjusted),
         "pText": _p_text(difference.p_adjusted),
         "permutation": finite(decision.permutation),
-        "permutationText": _p_text(decision.permutation),
+        "permutationText": "" if one_test else _p_text(decision.permutation),
         "verdict": decision.outcome,
     }
 
@@ -192,7 +226,7 @@ def _curves(summary: Summary) -> tuple[list[list[int]], list[dict[str, Any]]]:
             grid = [int(step) for step in steps]
             if grid not in grids:
                 grids.append(grid)
-            lines = {name: _lines(row.curves[name], steps) for name in QUANTITIES}
+            lines = {name: _lines(row.curves[name], steps) for name in summary.columns}
             where = {"task": task, "method": row.label, "steps": grids.index(grid)}
             curves.append(where | lines)
     return grids, curves

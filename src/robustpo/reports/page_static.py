@@ -81,8 +81,9 @@ def _plain_table(data: PageData) -> str:
         columns = "".join(f"<td>{escape(text)}</td>" for text in texts)
         rows.append(f'<tr><th scope="row">{_name(task["id"])}</th>{columns}</tr>')
     return (
-        '<div class="scroll"><table class="plain"><caption>Final return, mean ± standard deviation '
-        f"over seeds. Curves and single runs need JavaScript.</caption><thead><tr>"
+        '<div class="scroll"><table class="plain"><caption>'
+        f"{escape(data['measure']['title'])}, mean ± standard deviation over seeds. Curves and "
+        "single runs need JavaScript.</caption><thead><tr>"
         f'<th scope="col">task</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )
 

@@ -33,6 +33,8 @@ from robustpo.studies.commands import compare_command, study_command
 from robustpo.studies.manifest import study_directory
 from robustpo.studies.study import Study
 
+Draw = Callable[[Summary, str], Figure]
+
 
 @dataclass(frozen=True)
 class Report:
@@ -82,6 +84,7 @@ def write_study_report(study: Study, out: Path) -> Report:
     summary = read_summary(study, out)
     directory = study_directory(out, study.name)
     figures = {"return": ("return", study_figure), "entropy": ("entropy", study_figure)}
+    figures |= _judged(summary, study_figure)
     tables = {"table.md": study_markdown, "table.tex": study_latex, "table.csv": rows_csv}
     command = study_command(study, out)
     return Report(summary, _write(summary, directory, command, figures, tables))
@@ -96,6 +99,8 @@ def write_comparison_report(study: Study, out: Path) -> ComparisonReport:
     """
     summary = read_summary(study, out)
     name = "-vs-".join(summary.variants)
+    if study.judged_by:
+        name += f"_by-{summary.quantity.file}{'-min' if summary.quantity.less else ''}"
     if len(name) > 100:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = f"{len(summary.variants)}-variants-{digest}"
@@ -104,16 +109,24 @@ def write_comparison_report(study: Study, out: Path) -> ComparisonReport:
         "learning_curves": ("return", comparison_figure),
         "entropy_curves": ("entropy", comparison_figure),
     }
+    figures |= _judged(summary, comparison_figure)
     tables = {"table.md": comparison_markdown, "summary.csv": runs_csv}
-    command = compare_command(study.parts[0], out)
+    command = compare_command(study.parts[0], out, study.judged_by)
     return ComparisonReport(summary, _write(summary, directory, command, figures, tables))
+
+
+def _judged(summary: Summary, draw: Draw) -> dict[str, tuple[str, Draw]]:
+    """Return the figure of what runs are judged by, where that is not the return."""
+    if not summary.quantity.name:
+        return {}
+    return {f"{summary.quantity.file}_curves": (summary.quantity.key, draw)}
 
 
 def _write(
     summary: Summary,
     directory: Path,
     command: str,
-    figures: Mapping[str, tuple[str, Callable[[Summary, str], Figure]]],
+    figures: Mapping[str, tuple[str, Draw]],
     tables: Mapping[str, Callable[[Summary], str]],
 ) -> tuple[Path, ...]:
     """Write page, figures (PNG, SVG and PDF) and tables, and return their paths."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -11,15 +11,18 @@ import numpy as np
 
 from robustpo.config.run import RunConfig
 from robustpo.reports.decision import Decision
-from robustpo.reports.left_out import LeftOut, count_states, final_return, is_usable
+from robustpo.reports.left_out import LeftOut, count_states, is_usable
 from robustpo.reports.published_results import Published, published_results
+from robustpo.reports.quantity import RETURN, Quantity
 from robustpo.runs.store import LoadedRun
 from robustpo.statistics.alignment import Band, Curve, mean_band
 from robustpo.statistics.efficiency import area_under_curve, recent_return, steps_to_reach
 from robustpo.statistics.means import MIN_SEEDS, MeanInterval, mean_interval
+from robustpo.statistics.proportions import proportion_interval
 from robustpo.training.bookkeeping import RECENT_EPISODES
 
-# What is drawn over training, and the column of metrics that it is.
+# What is drawn over training of every run, and the column of metrics that it is; what environments
+# said of episodes comes beside it.
 QUANTITIES = {"return": "return_mean", "entropy": "entropy"}
 
 EFFICIENCY_RULES = (
@@ -130,6 +133,8 @@ def summarize_row(
     target: float,
     decision: Decision | None,
     left_out: Sequence[LeftOut],
+    quantity: Quantity,
+    columns: Mapping[str, str],
 ) -> Row:
     """Say all of one variant on one task.
 
@@ -140,13 +145,15 @@ def summarize_row(
         target: mean final return of the reference, nan if it has none.
         decision: on it.
         left_out: its runs that the numbers are not of.
+        quantity: what they are judged by.
+        columns: of metrics, by the names of what is drawn over training.
     """
-    used = [one for one in runs if is_usable(one.end)]
-    returns = tuple(final_return(one.end) for one in used)
+    used = [one for one in runs if is_usable(one.end, quantity)]
+    returns = tuple(quantity.of(one.end) for one in used)
     last = [float(one.metrics["entropy"][-1]) for one in used if one.metrics["entropy"].size]
     entropies = [value for value in last if not math.isnan(value)]
     steps = [one.end.steps for one in used if one.end.steps is not None]
-    curves = {name: curves_of(used or runs, column) for name, column in QUANTITIES.items()}
+    curves = {name: curves_of(used or runs, column) for name, column in columns.items()}
     return Row(
         task=configs[0].task,
         variant=configs[0].variant,
@@ -154,7 +161,7 @@ def summarize_row(
         configs=tuple(configs),
         seeds=tuple(one.run.seed for one in used),
         returns=returns,
-        interval=mean_interval(returns),
+        interval=interval_of(returns, quantity),
         entropy=fmean(entropies) if entropies else math.nan,
         # Not in 64 bits: a damaged count must not wrap around.
         episodes=sum(one.end.episodes or 0 for one in used),
@@ -167,8 +174,15 @@ def summarize_row(
         reached=_reached(used, target),
         curves=curves,
         left_out=count_states(left_out),
-        published=published_results(configs[0]),
+        published=[] if quantity.name else published_results(configs[0]),
     )
+
+
+def interval_of(returns: Sequence[float], quantity: Quantity) -> MeanInterval:
+    """Return the mean of runs with the interval that suits what they are judged by."""
+    if quantity.proportion:
+        return proportion_interval(returns, quantity.episodes)
+    return mean_interval(returns)
 
 
 def curves_of(runs: Sequence[LoadedRun], column: str) -> Curves:
@@ -178,7 +192,7 @@ def curves_of(runs: Sequence[LoadedRun], column: str) -> Curves:
     """
     seeds = {}
     for one in runs:
-        values = one.metrics[column]
+        values = one.metrics.get(column, np.full(one.metrics["step"].size, np.nan))
         if (known := np.isfinite(values)).any():
             seeds[one.run.seed] = Curve(one.metrics["step"][known], values[known])
     recorded = sum(one.metrics["step"].size > 0 for one in runs)
@@ -192,7 +206,7 @@ def _reached(used: Sequence[LoadedRun], target: float) -> int | None:
             one.metrics["step"],
             one.metrics["return_mean"],
             np.nan_to_num(one.metrics["episodes"]),
-            final_return(one.end),
+            RETURN.of(one.end),
             RECENT_EPISODES,
         )
         for one in used

@@ -17,7 +17,8 @@ from robustpo.errors import ConfigError
 from robustpo.reports.decision import Decision, decide
 from robustpo.reports.formats import decimals
 from robustpo.reports.left_out import LeftOut, is_usable, left_out_runs, list_runs
-from robustpo.reports.rows import Row, summarize_row
+from robustpo.reports.quantity import Quantity, quantity_of, said_by
+from robustpo.reports.rows import QUANTITIES, Row, summarize_row
 from robustpo.reports.scores import StudyReturns
 from robustpo.reports.suite import Suite, suites_of_study
 from robustpo.runs.record import run_directory
@@ -28,6 +29,8 @@ from robustpo.studies.preset_choice import preset_notes
 from robustpo.studies.study import Study
 
 OTHER_SUITE = "Other tasks"
+# Of what environments say, so many are drawn.
+MAX_CURVES = 12
 Pair = tuple[str, str]
 
 
@@ -49,6 +52,8 @@ class Summary:
         decisions: every variant against the reference on every task.
         suites: aggregates of the suites of which several tasks have runs of every variant.
         left_out: runs that no number is of.
+        quantity: what runs are judged by; `returns` of rows and their differences are of it.
+        columns: of metrics, by the names of what is drawn over training.
     """
 
     study: Study
@@ -64,6 +69,8 @@ class Summary:
     decisions: list[Decision]
     suites: list[Suite]
     left_out: list[LeftOut]
+    quantity: Quantity
+    columns: dict[str, str]
 
     @property
     def has_one_task(self) -> bool:
@@ -90,7 +97,8 @@ def read_summary(study: Study, out: Path) -> Summary:
     directories = {config: run_directory(out, config) for config in study.configs()}
     notes = dict.fromkeys([*study.notes, *preset_notes(directories)])
     loaded = load_runs(directories)
-    left_out = left_out_runs(directories, loaded.runs, loaded.refused)
+    quantity = quantity_of(study.judged_by, loaded.runs)
+    left_out = left_out_runs(directories, loaded.runs, loaded.refused, quantity)
     if not loaded.runs:
         reasons = list_runs(left_out[:1], {c.variant: c.variant for c in directories}, tasks=True)
         why = f" that can be used ({reasons[0]})" if reasons else " yet"
@@ -109,20 +117,25 @@ def summarize(
     left_out: list[LeftOut],
 ) -> Summary:
     """Compare the runs of a study that could be read, in the order of `load_runs`."""
+    quantity = quantity_of(study.judged_by, runs)
+    said = said_by(runs)[:MAX_CURVES]
+    columns = QUANTITIES | dict.fromkeys([quantity.key] if quantity.name else [], quantity.key)
+    columns |= {name: name for name in said}
     variants = tuple(dict.fromkeys(config.variant for config in directories))
     reference = reference_variant(variants)
     labels, shared = variant_labels(variants)
     by_pair: dict[Pair, list[LoadedRun]] = {}
     for one in runs:
         by_pair.setdefault((one.run.task, one.run.variant), []).append(one)
-    returns = _returns(by_pair)
-    decisions = decide(returns, variants, reference)
+    returns = _returns(by_pair, quantity)
+    decisions = decide(returns, variants, reference, quantity)
+    # Curves of the return say when that of the reference was reached.
     targets = {
         task: mean_interval(by[reference].tolist()).mean
         for task, by in returns.items()
-        if reference in by
+        if reference in by and not quantity.name
     }
-    rows = _rows(directories, by_pair, labels, targets, decisions, left_out)
+    rows = _rows(directories, by_pair, labels, targets, decisions, left_out, quantity, columns)
     suites = {task: suite_of(task) for task in study.tasks}
     return Summary(
         study=study,
@@ -143,16 +156,18 @@ def summarize(
             suite
             for suite in suites_of_study(returns, decisions, variants, reference, suites)
             # Of one task they would be its own numbers again, on another scale.
-            if len(suite.tasks) > 1
+            if len(suite.tasks) > 1 and not quantity.name
         ],
         left_out=left_out,
+        quantity=quantity,
+        columns=columns,
     )
 
 
-def _returns(by_pair: dict[Pair, list[LoadedRun]]) -> StudyReturns:
+def _returns(by_pair: dict[Pair, list[LoadedRun]], quantity: Quantity) -> StudyReturns:
     returns: StudyReturns = {}
     for (task, variant), runs in by_pair.items():
-        values = [one.end.final_return for one in runs if is_usable(one.end)]
+        values = [quantity.of(one.end) for one in runs if is_usable(one.end, quantity)]
         returns.setdefault(task, {})[variant] = np.array(values, dtype=float)
     return returns
 
@@ -164,6 +179,8 @@ def _rows(
     targets: Mapping[str, float],
     decisions: Sequence[Decision],
     left_out: Sequence[LeftOut],
+    quantity: Quantity,
+    columns: Mapping[str, str],
 ) -> tuple[Row, ...]:
     groups: dict[Pair, list[RunConfig]] = {}
     for config in directories:
@@ -177,6 +194,8 @@ def _rows(
             targets.get(pair[0], math.nan),
             decided.get(pair),
             [one for one in left_out if (one.config.task, one.config.variant) == pair],
+            quantity,
+            columns,
         )
         for pair, configs in groups.items()
     )

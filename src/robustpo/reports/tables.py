@@ -30,6 +30,7 @@ from robustpo.reports.spreadsheet import csv_cell
 from robustpo.reports.summary import Summary
 from robustpo.reports.verdict import worth
 from robustpo.reports.words import finding, left_out_lines, notes, rules, sentence, setup_text
+from robustpo.training.information_log import PREFIX
 
 _WIDE = 110
 _MEDIUM = 88
@@ -60,7 +61,8 @@ def study_markdown(summary: Summary) -> str:
     below = [line for line in (*notes(summary), worth(summary.decisions), *rules(summary)) if line]
     return (
         f"# {_escape(summary.study.title)}\n\n{_escape(finding(summary))}\n\n"
-        f"{_escape(setup_text(summary))}. Mean ± standard deviation of the final return over "
+        f"{_escape(setup_text(summary))}. Mean ± standard deviation of "
+        f"{'' if summary.quantity.name else 'the '}{_escape(summary.quantity.noun)} over "
         "seeds; * better, † worse than the reference (see below).\n\n"
         + "\n".join(lines)
         + f"\n\n{_bullets(below)}\n"
@@ -144,12 +146,15 @@ def runs_csv(summary: Summary) -> str:
     which = ("task", "variant", "method", "seed")
     ended = ("status", "final_return", "episodes", "steps", "seconds")
     lines = []
+    said = dict.fromkeys(name for one in summary.runs for name in one.end.information)
     for one in summary.runs:
         run, end = one.run, one.end
         line = {name: getattr(run, name) for name in which}
         line |= {name: getattr(end, name) for name in ended}
         line |= {"path": str(run.path), "total_steps": run.total_steps}
-        lines.append(line | {"time_limit": run.time_limit, "error": end.error})
+        line |= {"time_limit": run.time_limit, "error": end.error}
+        means = {name: end.information[name].mean for name in end.information}
+        lines.append(line | {f"{PREFIX}{csv_cell(name)}": means.get(name) for name in said})
     return _csv(lines)
 
 
@@ -175,10 +180,11 @@ def comparison_markdown(summary: Summary) -> str:
     (task,) = summary.study.tasks
     few, tested = _has_few_seeds(summary), _has_tests(summary)
     digits, reference = summary.digits[task], summary.labels[summary.reference]
-    header = ["variant", "seeds", "final return", "95% interval"]
+    header = ["variant", "seeds", summary.quantity.noun, "95% interval"]
     header += ["single seeds"] if few else []
     header += ["entropy", "episodes", "steps", f"difference to {reference}"]
-    header += ["p (Welch)", "p (permutation)"] if tested else []
+    tests = [] if summary.quantity.proportion else ["p (Welch)"]
+    header += [*tests, "p (permutation)"] if tested else []
     lines = [_markdown_line(header), "|" + " --- |" * len(header)]
     for row in summary.rows:
         seeds = f"{len(row.seeds)} ({row.left_out})" if row.left_out else str(len(row.seeds))
@@ -186,7 +192,8 @@ def comparison_markdown(summary: Summary) -> str:
         cells += [singles_text(row, digits)] if few else []
         cells += [entropy_text(row), str(row.episodes), steps_text(row)]
         cells += [difference_text(row, digits, reference)]
-        cells += [p_text(row), permutation_text(row)] if tested else []
+        cells += [p_text(row)] if tested and tests else []
+        cells += [_permutation_text(summary)(row)] if tested else []
         lines.append(_markdown_line(cells))
     parts = [f"# {_escape(task)}", _escape(sentence(summary)), "\n".join(lines)]
     parts.append(_bullets(_footnotes(summary)))
@@ -194,6 +201,11 @@ def comparison_markdown(summary: Summary) -> str:
     if left_out := left_out_lines(summary):
         parts.append(f"Left out of these numbers:\n\n{_bullets(left_out)}")
     return "\n\n".join(parts) + "\n"
+
+
+def _permutation_text(summary: Summary) -> Callable[[Row], str]:
+    """Return what writes the permutation test's p: adjusted, where it is the only test."""
+    return p_text if summary.quantity.proportion else permutation_text
 
 
 def _has_few_seeds(summary: Summary) -> bool:
@@ -208,8 +220,12 @@ def _has_tests(summary: Summary) -> bool:
 
 def _footnotes(summary: Summary) -> tuple[str, ...]:
     """Say what the columns mean and how the runs were made."""
-    tests = ""
-    if _has_tests(summary):
+    tests, proportion = "", summary.quantity.proportion
+    if _has_tests(summary) and proportion:
+        adjusted = ", Holm-adjusted over all comparisons with the reference"
+        tests = " p: permutation test of the difference of means over seeds"
+        tests += (adjusted if len(summary.rows) > 2 else "") + "."
+    elif _has_tests(summary):
         several = len(summary.rows) > 2
         tests = " p: Welch's t test"
         tests += ", Holm-adjusted over all comparisons with the reference" if several else ""
@@ -220,8 +236,10 @@ def _footnotes(summary: Summary) -> tuple[str, ...]:
         )
     return (
         f"{setup_text(summary)}.",
-        "Final return: mean of the last 100 training episodes; mean ± standard deviation over "
-        "seeds, Student t interval. Difference: 95% Welch interval." + tests,
+        f"{summary.quantity.rule}; mean ± standard deviation over seeds, "
+        + ("Wilson interval" if proportion else "Student t interval")
+        + f". Difference: 95% {'Newcombe' if proportion else 'Welch'} interval."
+        + tests,
         "Entropy: of the policy at the end of training. Episodes: of all seeds together. Steps: "
         "of one seed.",
     )
@@ -279,7 +297,7 @@ def _rich_table(summary: Summary, width: int) -> Table:
     table.add_column("seeds", justify="right")
     digits, reference = summary.digits[summary.study.tasks[0]], summary.labels[summary.reference]
     columns: list[tuple[str, Callable[[Row], str]]] = [
-        ("final return", lambda row: mean_text(row, digits)),
+        (summary.quantity.noun, lambda row: mean_text(row, digits)),
         ("95% interval", lambda row: interval_text(row, digits)),
     ]
     if width >= _NARROW:
@@ -287,7 +305,8 @@ def _rich_table(summary: Summary, width: int) -> Table:
         columns.append((versus, lambda row: difference_text(row, digits, reference)))
         # The sentence below has the tests of the best in any width.
         if _has_tests(summary) and width >= _MEDIUM:
-            columns += [("p Welch", p_text), ("p perm.", permutation_text)]
+            columns += [] if summary.quantity.proportion else [("p Welch", p_text)]
+            columns.append(("p perm.", _permutation_text(summary)))
     if width >= _WIDE:
         columns.append(("entropy", entropy_text))
         columns.append(("episodes", lambda row: format_count(row.episodes)))

@@ -96,6 +96,12 @@ def worth(decisions: Sequence[Decision]) -> str:
     if seeds >= ENOUGH_SEEDS:
         return ""
     least = format_p(2 / math.comb(2 * seeds, seeds)).removeprefix("p ").removeprefix("= ")
+    if judged[0].quantity.proportion:
+        return (
+            f"What a verdict of {seeds} seeds is worth: with {seeds} runs against {seeds} the "
+            f"permutation test's p is at least {least}. Where no difference is shown there may be "
+            f"one: {ENOUGH_SEEDS} seeds or more show smaller ones."
+        )
     covered = coverage_of_two_outcomes(seeds, _SOLVED)
     return (
         f"What a verdict of {seeds} seeds is worth: where returns scatter around one value, a 95% "
@@ -110,12 +116,13 @@ def worth(decisions: Sequence[Decision]) -> str:
 
 def _one(one: Decision, labels: Mapping[str, str], digits: int) -> str:
     name, reference = labels[one.variant], labels[one.reference]
-    mean = f"mean final return is {_size(one, digits)}"
+    noun, plural = one.quantity.noun, one.quantity.plural
+    mean = f"mean {noun} is {_size(one, digits)}"
     if one.outcome in ("win", "loss"):
         word = "better" if one.outcome == "win" else "worse"
         return f"{name} is {word} than {reference}: its {mean} {_evidence(one, digits)}"
     if one.outcome == "tie":
-        mean = f"{name}'s {mean}" if one.difference.mean else "their mean final returns are equal"
+        mean = f"{name}'s {mean}" if one.difference.mean else f"their mean {plural} are equal"
         text = f"no difference between {name} and {reference} was shown: {mean}"
         return f"{text} {_evidence(one, digits)}"
     if not one.has_enough_seeds:
@@ -152,6 +159,8 @@ def _evidence(one: Decision, digits: int, *, adjusted: bool = False) -> str:
     difference = one.difference
     test = f"Welch's test {'(Holm-adjusted) ' if adjusted else ''}{format_p(difference.p_adjusted)}"
     tests = f"{test}, permutation test {format_p(one.permutation)}"
+    if one.quantity.proportion:
+        tests = test.replace("Welch's test", "permutation test over seeds")
     if not math.isnan(difference.low):
         low, high = (format_value(end, digits) for end in (difference.low, difference.high))
         tests = f"95% interval of the difference {low} to {high}; {tests}"
@@ -162,7 +171,7 @@ def _evidence(one: Decision, digits: int, *, adjusted: bool = False) -> str:
 
 def _best(judged: Sequence[Decision], labels: Mapping[str, str], digits: int) -> str:
     """Give the numbers of the best of several, which are said to be those of the best."""
-    best = max(judged, key=lambda one: one.difference.mean)
+    best = max(judged, key=lambda one: one.quantity.sign * one.difference.mean)
     return (
         f" Of these {len(judged)}, {labels[best.variant]} has the best mean, {_size(best, digits)} "
         f"than {labels[best.reference]}'s {_evidence(best, digits, adjusted=True)}."

@@ -44,7 +44,9 @@ def setup_text(summary: Summary) -> str:
     each = " each" if len(counts) == 1 and len(summary.rows) > 1 else ""
     span = steps[0] if len(set(steps)) == 1 else f"{steps[0]} to {steps[-1]}"
     all_with = f", all with {', '.join(summary.shared)}" if summary.shared else ""
-    return f"{span} steps, {seeds}{each}, time limit: {_time_limits(summary)}{all_with}"
+    name = summary.quantity.name
+    judged = f", judged by {name}" if name else ""
+    return f"{span} steps, {seeds}{each}, time limit: {_time_limits(summary)}{all_with}{judged}"
 
 
 def _time_limits(summary: Summary) -> str:
@@ -89,9 +91,10 @@ def rules(summary: Summary) -> list[str]:
     """Say what the columns mean, and when a variant wins, ties or loses."""
     reference = summary.labels[summary.reference]
     return [
-        decision_rule(reference, len(summary.decisions)),
+        *([f"{summary.quantity.rule}."] if summary.quantity.name else ()),
+        decision_rule(reference, len(summary.decisions), summary.quantity),
         IMPROVEMENT_RULE,
         *(SUITE_RULES if summary.suites else ()),
-        *EFFICIENCY_RULES,
+        *(EFFICIENCY_RULES[1:] if summary.quantity.name else EFFICIENCY_RULES),
         f"Published: other people's numbers ({PROTOCOL}), shown beside and never mixed.",
     ]

@@ -41,10 +41,12 @@ class Said:
     Attributes:
         mean: over the last 100 episodes that had it; None if it is text.
         proportion: whether each of these values was 0 or 1.
+        episodes: how many they are.
     """
 
     mean: float | None
-    proportion: bool
+    proportion: bool = False
+    episodes: int = 0
 
 
 @dataclass(frozen=True)
@@ -200,11 +202,15 @@ def end_of(run: Run, state: RunState, metrics: Columns | None = None) -> End:
 
 
 def _said(stored: Any) -> dict[str, Said]:
-    return {
-        name: Said(as_float(as_dict(one).get("mean")), as_dict(one).get("proportion") is True)
-        for name, one in as_dict(stored).items()
-        if is_name(name)
-    }
+    found = {}
+    for name, one in as_dict(stored).items():
+        mean, episodes = as_float(as_dict(one).get("mean")), as_int(as_dict(one).get("episodes"))
+        if is_name(name):
+            known = None if not episodes or episodes < 1 else mean
+            proportion = as_dict(one).get("proportion") is True
+            inside = known is not None and 0 <= known <= 1
+            found[name] = Said(known, proportion and inside, episodes or 0)
+    return found
 
 
 def _last_row(metrics: Columns) -> dict[str, float]:

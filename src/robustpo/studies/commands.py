@@ -27,7 +27,7 @@ def train_command(study: Study, config: RunConfig, seeds: Sequence[int], out: Pa
     return shlex.join([*words, *option_words(taken), "--out", str(out)])
 
 
-def compare_command(part: Part, out: Path) -> str:
+def compare_command(part: Part, out: Path, judged_by: str = "") -> str:
     """Return the command of a comparison on one task."""
     words = ["robustpo", "compare", *part.tasks, "--methods", *part.methods]
     words += [
@@ -37,6 +37,7 @@ def compare_command(part: Part, out: Path) -> str:
         str(part.steps),
         *option_words(part.options),
     ]
+    words += ["--judge-by", judged_by] if judged_by else []
     return shlex.join([*words, "--out", str(out)])
 
 

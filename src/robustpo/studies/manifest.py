@@ -53,7 +53,10 @@ def load_manifest(out: Path, name: str) -> Study | None:
         aliases = tuple(map(str, data["aliases"]))
         # The name is also the directory that reports are written to.
         notes = _all(str, data["notes"]) if data.get("notes") else ()
-        study = Study(name=name, parts=parts, aliases=aliases, notes=notes, **texts)
+        judged_by = str(data.get("judged_by", ""))
+        study = Study(
+            name=name, parts=parts, aliases=aliases, notes=notes, judged_by=judged_by, **texts
+        )
         if not parts or study.shows not in SHOWN:
             raise ValueError("it asks for nothing")
         study.check()

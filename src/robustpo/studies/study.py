@@ -56,6 +56,8 @@ class Study:
         aliases: other names of the same study.
         notes: what a reader of its report must know of how its runs were made, a sentence each,
             such as an option that some of its methods leave alone.
+        judged_by: what in `info` its runs are judged by, with `:min` behind it where less is
+            better; empty for the return.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Study:
     note: str = ""
     aliases: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    judged_by: str = ""
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from robustpo.studies.grid import parse_seeds
 from robustpo.studies.request import require_request
 from robustpo.studies.study import Part, Study, require_method, require_task, valid_name
 
-TEXTS = ("name", "title", "source", "note", "shows")
+TEXTS = ("name", "title", "source", "note", "shows", "judge_by")
 LISTS = ("tasks", "methods")
 SHOWN = ("return", "entropy")
 OPTIONS = tuple(
@@ -78,6 +78,7 @@ class _Reader:
             texts.get("source", ""),
             texts.get("shows", "return"),
             texts.get("note", ""),
+            judged_by=texts.get("judge_by", ""),
         )
         try:
             study.check()

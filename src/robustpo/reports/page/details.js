@@ -44,15 +44,15 @@ function closeOnBackdrop() {
 
 function cellSummary(cell, digits) {
   const entries = [
-    ["final return", `${formatMean(cell, digits)}, 95% interval ${formatInterval(cell, digits)}`],
+    [STUDY.measure.noun, `${formatMean(cell, digits)}, 95% interval ${formatInterval(cell, digits)}`],
     ["seeds", String(cell.seeds) + (cell.left_out ? ` (${cell.left_out})` : "")],
     [`difference to ${REFERENCE.label}`, differenceText(cell, digits)],
     [`P(better than ${REFERENCE.label})`, cell.improvement && `${formatValue(cell.improvement.value, 2)} (${formatInterval(cell.improvement, 2)})`],
     ...cell.statistics.map((one) => [one.title, isNumber(one.value) ? formatValue(one.value, one.digits ?? digits) : null]),
-    [`reached ${REFERENCE.label}'s final return`, isNumber(cell.reached) ? `after ${formatCount(cell.reached)} steps` : null],
+    STUDY.measure.reached && [`reached ${REFERENCE.label}'s final return`, isNumber(cell.reached) ? `after ${formatCount(cell.reached)} steps` : null],
     ["entropy at the end", isNumber(cell.entropy) ? `${formatValue(cell.entropy, 2)} nats` : null],
   ];
-  const shown = entries.filter(([, text]) => text);
+  const shown = entries.filter(Boolean).filter(([, text]) => text);
   return make("dl", {}, shown.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
 }
 
@@ -70,7 +70,7 @@ function seedTable(cell, digits) {
     make("td", { class: "figure" }, formatValue(one.value, digits)),
     make("td", {}, make("a", { href: one.address }, nameOf(one.path))),
   ));
-  return rows.length === 0 ? make("p", {}, "No completed runs.") : simpleTable(["seed", "final return", "run"], rows);
+  return rows.length === 0 ? make("p", {}, "No completed runs.") : simpleTable(["seed", STUDY.measure.noun, "run"], rows);
 }
 
 function simpleTable(head, rows) {

@@ -5,9 +5,9 @@ start();
 function start() {
   const curves = make("section", { id: "curves" }, curvesHead(), make("div", { class: "cards" }));
   const tasks = make("section", { id: "tasks" },
-    make("h2", {}, "Final returns"),
+    make("h2", {}, STUDY.measure.title),
     make("p", { class: "quiet" }, tableGuide()),
-    make("div", { id: "table-scroll", class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Final returns" }));
+    make("div", { id: "table-scroll", class: "scroll tall", tabindex: 0, role: "region", "aria-label": STUDY.measure.title }));
   // One task is read from its curves; many are found in a table.
   const parts = SINGLE ? [curves, tasks] : [make("section", { id: "aggregates" }), tasks, curves];
   document.getElementById("app").append(filterBar(), ...parts);
@@ -18,7 +18,7 @@ function start() {
 }
 
 function tableGuide() {
-  const numbers = `Mean ± standard deviation over seeds; differences to ${REFERENCE.label} and P(better) with 95% intervals; p of Welch's test, then of the permutation test. `;
+  const numbers = `Mean ± standard deviation over seeds; differences to ${REFERENCE.label} and P(better) with 95% intervals; p of ${STUDY.measure.tests}. `;
   return numbers + (SINGLE ? "" : "Headers sort. ") + "Numbers open their runs and the command that repeats them.";
 }
 
@@ -102,8 +102,7 @@ function curveCard(task) {
     make("h3", {}, nameOf(task.id), few ? make("span", { class: "tag few" }, "too few seeds for some verdict") : null),
     make("div", { class: "legend" }),
     make("div", { class: "pair" },
-      figure("episodic return (training)", () => curveSpec(task, "return")),
-      figure("policy entropy (nats)", () => curveSpec(task, "entropy"))),
+      STUDY.quantities.map((quantity) => figure(quantity.title, () => curveSpec(task, quantity)))),
   );
 }
 
@@ -122,12 +121,11 @@ function renderCurves() {
 function curveSpec(task, quantity) {
   const lines = shownMethods().flatMap((method) => {
     const curve = CURVES.get(pairKey(task.id, method.id));
-    return curve ? [curveLine(method, STUDY.steps[curve.steps], curve[quantity])] : [];
+    return curve ? [curveLine(method, STUDY.steps[curve.steps], curve[quantity.name])] : [];
   });
-  const isReturn = quantity === "return";
-  const digits = isReturn ? task.digits : 2;
+  const digits = quantity.digits ?? task.digits;
   return {
-    label: task.id, x: "environment steps", y: isReturn ? "episodic return" : "policy entropy", lines,
+    label: task.id, x: "environment steps", y: quantity.title.replace(/ \(.*\)$/, ""), lines,
     height: SINGLE ? 380 : undefined, xFrom: 0, xFormat: (step) => `${formatCount(step)} steps`, yFormat: (value) => formatValue(value, digits),
   };
 }

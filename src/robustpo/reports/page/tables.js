@@ -93,7 +93,7 @@ function mainTable() {
   const tasks = sortedTasks(STUDY.tasks.filter(isShown));
   return make(
     "table", { id: "results" },
-    make("caption", { class: "visually-hidden" }, "Final returns of every task; headers are buttons that sort."),
+    make("caption", { class: "visually-hidden" }, `${STUDY.measure.title} of every task; headers are buttons that sort.`),
     make("thead", {}, headRow(methods, sources), sortRow(methods, sources)),
     make("tbody", {}, tasks.map((task) => taskRow(task, methods, sources))),
   );
@@ -115,7 +115,7 @@ function headRow(methods, sources) {
 
 function sortRow(methods, sources) {
   const columns = methods.flatMap((method) => {
-    const returns = sortHeader(method, [["return", "return"]]);
+    const returns = sortHeader(method, [["return", STUDY.measure.column]]);
     if (method === REFERENCE) return [returns];
     const others = [["difference", "difference"], ["p", "p"], ["improvement", "P(better)"]];
     return [returns, sortHeader(method, others)];
@@ -209,12 +209,12 @@ function differenceParts(task, method, cell) {
 // One task: a row for each method.
 function singleTable(task) {
   const sources = publishedSources();
-  const head = ["method", "seeds", "final return", "95% interval", `difference to ${REFERENCE.label}`, "entropy"];
+  const head = ["method", "seeds", STUDY.measure.noun, "95% interval", `difference to ${REFERENCE.label}`, "entropy"];
   const published = sources.map((source) => make("th", { scope: "col", class: "published" }, nameOf(source), make("small", {}, "by others, not run here")));
   const rows = shownMethods().map((method) => singleRow(task, method, sources));
   return make(
     "table", { id: "results", class: "single" },
-    make("caption", { class: "visually-hidden" }, "Final returns of every method."),
+    make("caption", { class: "visually-hidden" }, `${STUDY.measure.title} of every method.`),
     make("thead", {}, make("tr", {}, head.map((title) => make("th", { scope: "col" }, title)), published)),
     make("tbody", {}, rows),
   );
