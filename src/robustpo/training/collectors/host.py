@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -25,6 +26,8 @@ from robustpo.training.collectors.base import Collector, compiled
 from robustpo.training.origin import origin_of, takes_origin
 from robustpo.training.population import CollectorState
 from robustpo.training.rollout import Decision, Draws, RawRow
+
+_INDEX = np.int32
 
 
 class HostCollector(Collector):
@@ -62,15 +65,14 @@ class HostCollector(Collector):
         self, params: AgentParams, state: CollectorState, keys: Array, coefficients: Coefficients
     ) -> Any:
         """Run a step's compiled calls once, on zeros and a copied state, without the simulator."""
-        draws = jax.tree.map(np.asarray, self.draw(keys, [0] * self.num_agents))
-        now = _row(draws, 0)
-        decision = self._first(params, state, now, coefficients)
+        draws = self.draw(keys, [0] * self.num_agents)
+        decision = self._first(params, state, draws, coefficients)
         count, size = decision.given.shape[0], self.spec.observation_size
         no = np.zeros(count, bool)
         obs, reward = np.zeros((count, size), np.float32), np.zeros(count, np.float32)
-        step = self._kept(Step(obs, reward, no, no, obs, no))
+        step = self._packed(Step(obs, reward, no, no, obs, no))
         copied = jax.tree.map(jnp.array, state)
-        _, row, _ = self._between(params, copied, decision, step, now.scale, now, coefficients)
+        _, row, _ = self._between(params, copied, decision, step, draws, _INDEX(0), coefficients)
         rows = jax.tree.map(lambda x: np.stack([x] * self.shape.num_steps), row)
         given = (state, rows, draws.last_scale(), coefficients)
         return self._digest.func.eval_shape(*given, shape=self.shape)[1]
@@ -79,9 +81,8 @@ class HostCollector(Collector):
         self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
     ) -> tuple[CollectorState, Rollout]:
         """Step the simulators from Python; keep the rows on the host and digest them together."""
-        drawn = jax.tree.map(np.asarray, draws)
-        decision = self._first(params, state, _row(drawn, 0), coefficients)
-        rows = []
+        decision = self._first(params, state, draws, coefficients)
+        rows, form = [], None
         with watching():
             for t in range(self.shape.num_steps):
                 try:
@@ -89,25 +90,40 @@ class HostCollector(Collector):
                 except SimulatorError as error:
                     error.row = t
                     raise
-                following = _row(drawn, min(t + 1, self.shape.num_steps - 1))
-                scale = None if drawn.scale is None else drawn.scale[t]
                 state, row, decision = self._between(
-                    params, state, decision, self._kept(step), scale, following, coefficients
+                    params, state, decision, self._packed(step), draws, _INDEX(t), coefficients
                 )
-                rows.append(jax.tree.map(np.asarray, row))
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
-        return self._digest(state, stacked, drawn.last_scale(), coefficients)
+                leaves, form = jax.tree.flatten(row)
+                rows.append(leaves)
+        # On the host, where an array of JAX is viewed without a copy.
+        columns = [np.stack([np.asarray(x) for x in leaf]) for leaf in zip(*rows, strict=True)]
+        assert form is not None
+        stacked = jax.tree.unflatten(form, columns)
+        return self._digest(state, stacked, draws.last_scale(), coefficients)
 
-    def _kept(self, step: Step) -> Step:
-        """Leave out the final observation where it is the one to act on next."""
+    def _packed(self, step: Step) -> np.ndarray:
+        """Put a step into one array `[N, 4 + O]`, or `[N, 4 + 2 O]` with the final observation.
+
+        What goes to the device goes one by one, and each costs as much as the largest.
+        """
+        flags = (step.reward, step.terminated, step.truncated, step.valid)
         if not self.same_step:
-            return step._replace(final_obs=None)
+            return np.column_stack([*flags, step.obs]).astype(np.float32, copy=False)
         if step.final_obs is None:
             raise SimulatorError(
                 f"task {self.spec.id!r} resets in the step that ends an episode, and that step "
                 "returned no final_obs; return the observation that the action led to"
             )
-        return step
+        rows = np.column_stack([*flags, step.obs, step.final_obs])
+        return rows.astype(np.float32, copy=False)
+
+    def _unpacked(self, rows: Array) -> Step:
+        """Return what `_packed` packed; the final observation only where it is another."""
+        reward, terminated, truncated, valid = (rows[:, i] for i in range(4))
+        flags = (terminated > 0, truncated > 0)
+        size = self.spec.observation_size
+        final = rows[:, 4 + size :] if self.same_step else None
+        return Step(rows[:, 4 : 4 + size], reward, *flags, final, valid > 0)
 
     def simulator_state(self, index: int) -> Any:
         """Return one agent's part of what the simulators save."""
@@ -130,6 +146,12 @@ class HostCollector(Collector):
     def _first_decision(
         self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
     ) -> Decision:
+        """Decide on the observation at the beginning of a rollout, with all its draws."""
+        return self._decision(params, state, _at(draws, 0), coefficients)
+
+    def _decision(
+        self, params: AgentParams, state: CollectorState, draws: Draws, coefficients: Coefficients
+    ) -> Decision:
         params, coefficients = self.pad((params, coefficients))
         return self.decide(params, state, draws, coefficients)
 
@@ -138,16 +160,19 @@ class HostCollector(Collector):
         params: AgentParams,
         state: CollectorState,
         decision: Decision,
-        step: Step,
-        scale: Array | None,
+        rows: Array,
         draws: Draws,
+        index: Array,
         coefficients: Coefficients,
     ) -> tuple[CollectorState, RawRow, Decision]:
-        padded = self.pad(coefficients)
+        """Take in a step and decide on the next, which after the last one of a rollout is idle."""
+        padded, step = self.pad(coefficients), self._unpacked(rows)
+        scale = _at(draws, index).scale
         state, row = self.observe_step(state, decision, step, scale, padded)
-        return state, row, self._first_decision(params, state, draws, coefficients)
+        following = _at(draws, jnp.minimum(index + 1, self.shape.num_steps - 1))
+        return state, row, self._decision(params, state, following, coefficients)
 
 
-def _row(draws: Draws, index: int) -> Draws:
+def _at(draws: Draws, index: Array | int) -> Draws:
     """Return what belongs to one step."""
-    return jax.tree.map(lambda x: x[index], draws)
+    return jax.tree.map(partial(jax.lax.dynamic_index_in_dim, index=index, keepdims=False), draws)
