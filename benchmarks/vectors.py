@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 PEER = HERE.parent / ".venv-stacks" / "bin" / "python"
@@ -100,7 +101,7 @@ def bare(task: str, kind: str) -> float:
     import numpy as np
 
     steps = TASKS[task] // NUM_ENVS
-    vector = gymnasium.make_vec(task, num_envs=NUM_ENVS, vectorization_mode="sync")
+    vector: Any = gymnasium.make_vec(task, num_envs=NUM_ENVS, vectorization_mode="sync")
     vector.reset(seed=0)
     actions = np.random.default_rng(0).uniform(
         vector.action_space.low, vector.action_space.high, (64, *vector.action_space.shape)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from robustpo.cli import main
 from robustpo.cli.options import keywords
 from robustpo.cli.parsing import parse
 from robustpo.errors import ConfigError
@@ -96,6 +97,22 @@ def test_what_is_wrong_in_a_file_is_said_with_its_line(tmp_path, text, error):
     with pytest.raises(ConfigError, match=error) as refused:
         parse(["train", "Pendulum-v1", "--config", str(path)], None)
     assert str(path) in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_what_is_refused_later_is_said_with_its_line_too(tmp_path, capsys):
+    path = tmp_path / "my.toml"
+    path.write_text("# mine\nclip_coef = -1\n")
+    words = ["train", "Pendulum-v1", "--config", str(path), "--out", str(tmp_path / "runs")]
+    assert main(words) == 2
+    assert f"{path}, line 2: clip_coef=-1.0 is not valid" in capsys.readouterr().err
+    # What is typed stands in no line.
+    assert main([*words, "--clip-coef=-2"]) == 2
+    assert "error: clip_coef=-2.0 is not valid" in capsys.readouterr().err
+
+
+def test_several_names_in_one_word_are_taken_apart(capsys):
+    assert main(["compare", "Pendulum-v1", "--methods", "ppo,rpo"]) == 2
+    assert "method='ppo,rpo' is several; part them by blanks: ppo rpo" in capsys.readouterr().err
 
 
 def test_an_extension_is_taken_if_it_is_typed_too(tmp_path):

@@ -95,6 +95,12 @@ def test_a_normalised_policy_acts_as_it_was_trained(tmp_path, shared):
     np.testing.assert_array_equal(actor[0].scale[0], policy.tensors["actor.0.scale"])
 
 
+def test_saving_into_nowhere_is_one_line(tmp_path):
+    _, policy = trained(hidden_sizes=(8,))
+    with pytest.raises(ConfigError, match="there is no directory"):
+        policy.save(tmp_path / "nowhere" / "policy.safetensors")
+
+
 def test_a_file_with_half_of_a_normalisation_is_refused(tmp_path):
     _, policy = trained(layer_norm=True, hidden_sizes=(8,))
     for change in ({"actor.0.shift": None}, {"actor.1.scale": np.ones(3, np.float32)}):

@@ -96,6 +96,11 @@ def require_count(name: str, value: Any, low: int = 1, high: int = MAX_COUNT) ->
 def require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise `ConfigError`, with the nearest names, unless `value` is one of the choices."""
     if value not in choices:
+        parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else []
+        if len(parts) > 1 and all(part in choices for part in parts):
+            raise ConfigError(
+                f"{name}={_shown(value)} is several; part them by blanks: {' '.join(parts)}"
+            )
         raise ConfigError(
             f"{name}={_shown(value)} is unknown; choose one of {', '.join(choices)}"
             f"{suggest(value, choices) if isinstance(value, str) else ''}"

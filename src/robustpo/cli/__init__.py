@@ -64,7 +64,7 @@ def _run(arguments: list[str]) -> int:
         with clean_streams():
             return command()
     except ConfigError as error:
-        print(clean(f"robustpo: error: {error}"), file=sys.stderr)
+        print(clean(f"robustpo: error: {_located(error, arguments)}"), file=sys.stderr)
         return 2
     except RobustpoError as error:
         print(clean(f"robustpo: failed: {error}"), file=sys.stderr)
@@ -77,6 +77,15 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _located(error: ConfigError, arguments: list[str]) -> ConfigError:
+    """Name the line of a configuration file, if what is wrong stands there."""
+    if not any(word.partition("=")[0] == "--config" for word in arguments):
+        return error
+    from robustpo.cli.config_file import located
+
+    return located(error, arguments)
 
 
 def _write_what_the_terminal_can() -> None:

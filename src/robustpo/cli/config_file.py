@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,26 @@ def read_options(path: Path, command: Any, typed: Sequence[str]) -> tuple[TomlFi
             words += _words(declared[name], value, file)
     # What takes several values ends here at the latest, before the task.
     return file, [*words, f"{OPTION}={path}"]
+
+
+def located(error: ConfigError, arguments: Sequence[str]) -> ConfigError:
+    """Name the line in which a value stands that was refused after the file had been read.
+
+    Args:
+        error: what was refused: `clip_coef=-1.0 is not valid; …`.
+        arguments: of the command.
+    """
+    found = re.match(r"(\w+)=", str(error))
+    if not found:
+        return error
+    name, option = found[1], f"--{found[1].replace('_', '-')}"
+    try:
+        path, typed = take_file(arguments)
+        file = read_toml(path)
+    except ConfigError:
+        return error
+    overridden = any(word.partition("=")[0] == option for word in typed)
+    return file.error(name, str(error)) if name in file.data and not overridden else error
 
 
 def _words(declared: dataclasses.Field[Any], value: Any, file: TomlFile) -> list[str]:

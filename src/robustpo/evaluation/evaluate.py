@@ -30,7 +30,8 @@ def recorded_task(policy: Policy) -> str:
     if ":" in split_arguments(task)[0]:
         raise ConfigError(
             f"the policy was trained on {task!r}, and a file does not decide which module is "
-            f"imported; if you know that task, give it again as --task {one_line(task, 80)}"
+            f"imported; if you know that task, give it again as --task {one_line(task, 80)} (in "
+            "Python task=..., by that name or as the function that makes it)"
         )
     return task
 

@@ -190,9 +190,13 @@ class Policy:
         """Write the policy's file, which `robustpo.load_policy` reads.
 
         Raises:
+            ConfigError: if its directory does not exist.
             StorageError: if it could not be written.
         """
-        save_policy(user_path(path), self)
+        file = user_path(path)
+        if not os.path.isdir(file.parent):
+            raise ConfigError(f"path={str(file)!r}: there is no directory {str(file.parent)!r}")
+        save_policy(file, self)
 
     def vector(self, obs: Any) -> Array:
         """Return an observation as the vector `[O]`, or a batch of them as `[B, O]`.
