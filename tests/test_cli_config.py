@@ -153,3 +153,19 @@ def test_the_file_of_a_run_repeats_it(comparison, command_here, tmp_path, tiny):
 def test_there_is_no_file_of_what_is_no_run(command_here, tmp_path):
     done = command_here("config", "lost", cwd=tmp_path)
     assert done.returncode == 2 and "no configuration in" in done.stderr
+
+
+def test_the_task_of_an_extended_run_need_not_be_said(comparison, tmp_path):
+    (run,) = (comparison.home / "runs").glob("**/rpo_*/seed-0")
+    task = json.loads((run / "config.json").read_text())["identity"]["task"]
+    for words in (["--extend", str(run)], [f"--extend={run}", "--steps", "2M"]):
+        assert parse(["train", *words], None).task == task
+    # A module is not imported because a record names it.
+    own = tmp_path / "own" / "seed-0"
+    own.mkdir(parents=True)
+    text = (run / "config.json").read_text().replace(json.dumps(task), '"my_envs:Reach"')
+    (own / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match="give it too: robustpo train my_envs:Reach"):
+        parse(["train", "--extend", str(own)], None)
+    with pytest.raises(ConfigError, match="lost"):
+        parse(["train", "--extend", str(tmp_path / "lost")], None)

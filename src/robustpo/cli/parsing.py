@@ -58,7 +58,7 @@ COMMANDS = {
 }
 
 HELP_ALL = "--help-all"
-CONFIG = "--config"
+CONFIG, EXTEND = "--config", "--extend"
 
 # What tyro says besides.
 _BESIDE = "|".join(
@@ -84,7 +84,7 @@ def parse(arguments: list[str], description: str | None) -> Any:
     """
     named = any(word.partition("=")[0] == CONFIG for word in arguments)
     if not named or arguments[0] not in ("train", "compare"):
-        return _parse(arguments, description)
+        return _parse_extension(arguments, description)
     # What asks for no file imports nothing for it.
     from robustpo.cli.config_file import read_options, take_file
 
@@ -96,13 +96,30 @@ def parse(arguments: list[str], description: str | None) -> Any:
             return _parse([command, *words, *rest], description)
         except TaskMissing:
             if task is None:
-                raise
+                return _parse_extension([command, *words, *rest], description)
             return _parse([command, str(task), *words, *rest], description)
     except ConfigError as error:
         # What is wrong may stand in the file.
         option = re.match(r"--([\w-]+) ", str(error))
         name = option[1].replace("-", "_") if option else ""
         raise (file.error(name, str(error)) if name in file.data else error) from None
+
+
+def _parse_extension(arguments: list[str], description: str | None) -> Any:
+    """Read the arguments; the task of a run that is extended need not be said again."""
+    try:
+        return _parse(arguments, description)
+    except TaskMissing:
+        values = [word.partition("=")[2] for word in arguments if word.startswith(f"{EXTEND}=")]
+        places = [i for i, word in enumerate(arguments[:-1]) if word == EXTEND]
+        values += [arguments[i + 1] for i in places]
+        if len(values) != 1:
+            raise
+    # What extends nothing imports nothing for it.
+    from robustpo.studies.extending import extended_task
+
+    command, *rest = arguments
+    return _parse([command, extended_task(values[0]), *rest], description)
 
 
 class TaskMissing(ConfigError):

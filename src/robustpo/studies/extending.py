@@ -6,9 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from robustpo.base.files import one_line, user_path
+from robustpo.environments.task_arguments import split_arguments
 from robustpo.errors import ConfigError
 from robustpo.runs.extension import recorded_configs
 from robustpo.runs.record import CONFIG_FILE
+
+
+def extended_task(place: str) -> str:
+    """Return the task of a run, or of a variant with all its seeds, that is to be extended.
+
+    Raises:
+        ConfigError: if there is none, or making its task would run what the record chose.
+    """
+    task = recorded_configs(user_path(place))[0].task
+    if ":" in split_arguments(task)[0]:
+        raise ConfigError(
+            f"{place} was trained on {task!r}, and a record does not decide which module is "
+            f"imported; if you know that task, give it too: robustpo train {one_line(task, 80)}"
+        )
+    return task
 
 
 def what_extends(
