@@ -17,6 +17,7 @@ ORDER = (
     "environments",
     "config",
     "algorithm",
+    "exporting",
     "evaluation",
     "training",
     "runs",

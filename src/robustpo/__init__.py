@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from robustpo.algorithm.estimators import Estimator
     from robustpo.algorithm.losses import LossTerm
     from robustpo.algorithm.perturbation import NoiseFamily
-    from robustpo.api.policies import evaluate, record
+    from robustpo.api.policies import evaluate, export, record
     from robustpo.api.robustness import robustness
     from robustpo.api.training import compare, train
     from robustpo.api.tuning import tune
@@ -55,6 +55,7 @@ _HOMES = {
     "check_environment": "environments.check",
     "compare": "api.training",
     "evaluate": "api.policies",
+    "export": "api.policies",
     "list_tasks": "environments.make",
     "load_policy": "policy.policy",
     "load_results": "runs.frames",
@@ -88,6 +89,7 @@ __all__ = [
     "check_environment",
     "compare",
     "evaluate",
+    "export",
     "list_tasks",
     "load_policy",
     "load_results",

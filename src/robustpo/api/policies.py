@@ -95,6 +95,40 @@ def _runs_in(place: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[5:]))
 
 
+def export(
+    policy: str | os.PathLike[str] | Policy,
+    to: str = "onnx",
+    *,
+    out: str | os.PathLike[str] | None = None,
+    best: bool = False,
+) -> Path:
+    """Write a trained policy's deterministic actions in a format that runs without robustpo.
+
+    Args:
+        policy: directory of a run, a policy file or a policy.
+        to: `"onnx"` (extra `onnx`), `"c"` (a C99 header without allocation) or `"stablehlo"`.
+        out: the file, or a directory to write it in; by default beside the policy.
+        best: the best policy of the evaluations made during training, instead of the last.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: if there is no such policy, the format cannot hold it (an extension's code), or
+            an extra is not installed.
+        StorageError: if the file could not be written.
+    """
+    from robustpo.exporting.write import write_policy
+
+    if isinstance(policy, Policy):
+        if out is None:
+            raise ConfigError("out=None is not valid for a policy that is no file; name a file")
+        return write_policy(policy, to, out)
+    place = user_path(policy)
+    beside = place if os.path.isdir(place) else place.parent
+    return write_policy(_load(policy, best), to, beside if out is None else out)
+
+
 def record(
     run: str | os.PathLike[str],
     out: str | os.PathLike[str],

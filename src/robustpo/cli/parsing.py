@@ -37,6 +37,10 @@ COMMANDS = {
         "Measure policies where something differs from training, and say which method keeps more.",
     ),
     "record": ("record:Record", "Film a trained policy, without a screen."),
+    "export": (
+        "export:Export",
+        "Write a trained policy as ONNX, as a C header or as StableHLO.",
+    ),
     "config": ("config:Config", "Print the file that repeats a run: robustpo train --config FILE."),
     "study": (
         "study:StudyGroup",

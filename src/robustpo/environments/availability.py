@@ -14,6 +14,7 @@ MODULES = {
     "envpool": ("envpool",),
     "mjx": ("brax", "mujoco_playground"),
     "mujoco": ("mujoco",),
+    "onnx": ("onnx",),
     "pybullet": ("pybullet", "pybullet_envs_gymnasium"),
     "ray": ("ray",),
     "video": ("imageio_ffmpeg",),

@@ -1,0 +1,1 @@
+"""Policies in the formats that run where there is no Python, or no robustpo."""
