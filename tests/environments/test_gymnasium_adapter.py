@@ -196,7 +196,7 @@ def _fails():
     ("task", "message"),
     [
         (_fails, r"_fails' could not be made: .* raised ValueError: no licence found$"),
-        (dict, "'builtins:dict' returned dict, expected a single gymnasium.Env"),
+        (dict, "'builtins:dict' returned dict, expected a gymnasium.Env, a"),
         (Counter(), "is a Counter; expected an id"),
     ],
 )

@@ -18,6 +18,7 @@ from gymnasium.vector import (
 from robustpo.environments.base import RestartedEnvironment
 from robustpo.environments.check import check_environment
 from robustpo.environments.gymnasium import GymnasiumEnvironment
+from robustpo.environments.information import of_batch
 from robustpo.environments.make import (
     look,
     make_environment,
@@ -498,3 +499,74 @@ def test_pictures_of_a_vector():
     assert environment.render(2).tolist() == np.full((4, 5, 3), 20).tolist()
     with pytest.raises(ConfigError, match="draws no picture"):
         VectorEnvironment(Batched, [1, 2, 3, 4]).render()
+
+
+class Huge(Walk):
+    """Says at an episode's end what no array of Gymnasium's takes."""
+
+    def step(self, action):
+        obs, reward, terminated, truncated, said = super().step(action)
+        return obs, reward, terminated, truncated, {"drift": 10**30} if said else {}
+
+
+def test_a_vector_that_fails_in_the_middle_of_a_call_is_not_waited_for():
+    def make():
+        return AsyncVectorEnv([Huge] * 2, context="forkserver")
+
+    environment = VectorEnvironment(make, [1, 2])
+    environment.reset()
+    with pytest.raises(SimulatorError, match="OverflowError"):
+        for _ in range(8):
+            environment.step(np.zeros((2, 2), np.float32))
+    (batch,) = environment._batches
+    processes = batch.env.processes
+    environment.close()
+    assert not any(process.is_alive() for process in processes)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_statistics_of_a_wrapper_are_of_the_episodes_that_ended(mode):
+    def make():
+        return gymnasium.wrappers.vector.RecordEpisodeStatistics(
+            SyncVectorEnv([Walk] * 3, autoreset_mode=mode)
+        )
+
+    environment = VectorEnvironment(make, SEEDS)
+    found = transitions(environment, 30)
+    said = environment.take_information()
+    for index in range(6):
+        ends = [i for i, row in enumerate(found[index]) if row[3] or row[4]]
+        lengths = np.diff([-1, *ends]).tolist()
+        told = [
+            float(one.values["episode/l"][row])
+            for one in said
+            for row in np.flatnonzero(one.index == index)
+        ]
+        assert told == lengths
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_information_as_a_list_is_read_row_by_row(mode):
+    def make():
+        vector = SyncVectorEnv([Walk] * 3, autoreset_mode=mode)
+        return gymnasium.wrappers.vector.DictInfoToList(vector)
+
+    single = GymnasiumEnvironment(Walk, SEEDS)
+    environment = VectorEnvironment(make, SEEDS)
+    found = transitions(environment)
+    require_equal(found, transitions(single))
+    lengths = [one.values["length"] for one in environment.take_information()]
+    ends = sum(row[3] or row[4] for rows in found for row in rows)
+    assert np.isfinite(np.concatenate(lengths)).sum() == ends
+    assert environment.remark is None
+
+
+def test_one_environments_number_need_be_no_array():
+    said = of_batch({"is_success": True, "x": np.float32(2), "how": "slowly"}, np.array([True]))
+    assert said is not None and said.texts == {"how"}
+    assert {name: value.tolist() for name, value in said.values.items()} == {
+        "is_success": [1.0],
+        "x": [2.0],
+    }
+    # Of several it is nobody's.
+    assert of_batch({"is_success": True}, np.array([True, True])) is None

@@ -363,6 +363,14 @@ class NotAnEnvironment:
 
 
 # Nobody can train on these; a constructor or a class each, or no such thing.
+class Silent(gymnasium.vector.SyncVectorEnv):
+    """A vector from before there were ways of resetting."""
+
+    def __init__(self, makers):
+        super().__init__(makers)
+        self.metadata = {}
+
+
 ODD = {
     "no-spaces": NoSpaces,
     "no-init": NoInit,
@@ -370,7 +378,7 @@ ODD = {
     "nothing": lambda: None,
     "not-callable": 3,
     "takes-arguments": lambda size: Sound(),
-    "a-vector": lambda: gymnasium.vector.SyncVectorEnv([Sound]),
+    "a-vector-that-does-not-say-how-it-resets": lambda: Silent([Sound]),
     "discrete": lambda: gymnasium.make("CartPole-v1"),
     "other-spaces": OtherSpaces,
     "raising-space": RaisingSpace,

@@ -43,10 +43,17 @@ def lab(monkeypatch):
     module.line = robustpo.Network(init_line, line_in(jnp), act=line_in(np))  # type: ignore[attr-defined]
     module.jax_only = robustpo.Network(init_line, line_in(jnp))  # type: ignore[attr-defined]
     module.odd = robustpo.Network(init_line, lambda p, obs: obs)  # type: ignore[attr-defined]
+    module.other = robustpo.Network(  # type: ignore[attr-defined]
+        init_line, line_in(jnp), act=lambda p, obs: obs @ p["w"] + 5
+    )
+    module.raises = robustpo.Network(init_line, lambda p, obs: {}["w"])  # type: ignore[attr-defined]
+    module.nan = robustpo.Network(  # type: ignore[attr-defined]
+        lambda i, o, *, rng: {"w": np.full((i, o), np.nan)}, line_in(jnp)
+    )
     module.none = robustpo.Network(lambda i, o, *, rng: [1, 2], line_in(jnp))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "net_lab", module)
     monkeypatch.setattr(registry, "_named", {})
-    names = ("line", "jax_only", "odd", "none")
+    names = ("line", "jax_only", "odd", "none", "other", "raises", "nan", "lost")
     robustpo.allow([f"net_lab:{name}" for name in names])
     return module
 
@@ -135,6 +142,16 @@ def test_a_file_alone_imports_nothing(tmp_path, lab, monkeypatch):
 
 
 def test_what_is_no_network_is_refused_in_one_line(lab):
+    for name, words in (
+        ("other", "act does not do what apply does"),
+        ("raises", "apply raised KeyError"),
+        ("nan", "init drew w that is not finite"),
+        ("lost", "cannot be imported"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            trained(network=f"net_lab:{name}")
+    with pytest.raises(ConfigError, match="layer_norm=True is about layers"):
+        trained(network="net_lab:line", layer_norm=True)
     for name, words in (("odd", r"into \(2, \d\), expected \(2, 1\)"), ("none", "returned list")):
         with pytest.raises(ConfigError, match=words):
             trained(network=f"net_lab:{name}")
@@ -146,8 +163,7 @@ def test_without_jax_a_network_without_a_twin_says_so(tmp_path, lab):
     _, policy = trained(network="net_lab:jax_only")
     save_policy(tmp_path / "policy.safetensors", policy)
     (tmp_path / "net_lab.py").write_text(
-        "import robustpo\njax_only = robustpo.Network(None, None)\n"
-        "line = robustpo.Network(None, None, act=lambda p, obs: obs @ p['w'] + p['b'])\n"
+        "import robustpo\njax_only = robustpo.Network(print, print)\n"
     )
     script = (
         "import sys, numpy, robustpo\nsys.modules['jax'] = None\n"

@@ -90,6 +90,26 @@ def test_less_is_better_where_that_is_said(recorded):
     assert len({report.files[0] for report in (more, less, judged(recorded, ""))}) == 3
 
 
+def test_names_that_paths_do_not_have_stay_apart(tmp_path):
+    study = study_of("ppo", "rpo")
+    names = ("a/b", "a-b", "αβ", "γδ", "x" * 45 + "1", "x" * 45 + "2", "d-min", "d")
+
+    def ends(seed):
+        return {"final_return": 0.0, "said": {name: said(0.1 * seed) for name in names}}
+
+    record(study, tmp_path, {"ppo": ends, "rpo": ends})
+    found = {judged((study, tmp_path), name).files[0].parent for name in (*names, "d:min")}
+    assert len(found) == len(names) + 1
+
+
+def test_a_number_beyond_all_measure_is_not_called_text(tmp_path):
+    study = study_of("ppo", "rpo")
+    runs = {"final_return": 0.0, "said": {"huge": said(1e300, proportion=False)}}
+    record(study, tmp_path, {"ppo": lambda seed: runs, "rpo": lambda seed: runs})
+    with pytest.raises(ConfigError, match="'huge' is larger than any number"):
+        judged((study, tmp_path), "huge")
+
+
 def test_pages_tables_and_figures_have_it(recorded):
     report = judged(recorded, "is_success")
     names = {path.name for path in report.files}

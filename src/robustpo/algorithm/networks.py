@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,9 +19,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from robustpo.algorithm.distributions import DISTRIBUTIONS, ActionDistribution
+from robustpo.base.files import one_line
 from robustpo.config.shape import Shape
 from robustpo.errors import ConfigError
-from robustpo.policy.families import LAYER_NORM_EPSILON, MLP, NETWORKS
+from robustpo.policy.families import LAYER_NORM_EPSILON, MLP, NETWORKS, Network
 
 
 def _elu(x: Array) -> Array:
@@ -110,26 +112,63 @@ def _init_own(
     family, own = DISTRIBUTIONS[distribution], NETWORKS[network]
 
     def init(outputs: int) -> dict[str, Array]:
-        drawn = own.init(observation_size, outputs, rng=rng)
+        drawn = _called(network, "init", partial(own.init, observation_size, outputs, rng=rng))
         if not isinstance(drawn, dict) or not drawn or not all(map(_is_name, drawn)):
             raise ConfigError(
                 f"network {network!r}: init returned {type(drawn).__name__}, expected arrays by "
                 "names of letters, digits and _"
             )
-        parameters = {name: _array(np.asarray(drawn[name])) for name in sorted(drawn)}
-        found = own.apply(parameters, jnp.zeros((2, observation_size)))
-        if np.shape(found) != (2, outputs):
-            raise ConfigError(
-                f"network {network!r}: apply turns observations (2, {observation_size}) into "
-                f"{np.shape(found)}, expected (2, {outputs})"
-            )
-        return parameters
+        names = sorted(drawn)
+        host = _called(
+            network, "init", lambda: {n: np.asarray(drawn[n], np.float32) for n in names}
+        )
+        if bad := [name for name in names if not np.isfinite(host[name]).all()]:
+            raise ConfigError(f"network {network!r}: init drew {bad[0]} that is not finite")
+        _require_twin(own, network, host, observation_size, outputs)
+        return {name: _array(host[name]) for name in names}
 
     return AgentParams(
         actor=init(family.outputs_per_action * action_size),
         log_std=_array(np.zeros(action_size if family.has_scale else 0)),
         critic=init(1),
     )
+
+
+def _called(network: str, name: str, function: Callable[[], Any]) -> Any:
+    """Call what is somebody's; what it raises becomes one line that names it."""
+    try:
+        return function()
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"network {network!r}: {name} raised {type(error).__name__}: {one_line(error)}"
+        ) from error
+
+
+def _require_twin(
+    own: Network, network: str, host: dict[str, np.ndarray], inputs: int, outputs: int
+) -> None:
+    """Raise `ConfigError` unless a network has the sizes asked for, and its twin does the same."""
+    parameters = {name: _array(values) for name, values in host.items()}
+    batch = np.random.default_rng(0).normal(size=(2, inputs)).astype(np.float32)
+    for obs in (batch, batch[0]):
+        wanted = (*obs.shape[:-1], outputs)
+        found = _called(network, "apply", lambda x=obs: own.apply(parameters, jnp.asarray(x)))
+        if np.shape(found) != wanted:
+            raise ConfigError(
+                f"network {network!r}: apply turns observations {obs.shape} into "
+                f"{np.shape(found)}, expected {wanted}"
+            )
+        if own.act is None:
+            continue
+        twin = np.asarray(_called(network, "act", lambda x=obs: own.outputs(host, x)))
+        if twin.shape != wanted or not np.allclose(twin, found, rtol=1e-3, atol=1e-4):
+            raise ConfigError(
+                f"network {network!r}: act does not do what apply does; of observations "
+                f"{obs.shape} it makes {one_line(twin, 60)} instead of "
+                f"{one_line(np.asarray(found), 60)}"
+            )
 
 
 def _is_name(name: object) -> bool:

@@ -221,6 +221,11 @@ class Shape:
                 f"noise_in={self.noise_in!r} is about the policy's location; with "
                 "noise_on='parameters' choose --noise-in update"
             )
+        if self.layer_norm and self.network != MLP:
+            raise ConfigError(
+                f"layer_norm=True is about layers, and network={self.network!r} is a network of "
+                "its own; choose one of them"
+            )
         if self.shared_network and self.network != MLP:
             raise ConfigError(
                 f"network={self.network!r} is a network of its own for actor and critic each, and "
@@ -259,6 +264,8 @@ def require_abilities(shape: Shape) -> None:
 
     Extensions are imported, if they have been named.
     """
+    if shape.network != MLP:
+        NETWORKS[shape.network]
     family = FAMILIES[shape.distribution]
     noises = {shape.update_noise, shape.collection_noise} - {"none"}
     if noises and not family.shifts:

@@ -65,9 +65,14 @@ def of_batch(info: Any, ended: np.ndarray) -> Information | None:
         info: what the step returned.
         ended: which have ended, `[E]`.
     """
-    if not ended.any() or not isinstance(info, Mapping):
+    if not ended.any():
         return None
     which = np.flatnonzero(ended)
+    if isinstance(info, list | tuple) and len(info) == len(ended):
+        own = [i.get(FINAL_INFORMATION, i) if isinstance(i, Mapping) else {} for i in info]
+        return _of_many(own, which)
+    if not isinstance(info, Mapping):
+        return None
     said = info
     final = info.get(FINAL_INFORMATION)
     if final is not None:
@@ -141,8 +146,10 @@ def _mask(given: Any, outer: np.ndarray) -> np.ndarray:
 
 def _entries(value: Any, count: int) -> np.ndarray | None:
     """Return one number for each environment, None if a value is not that."""
-    if isinstance(value, str | bytes | bool | int | float) or value is None:
+    if isinstance(value, str | bytes) or value is None:
         return None
+    if count == 1 and (number := _number(value)) is not None:
+        return np.array([number])
     try:
         found = to_numpy(value)
     except WrongAnswer:

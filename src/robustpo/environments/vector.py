@@ -216,7 +216,7 @@ class VectorEnvironment(ExactEnvironment, RestartedEnvironment, Probed):
     def close(self) -> None:
         """Close every vector; one that fails to is left as it is."""
         for batch in self._batches:
-            batch.fence.close(batch.env)
+            batch.close()
 
 
 def make_vector(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 
 from robustpo.base.files import one_line
 from robustpo.environments.base import Autoreset, Step
@@ -19,6 +20,31 @@ from robustpo.environments.inspection import layout_of
 from robustpo.environments.vector_inspection import autoreset_mode
 from robustpo.errors import SimulatorError
 from robustpo.policy.layout import flatten
+
+
+class _Kept(dict[str, Any]):
+    """Options that are still there after one layer of a vector has taken them out.
+
+    Gymnasium's vectors pop the mask before their wrappers, such as that of the episodes'
+    statistics, look which environments were reset.
+    """
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Return an option, and keep it."""
+        return self.get(key, *default)
+
+
+def _final_of(info: Any, size: int) -> Any:
+    """Return the final observations of an information, None if it has none."""
+    if isinstance(info, Mapping):
+        return next((info[key] for key in FINAL_OBSERVATION if info.get(key) is not None), None)
+    if not isinstance(info, list | tuple) or len(info) != size:
+        return None
+    # One dictionary for each environment.
+    rows = np.empty(size, object)
+    for i, own in enumerate(info):
+        rows[i] = _final_of(own, size) if isinstance(own, Mapping) else None
+    return rows if any(row is not None for row in rows) else None
 
 
 class Batch:
@@ -56,6 +82,8 @@ class Batch:
         self._example: Any = None
         self._before = np.zeros((self.size, self._length), np.float32)
         self._said: list[Information] = []
+        # Whether every call has come back so far.
+        self._sound = True
 
     def set_origin(self, origin: np.ndarray) -> None:
         """Subtract `[E, O]` from all observations that follow, in float64."""
@@ -93,7 +121,13 @@ class Batch:
         self._seeded = True
         return self.reset([int(word) & 0x7FFFFFFF for word in words]).astype(np.float32)
 
+    def close(self) -> None:
+        """Close it; one that is in the middle of a call is not waited for."""
+        pending = not self._sound and isinstance(self.env.unwrapped, AsyncVectorEnv)
+        self.fence.close(_Ended(self.env) if pending else self.env)
+
     def _reset(self, seed: Any, options: dict[str, Any] | None = None) -> np.ndarray:
+        self._sound = False
         with self.fence.call("reset"):
             asked = {"seed": seed} if options is None else {"seed": seed, "options": options}
             answer = self.env.reset(**asked)
@@ -102,6 +136,7 @@ class Batch:
             obs = self._flat(answer[0], self.size)
             self._example = first_leaf(answer[0])
         self._before = obs.astype(np.float32)
+        self._sound = True
         return obs
 
     def step(self, action: np.ndarray) -> Step:
@@ -115,6 +150,7 @@ class Batch:
             self._space.low,
             self._space.high,
         )
+        self._sound = False
         with self.fence.step:
             answer = self.env.step(like(native, self._example))
             if not isinstance(answer, tuple) or len(answer) != 5:
@@ -132,18 +168,18 @@ class Batch:
             if (said := of_batch(info, ended & valid)) is not None:
                 self._said.append(said)
             final = self._final(obs, info, ended, truncated & ~terminated)
+        self._sound = True
         if self.mode is AutoresetMode.NEXT_STEP:
             self._ended = ended
         elif self.mode is AutoresetMode.DISABLED and ended.any():
-            begun = self._reset(None, {"reset_mask": ended.copy()})
+            begun = self._reset(None, _Kept(reset_mask=ended.copy()))
             obs = np.where(ended[:, None], begun, obs).astype(np.float32)
         self._before = obs
         return Step(obs, reward, terminated, truncated, final, valid)
 
     def _final(self, obs: np.ndarray, info: Any, ended: np.ndarray, cut: np.ndarray) -> np.ndarray:
         """Return the observations that the actions led to, `[E, O]`."""
-        said = info if isinstance(info, dict) else {}
-        found = next((said[key] for key in FINAL_OBSERVATION if said.get(key) is not None), None)
+        found = _final_of(info, self.size)
         if self.mode is AutoresetMode.NEXT_STEP and found is not None and ended.any():
             raise WrongAnswer(
                 "returned final_obs, but metadata['autoreset_mode'] says NEXT_STEP, in which the "
@@ -204,6 +240,19 @@ class Batch:
             if frames is None:
                 return None
             return to_numpy(list(frames)[row])
+
+
+class _Ended:
+    """A vector of processes that waits for one of them: closing it ends them."""
+
+    def __init__(self, env: Any) -> None:
+        self._env = env
+
+    def close(self) -> None:
+        with warnings.catch_warnings():
+            # It warns of the call that nobody waits for any more.
+            warnings.simplefilter("ignore")
+            self._env.close(terminate=True)
 
 
 def _kind(answer: object) -> str:

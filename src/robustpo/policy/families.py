@@ -76,6 +76,11 @@ class Network:
     apply: Callable[[Any, Any], Any]
     act: Callable[[dict[str, Array], Array], Array] | None = None
 
+    def __post_init__(self) -> None:
+        for name, function in (("init", self.init), ("apply", self.apply)):
+            if not callable(function):
+                raise ConfigError(f"Network: {name}={function!r} is not a function")
+
     def outputs(self, parameters: dict[str, Array], obs: Array) -> Array:
         """Return what the network puts out, on the host.
 

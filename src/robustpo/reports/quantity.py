@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from robustpo.base.files import one_line
+from robustpo.base.naming import short_hash
 from robustpo.errors import ConfigError
 from robustpo.runs.store import End, LoadedRun, Said
 from robustpo.training.information_log import PREFIX, RECENT_EPISODES, is_name
@@ -51,8 +52,10 @@ class Quantity:
 
     @property
     def file(self) -> str:
-        """The same as part of a file's name."""
-        return re.sub(r"[^A-Za-z0-9_.-]+", "-", self.noun)[:40]
+        """The same as part of a file's name, another one for every name."""
+        plain = re.sub(r"[^A-Za-z0-9_.]+", "-", self.noun)[:40]
+        whole = plain == self.noun and not self.less
+        return plain if whole else f"{plain}-{short_hash(f'{self.name}{_LESS * self.less}')}"
 
     @property
     def key(self) -> str:
@@ -111,6 +114,8 @@ def quantity_of(text: str, runs: Sequence[LoadedRun]) -> Quantity:
     said = [own[quantity.name] for own in ended if quantity.name in own]
     if ended and all(one.mean is None for one in said):
         why = "is text, which is no metric" if said else "is said by none of the runs"
+        if any(not one.text for one in said):
+            why = "is larger than any number that can be measured"
         others = _names(ended)
         there = f"they say {one_line(', '.join(others), 200)}" if others else "they say no number"
         raise ConfigError(f"judge_by={quantity.name!r} {why}; {there} at the end of an episode")

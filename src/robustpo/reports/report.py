@@ -100,7 +100,7 @@ def write_comparison_report(study: Study, out: Path) -> ComparisonReport:
     summary = read_summary(study, out)
     name = "-vs-".join(summary.variants)
     if study.judged_by:
-        name += f"_by-{summary.quantity.file}{'-min' if summary.quantity.less else ''}"
+        name += f"_by-{summary.quantity.file}"
     if len(name) > 100:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = f"{len(summary.variants)}-variants-{digest}"

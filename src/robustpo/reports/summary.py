@@ -118,9 +118,7 @@ def summarize(
 ) -> Summary:
     """Compare the runs of a study that could be read, in the order of `load_runs`."""
     quantity = quantity_of(study.judged_by, runs)
-    said = said_by(runs)[:MAX_CURVES]
-    columns = QUANTITIES | dict.fromkeys([quantity.key] if quantity.name else [], quantity.key)
-    columns |= {name: name for name in said}
+    columns = _columns(quantity, runs)
     variants = tuple(dict.fromkeys(config.variant for config in directories))
     reference = reference_variant(variants)
     labels, shared = variant_labels(variants)
@@ -129,12 +127,7 @@ def summarize(
         by_pair.setdefault((one.run.task, one.run.variant), []).append(one)
     returns = _returns(by_pair, quantity)
     decisions = decide(returns, variants, reference, quantity)
-    # Curves of the return say when that of the reference was reached.
-    targets = {
-        task: mean_interval(by[reference].tolist()).mean
-        for task, by in returns.items()
-        if reference in by and not quantity.name
-    }
+    targets = _targets(returns, reference, quantity)
     rows = _rows(directories, by_pair, labels, targets, decisions, left_out, quantity, columns)
     suites = {task: suite_of(task) for task in study.tasks}
     return Summary(
@@ -162,6 +155,21 @@ def summarize(
         quantity=quantity,
         columns=columns,
     )
+
+
+def _targets(returns: StudyReturns, reference: str, quantity: Quantity) -> dict[str, float]:
+    """Return the mean of the reference by task, which its curves of the return are to reach."""
+    return {
+        task: mean_interval(by[reference].tolist()).mean
+        for task, by in returns.items()
+        if reference in by and not quantity.name
+    }
+
+
+def _columns(quantity: Quantity, runs: Sequence[LoadedRun]) -> dict[str, str]:
+    """Return the columns of metrics that are drawn, what runs are judged by first."""
+    own = [quantity.key] if quantity.name else []
+    return QUANTITIES | {name: name for name in (*own, *said_by(runs)[:MAX_CURVES])}
 
 
 def _returns(by_pair: dict[Pair, list[LoadedRun]], quantity: Quantity) -> StudyReturns:

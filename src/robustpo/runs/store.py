@@ -42,11 +42,13 @@ class Said:
         mean: over the last 100 episodes that had it; None if it is text.
         proportion: whether each of these values was 0 or 1.
         episodes: how many they are.
+        text: whether it is text.
     """
 
     mean: float | None
     proportion: bool = False
     episodes: int = 0
+    text: bool = False
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,8 @@ def _said(stored: Any) -> dict[str, Said]:
             known = None if not episodes or episodes < 1 else mean
             proportion = as_dict(one).get("proportion") is True
             inside = known is not None and 0 <= known <= 1
-            found[name] = Said(known, proportion and inside, episodes or 0)
+            text = as_dict(one).get("text") is True
+            found[name] = Said(known, proportion and inside, episodes or 0, text)
     return found
 
 
