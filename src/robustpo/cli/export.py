@@ -20,7 +20,9 @@ class Export:
     """Run directory or policy file."""
     to: Annotated[Literal["onnx", "c", "stablehlo"], arg(metavar="{onnx,c,stablehlo}")] = "onnx"
     """The format: ONNX (extra onnx), a C99 header without allocation, or StableHLO."""
-    out: Annotated[Path | None, arg(help_behavior_hint="(default: beside the policy)")] = None
+    out: Annotated[
+        Path | None, arg(metavar="PATH", help_behavior_hint="(default: beside the policy)")
+    ] = None
     """File, or directory to write it in."""
     best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Take the best policy of the evaluations made during training."""
