@@ -519,7 +519,8 @@ def test_a_vector_that_fails_in_the_middle_of_a_call_is_not_waited_for():
         for _ in range(8):
             environment.step(np.zeros((2, 2), np.float32))
     (batch,) = environment._batches
-    processes = batch.env.processes
+    inner: Any = batch.env
+    processes = inner.processes
     environment.close()
     assert not any(process.is_alive() for process in processes)
 
