@@ -123,6 +123,14 @@ def test_events_have_them_too(tmp_path):
     assert all(0 < event["info/is_success"] < 1 for event in events)
 
 
+def test_trackers_have_them_too(tmp_path):
+    pytest.importorskip("tensorboardX", reason="pip install 'robustpo[tensorboard]'")
+    (run,) = robustpo.train(same_step, out=tmp_path, track="tensorboard", **OPTIONS)
+    (file,) = (run / "tensorboard").iterdir()
+    # A tag for each of the four iterations.
+    assert file.read_bytes().count(b"train/info/is_success") == 4
+
+
 def test_a_plain_vector_goes_on_to_the_bit(tmp_path):
     whole = robustpo.train(plain, out=tmp_path / "whole", **OPTIONS)
     robustpo.train(plain, out=tmp_path / "parts", callback=stop_after(2), **OPTIONS)

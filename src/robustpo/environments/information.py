@@ -110,7 +110,7 @@ def _named(info: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         return
     for key, value in info.items():
         name = f"{prefix}{key}"
-        if {key, name} & _NO_METRICS or not _is_name(name):
+        if {key, name} & _NO_METRICS or not is_name(name):
             continue
         if isinstance(value, Mapping):
             if not prefix:
@@ -124,7 +124,7 @@ def _masked(
 ) -> Iterator[tuple[str, Any, np.ndarray]]:
     for key, value in info.items():
         name = f"{prefix}{key}"
-        if {key, name} & _NO_METRICS or not _is_name(name) or str(key).startswith("_"):
+        if {key, name} & _NO_METRICS or not is_name(name) or str(key).startswith("_"):
             continue
         mask = outer & _mask(info.get(f"_{key}"), outer)
         if isinstance(value, Mapping):
@@ -184,5 +184,8 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, np.ndarray) and value.dtype.kind == "U")
 
 
-def _is_name(name: str) -> bool:
-    return name.isprintable() and 0 < len(name) <= MAX_LENGTH and name == name.strip()
+def is_name(name: object) -> bool:
+    """Whether something may be what an environment calls a number."""
+    if not isinstance(name, str) or name != name.strip():
+        return False
+    return name.isprintable() and 0 < len(name) <= MAX_LENGTH

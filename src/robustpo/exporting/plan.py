@@ -18,7 +18,6 @@ from robustpo.policy.policy import EPSILON, OBSERVATION_CLIP, Policy
 
 # Whose modes every format can compute.
 DISTRIBUTIONS = ("gaussian", "laplace", "gumbel", "tanh-gaussian", "beta")
-ACTIVATIONS = ("tanh", "relu", "elu", "swish")
 
 Array = np.ndarray
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from robustpo.base.files import one_line
 from robustpo.base.naming import short_hash
+from robustpo.environments.information import is_name
 from robustpo.errors import ConfigError
 from robustpo.runs.store import End, LoadedRun, Said
-from robustpo.training.information_log import PREFIX, RECENT_EPISODES, is_name
+from robustpo.training.information_log import PREFIX, RECENT_EPISODES
 
 _LESS = ":min"
 

@@ -19,7 +19,7 @@ from robustpo.statistics.alignment import Band, Curve, mean_band
 from robustpo.statistics.efficiency import area_under_curve, recent_return, steps_to_reach
 from robustpo.statistics.means import MIN_SEEDS, MeanInterval, mean_interval
 from robustpo.statistics.proportions import proportion_interval
-from robustpo.training.bookkeeping import RECENT_EPISODES
+from robustpo.training.information_log import RECENT_EPISODES
 
 # What is drawn over training of every run, and the column of metrics that it is; what environments
 # said of episodes comes beside it.

@@ -22,7 +22,7 @@ from robustpo.runs.run_files import Run, as_dict, as_float, as_int, as_text, rea
 from robustpo.runs.run_state import COMPLETED, FAILED, RunState, run_state
 from robustpo.runs.metrics_table import METRICS_TABLE, Columns
 from robustpo.runs.record import CONFIG_FILE, METRICS_LINES
-from robustpo.training.information_log import is_name
+from robustpo.environments.information import is_name
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,9 @@ from robustpo.algorithm.metrics import AVERAGED
 from robustpo.base.files import one_line
 from robustpo.config.run import RunConfig
 from robustpo.errors import ConfigError
-from robustpo.training.information_log import InformationLog
+from robustpo.training.information_log import RECENT_EPISODES, InformationLog
 
 MAX_ROWS = 500
-RECENT_EPISODES = 100
 
 # The columns that every run's metrics have: counts are whole numbers, all others are real. What its
 # environments say of episodes comes beside them (`information_log`).

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from robustpo.environments.information import MAX_LENGTH, MAX_NAMES, Information
+from robustpo.environments.information import MAX_NAMES, Information, is_name
 from robustpo.errors import ConfigError
 
 # Columns of metrics whose names begin so are the environments' own, such as `info/is_success`.
@@ -94,11 +94,6 @@ class InformationLog:
 def is_column(name: object) -> bool:
     """Whether something read from a file is the name of a column of what environments said."""
     return isinstance(name, str) and name.startswith(PREFIX) and is_name(name[len(PREFIX) :])
-
-
-def is_name(name: object) -> bool:
-    """Whether something read from a file may be what an environment calls a number."""
-    return isinstance(name, str) and name.isprintable() and 0 < len(name) <= MAX_LENGTH
 
 
 def _numbers(by_name: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
